@@ -1,0 +1,10 @@
+# GRAFT_NATIVE_FLAGS: what graft::native adds, as far as the compiler of whoever includes this file knows it.
+include(CheckCXXCompilerFlag)
+set(GRAFT_NATIVE_FLAGS "")
+foreach(flag IN ITEMS -march=native -mprefer-vector-width=512)
+  string(MAKE_C_IDENTIFIER "GRAFT_COMPILER_HAS_${flag}" known)
+  check_cxx_compiler_flag(${flag} ${known})
+  if(${known})
+    list(APPEND GRAFT_NATIVE_FLAGS ${flag})
+  endif()
+endforeach()

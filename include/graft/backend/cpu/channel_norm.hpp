@@ -1,0 +1,314 @@
+#pragma once
+// Normalisation of channels-last data [samples, rows, channels]: batch norm (one sample, a group is one channel) and
+// group norm (a group is several channels of one sample). Moments
+// are taken in fixed chunks of rows: in each, the mean and the squares of what is left after subtracting it, while the
+// chunk is in the first-level cache; chunks are joined in order by the exact rule of Chan, Golub and LeVeque, "Updating
+// formulae and a pairwise algorithm for computing sample variances", 1979. So memory is read once and no variance is a
+// difference of large numbers.
+
+#include <array>
+#include <vector>
+
+#include "graft/backend/cpu/rows.hpp"
+#include "graft/core/memory.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+
+/// How channels-last data is cut up: `groups` divides `channels`.
+struct ChannelLayout {
+  Index samples, rows, channels, groups;
+  Index count() const { return samples * rows * channels; }
+  Index group_width() const { return groups == 0 ? 0 : channels / groups; }
+};
+
+/// The work cut into fixed chunks of rows, each within one sample.
+template <class T>
+struct ChannelChunks {
+  Index chunk, in_sample, stride, count;  // rows a chunk, chunks a sample, padded channels, all chunks
+
+  explicit ChannelChunks(const ChannelLayout& layout) {
+    const Index fit = 32768 / static_cast<Index>(sizeof(T)) / (layout.channels + 1);
+    chunk = fit < 8 ? 8 : fit < 512 ? fit : 512;  // short enough that rounding of the sums does not add up
+    in_sample = layout.channels == 0 ? 0 : (layout.rows + chunk - 1) / chunk;
+    stride = (layout.channels + Batch<T>::size - 1) / Batch<T>::size * Batch<T>::size;
+    count = layout.samples * in_sample;
+  }
+  Index rows_of(const ChannelLayout& layout, Index at) const {
+    const Index first = at % in_sample * chunk;
+    return first + chunk < layout.rows ? chunk : layout.rows - first;
+  }
+  /// Calls f(chunk, sample, first element, rows) for all chunks, on several threads.
+  template <class F>
+  void for_each(const ChannelLayout& layout, F f) const {
+    parallel_for(count, 1 + 16384 / (chunk * layout.channels + 1), [&](Index begin, Index end) {
+      for (Index at = begin; at < end; ++at) {
+        const Index sample = at / in_sample, first = at % in_sample * chunk;
+        f(at, sample, (sample * layout.rows + first) * layout.channels, rows_of(layout, at));
+      }
+    });
+  }
+};
+
+/// Most batches of channels whose coefficients and sums a kernel keeps in registers over all rows. Wider rows are
+/// walked one by one, as memory likes it, with sums and coefficients in the first-level cache.
+inline constexpr Index kNarrow = 4;
+
+/// Calls f(integral_constant<K>) with the number of batches K in 1 .. kNarrow that cover the channels.
+template <class T, class F>
+[[gnu::always_inline]] inline void with_batches(Index channels, F f) {
+  constexpr Index size = Batch<T>::size;
+  if (channels > 3 * size)
+    f(std::integral_constant<int, 4>());
+  else if (channels > 2 * size)
+    f(std::integral_constant<int, 3>());
+  else if (channels > size)
+    f(std::integral_constant<int, 2>());
+  else
+    f(std::integral_constant<int, 1>());
+}
+
+/// N sums over rows for every channel: term(at(channel), offset, sums) adds element `offset` = row channels + channel,
+/// and those of the rest of its batch, to the N batches `sums`. out[n] has zeros for whole batches of channels and gets
+/// the sums. at(channel) is what a term needs to know of the channel. The last batch of a row may reach past it, into
+/// numbers that nobody uses.
+template <int N, class T, class At, class Term>
+[[gnu::always_inline]] inline void sum_channels(Index rows, Index channels, At at, Term term,
+                                                const std::array<T*, N>& out) {
+  using B = Batch<T>;
+  using Sums = std::array<B, N>;
+  const auto add_to_out = [&](Index channel, const Sums& sums) {
+    for (std::size_t n = 0; n < N; ++n) (B::load(out[n] + channel) + sums[n]).store(out[n] + channel);
+  };
+  if (channels > kNarrow * B::size) {
+    for (Index r = 0; r < rows; ++r)
+      for (Index c = 0; c < channels; c += B::size) {
+        Sums sums;
+        for (std::size_t n = 0; n < N; ++n) sums[n] = B::load(out[n] + c);
+        term(at(c), r * channels + c, sums);
+        for (std::size_t n = 0; n < N; ++n) sums[n].store(out[n] + c);
+      }
+    return;
+  }
+  with_batches<T>(channels, [&]<int K>(std::integral_constant<int, K>) {
+    constexpr int U = K * N >= 8 ? 1 : 8 / (K * N);  // rows whose sums run side by side
+    decltype(at(0)) coefficients[K];
+    Sums sums[U][K];
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) {
+      coefficients[k] = at(k * B::size);
+#pragma GCC unroll 8
+      for (int u = 0; u < U; ++u) sums[u][k].fill(B(0));
+    }
+    Index r = 0;
+    for (; r + U <= rows; r += U) {
+#pragma GCC unroll 8
+      for (int u = 0; u < U; ++u)
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k) term(coefficients[k], (r + u) * channels + k * B::size, sums[u][k]);
+    }
+    for (; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int k = 0; k < K; ++k) term(coefficients[k], r * channels + k * B::size, sums[0][k]);
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k)
+#pragma GCC unroll 8
+      for (int u = 0; u < U; ++u) add_to_out(k * B::size, sums[u][k]);
+  });
+}
+
+/// Stores value(at(channel), offset) for every row and channel, a batch at a time, at that offset of `to`.
+template <class T, class At, class Value>
+[[gnu::always_inline]] inline void store_channels(Index rows, Index channels, T* to, At at, Value value) {
+  constexpr Index size = Batch<T>::size;
+  if (channels > kNarrow * size) {
+    for (Index r = 0; r < rows; ++r)
+      for_row<T>(channels, [&](Index c, Index left) {
+        store_lanes(value(at(c), r * channels + c), to + r * channels + c, left);
+      });
+    return;
+  }
+  with_batches<T>(channels, [&]<int K>(std::integral_constant<int, K>) {
+    decltype(at(0)) coefficients[K];
+#pragma GCC unroll 4
+    for (int k = 0; k < K; ++k) coefficients[k] = at(k * size);
+    const Index in_last = channels - (K - 1) * size;
+    for (Index r = 0; r < rows; ++r) {
+      const Index row = r * channels;
+#pragma GCC unroll 4
+      for (int k = 0; k < K - 1; ++k) value(coefficients[k], row + k * size).store(to + row + k * size);
+      store_lanes(value(coefficients[K - 1], row + (K - 1) * size), to + row + (K - 1) * size, in_last);
+    }
+  });
+}
+
+/// Mean and (biased) variance of each group, written for every one of its channels: [samples, channels]. Zeros over no
+/// rows.
+template <class T>
+void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* variance) {
+  using B = Batch<T>;
+  const ChannelChunks<T> chunks(layout);
+  const Index channels = layout.channels, stride = chunks.stride;
+  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
+  T *const means = parts.data(), *const squares = means + chunks.count * stride;
+  chunks.for_each(layout, [&](Index at, Index, Index offset, Index rows) {
+    const B one_over(T(1) / static_cast<T>(rows));
+    const T* from = x + offset;
+    T *const m = means + at * stride, *const s = squares + at * stride;
+    sum_channels<1, T>(
+        rows, channels, [](Index) { return 0; },
+        [from](int, Index i, std::array<B, 1>& sum) __attribute__((always_inline)) { sum[0] += B::load(from + i); },
+        {m});
+    for (Index c = 0; c < stride; c += B::size) (B::load(m + c) * one_over).store(m + c);
+    sum_channels<1, T>(
+        rows, channels, [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
+        [from](B mean_of_chunk, Index i, std::array<B, 1> & sum) __attribute__((always_inline)) {
+          const B d = B::load(from + i) - mean_of_chunk;
+          sum[0] = fma(d, d, sum[0]);
+        },
+        {s});
+  });
+
+  // mean = sum n_k m_k / n; variance = sum (s_k + n_k (m_k - mean)^2) / n, over chunks and the channels of the group.
+  const Index width = layout.group_width();
+  const double total = static_cast<double>(layout.rows * width);
+  std::vector<double, detail::CacheAllocator<double>> sums(static_cast<std::size_t>(2 * layout.groups));
+  double *const first = sums.data(), *const second = first + layout.groups;
+  for (Index sample = 0; sample < layout.samples; ++sample) {
+    // Adds term(n_k, m_k, s_k, mean of the group) over the chunks of the sample and the channels of each group.
+    const auto over_chunks = [&](double* to, auto term) {
+      for (Index at = sample * chunks.in_sample; at < (sample + 1) * chunks.in_sample; ++at) {
+        const double rows = static_cast<double>(chunks.rows_of(layout, at));
+        const T *m = means + at * stride, *s = squares + at * stride;
+        for (Index group = 0; group < layout.groups; ++group, m += width, s += width) {
+          double sum = 0;
+          for (Index c = 0; c < width; ++c)
+            sum += term(rows, static_cast<double>(m[c]), static_cast<double>(s[c]), first[group]);
+          to[group] += sum;
+        }
+      }
+    };
+    for (double& sum : sums) sum = 0;
+    over_chunks(first, [](double rows, double m, double, double) { return rows * m; });
+    for (Index group = 0; group < layout.groups; ++group) first[group] = total > 0 ? first[group] / total : 0;
+    over_chunks(second, [](double rows, double m, double s, double mu) { return s + rows * (m - mu) * (m - mu); });
+    for (Index group = 0, c = sample * channels; group < layout.groups; ++group)
+      for (const Index end = c + width; c < end; ++c) {
+        mean[c] = static_cast<T>(first[group]);
+        variance[c] = static_cast<T>(total > 0 ? second[group] / total : 0);
+      }
+  }
+}
+
+/// y = (x - mean) inverse weight + bias, with mean and inverse [samples, channels]; weight and bias [channels] or null.
+template <class T>
+void channel_scale(const T* x, const ChannelLayout& layout, const T* mean, const T* inverse, const T* weight,
+                   const T* bias, T* y) {
+  using B = Batch<T>;
+  const Index channels = layout.channels;
+  ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
+    const T *const m = mean + sample * channels, *const r = inverse + sample * channels, *const from = x + offset;
+    const auto at = [=](Index c) __attribute__((always_inline)) {
+      return std::array{B::load(m + c), weight ? B::load(r + c) * B::load(weight + c) : B::load(r + c),
+                        bias ? B::load(bias + c) : B(0)};
+    };
+    store_channels<T>(
+        rows, channels, y + offset, at, [from](const std::array<B, 3>& k, Index i) __attribute__((always_inline)) {
+          return fma(B::load(from + i) - k[0], k[1], k[2]);
+        });
+  });
+}
+
+/// Where the gradients of `channel_scale` go; null ones are skipped. Those of mean and variance [channels] exist for
+/// statistics that were given; statistics taken from x send theirs on to x.
+template <class T>
+struct ChannelGradients {
+  T *x = nullptr, *weight = nullptr, *bias = nullptr, *mean = nullptr, *variance = nullptr;
+};
+
+/// Sums over the rows of each sample, [samples, stride]: of g, and of g (x - mean).
+template <class T>
+void channel_sums(const T* x, const T* g, const ChannelLayout& layout, const T* mean, T* plain, T* along) {
+  using B = Batch<T>;
+  const ChannelChunks<T> chunks(layout);
+  const Index channels = layout.channels, stride = chunks.stride;
+  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
+  T *const plains = parts.data(), *const alongs = plains + chunks.count * stride;
+  chunks.for_each(layout, [&](Index at, Index sample, Index offset, Index rows) {
+    const T *const m = mean + sample * channels, *const from_x = x + offset, *const from_g = g + offset;
+    sum_channels<2, T>(
+        rows, channels, [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
+        [=](B centre, Index i, std::array<B, 2> & sums) __attribute__((always_inline)) {
+          const B gi = B::load(from_g + i);
+          sums[0] += gi;
+          sums[1] = fma(gi, B::load(from_x + i) - centre, sums[1]);
+        },
+        {plains + at * stride, alongs + at * stride});
+  });
+  for (Index sample = 0; sample < layout.samples; ++sample) {
+    const Index from = sample * chunks.in_sample * stride;
+    add_parts(plains + from, chunks.in_sample, stride, channels, plain + sample * stride);
+    add_parts(alongs + from, chunks.in_sample, stride, channels, along + sample * stride);
+  }
+}
+
+/// Gradients of `channel_scale` at inverse = (variance + eps)^(-1/2). With the statistics taken from x, over the n
+/// numbers of a group and h = g weight: dx = inverse (h - mean h - (x - mean) inverse^2 mean (h (x - mean))).
+template <class T>
+void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const T* mean, const T* inverse,
+                      const T* weight, bool given, const ChannelGradients<T>& out) {
+  using B = Batch<T>;
+  const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
+  const Index stride = ChannelChunks<T>(layout).stride, sums = samples * stride;
+  std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
+  T *const plain = buffer.data(), *const along = plain + sums, *const p = along + sums, *const q = p + sums;
+  channel_sums(x, g, layout, mean, plain, along);
+
+  const double n = static_cast<double>(layout.rows * width);
+  for (Index sample = 0; sample < samples; ++sample) {
+    const T* r = inverse + sample * channels;
+    T *const a = plain + sample * stride, *const b = along + sample * stride;
+    if (!given && n > 0)
+      for (Index first = 0; first < channels; first += width) {
+        double s = 0, t = 0;
+        for (Index c = first; c < first + width; ++c) {
+          const double w = weight ? static_cast<double>(weight[c]) : 1;
+          s += w * static_cast<double>(a[c]);
+          t += w * static_cast<double>(b[c]);
+        }
+        const double scale = static_cast<double>(r[first]);
+        for (Index c = first; c < first + width; ++c) {
+          p[sample * stride + c] = static_cast<T>(s / n);
+          q[sample * stride + c] = static_cast<T>(scale * scale * t / n);
+        }
+      }
+    for (Index c = 0; c < channels; ++c) {
+      const T w = weight ? weight[c] : T(1);
+      if (out.mean) out.mean[c] = -r[c] * w * a[c];
+      if (out.variance) out.variance[c] = T(-0.5) * r[c] * r[c] * r[c] * w * b[c];
+      b[c] *= r[c];
+    }
+  }
+  if (out.bias) add_parts(plain, samples, stride, channels, out.bias);
+  if (out.weight) add_parts(along, samples, stride, channels, out.weight);
+  if (!out.x) return;
+  ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
+    const T *const m = mean + sample * channels, *const r = inverse + sample * channels;
+    const T *const ps = p + sample * stride, *const qs = q + sample * stride;
+    const T *const from_x = x + offset, *const from_g = g + offset;
+    const auto at = [=](Index c) __attribute__((always_inline)) {
+      const B scale = B::load(r + c);
+      return std::array{B::load(m + c), weight ? scale * B::load(weight + c) : scale, -scale * B::load(ps + c),
+                        -scale * B::load(qs + c)};
+    };
+    store_channels<T>(
+        rows, channels, out.x + offset, at, [=](const std::array<B, 4>& k, Index i) __attribute__((always_inline)) {
+          return fma(B::load(from_x + i) - k[0], k[3], fma(B::load(from_g + i), k[1], k[2]));
+        });
+  });
+}
+
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft

@@ -1,0 +1,299 @@
+#pragma once
+// Convolution of channels-last maps as matrix products over small blocks of pixels: the windows of a block are gathered
+// into rows that stay in the L2 cache ("im2col"; Chellapilla, Puri, Simard, "High performance convolutional neural
+// networks for document processing", 2006) and multiplied there, so the unfolded map never exists as a whole.
+//
+// The gradient to the input gathers as well, with the kernel turned around; a stride s splits it into s x s such
+// problems, one for each residue of a pixel's position, without a single product with an inserted zero. So all three
+// products write every output once, from one thread, and the order of every sum depends on the shapes alone.
+
+#include <algorithm>
+
+#include "graft/backend/cpu/gemm.hpp"
+#include "graft/core/tensor.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+
+/// Sizes of a convolution: x [batch, height, width, in], weight [out, in / groups, kernel_h, kernel_w],
+/// y [batch, out_h, out_w, out].
+struct ConvShape {
+  Index batch, height, width, in, out, kernel_h, kernel_w, out_h, out_w;
+  Index stride, padding, dilation, groups;
+
+  Index group_in() const { return in / groups; }
+  Index group_out() const { return out / groups; }
+  Index taps() const { return kernel_h * kernel_w; }
+};
+
+/// How windows lie along one axis: tap t of window i reads position i * step + first + t * hop of `extent`, where
+/// positions outside count as zero, and belongs to kernel entry kernel_first + t * kernel_hop.
+struct WindowAxis {
+  Index count, extent, step, first, hop, taps, kernel_first, kernel_hop;
+};
+
+/// Windows over maps whose pixels hold `pixel` numbers, of which `channels` are taken from `source` on.
+template <class T>
+struct Windows {
+  const T* source;
+  Index pixel, channels;
+  WindowAxis rows, columns;
+
+  Index length() const { return rows.taps * columns.taps * channels; }
+};
+
+/// Bytes of gathered windows that one thread works on at a time: a part of the L2 cache, next to weights and results.
+inline constexpr Index kWindowBytes = Index{1} << 18;
+/// Multiplications that make a parallel job.
+inline constexpr Index kConvJobWork = Index{1} << 21;
+
+/// Pixels of a block: a multiple of 56, which the tiles of the matrix product fill without ends.
+template <class T>
+Index window_block(Index length) {
+  const Index fits = kWindowBytes / (std::max(length, Index{1}) * static_cast<Index>(sizeof(T)));
+  return std::clamp(fits / 56, Index{1}, Index{8}) * 56;
+}
+
+/// Writes `count` numbers from `from`, or zeros where it is null, and up to a batch of anything after them.
+template <class T>
+[[gnu::always_inline]] inline T* put_run(const T* from, Index count, T* to) {
+  using B = Batch<T>;
+  if (from)
+    for (Index i = 0; i < count; i += B::size) B::load(from + i).store(to + i);
+  else
+    for (Index i = 0; i < count; i += B::size) B(0).store(to + i);
+  return to + count;
+}
+
+/// Rows [begin, end) of the unfolded maps, [end - begin, length], in the order (tap row, tap column, channel). A batch
+/// more than that may be overwritten.
+template <class T>
+void gather_windows(const Windows<T>& windows, Index begin, Index end, T* to) {
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  const Index channels = windows.channels, pixel = windows.pixel;
+  const bool joined = columns.hop == 1 && channels == pixel;
+  Index j = begin % columns.count, i = begin / columns.count % rows.count;
+  const T* map = windows.source + begin / columns.count / rows.count * rows.extent * columns.extent * pixel;
+  for (Index at = begin; at < end; ++at) {
+    const Index column = j * columns.step + columns.first;
+    const bool inside = column >= 0 && column + (columns.taps - 1) * columns.hop < columns.extent;
+    Index row = i * rows.step + rows.first;
+    for (Index t = 0; t < rows.taps; ++t, row += rows.hop) {
+      if (row < 0 || row >= rows.extent) {
+        to = put_run<T>(nullptr, columns.taps * channels, to);
+        continue;
+      }
+      const T* line = map + (row * columns.extent + column) * pixel;
+      if (inside && joined) {
+        to = put_run(line, columns.taps * channels, to);
+        continue;
+      }
+      for (Index u = 0; u < columns.taps; ++u) {
+        const Index position = column + u * columns.hop;
+        to = put_run(position >= 0 && position < columns.extent ? line + u * columns.hop * pixel : nullptr, channels,
+                     to);
+      }
+    }
+    if (++j == columns.count) {
+      j = 0;
+      if (++i == rows.count) {
+        i = 0;
+        map += rows.extent * columns.extent * pixel;
+      }
+    }
+  }
+}
+
+/// to[place(j) + i] = from[i * stride + j] for i < rows, j < columns; nothing where place(j) is negative. Reads up to a
+/// batch past the end of `from`.
+template <class T, class Place>
+void place_transposed(const T* from, Index rows, Index stride, Index columns, T* to, Place place) {
+  constexpr Index lanes = Batch<T>::size;
+  for (Index j = 0; j < columns; j += lanes) {
+    const Index wide = std::min(lanes, columns - j);
+    Index places[lanes];
+    for (Index l = 0; l < wide; ++l) places[l] = place(j + l);
+    Index i = 0;
+    for (; i + lanes <= rows; i += lanes)
+      load_transposed(from + i * stride + j, stride, [&](Index l, Batch<T> column) {
+        if (l < wide && places[l] >= 0) column.store(to + places[l] + i);
+      });
+    for (; i < rows; ++i)
+      for (Index l = 0; l < wide; ++l)
+        if (places[l] >= 0) to[places[l] + i] = from[i * stride + j + l];
+  }
+}
+
+inline WindowAxis forward_axis(Index count, Index extent, Index kernel, const ConvShape& s) {
+  return {count, extent, s.stride, -s.padding, s.dilation, kernel, 0, 1};
+}
+
+/// The windows over the outputs that reach the inputs phase, phase + stride, ...: their taps are the kernel entries k
+/// for which phase + padding - k dilation is a multiple of the stride, last entry first.
+inline WindowAxis backward_axis(Index phase, Index extent, Index out_extent, Index kernel, const ConvShape& s) {
+  WindowAxis axis{phase < extent ? (extent - phase - 1) / s.stride + 1 : 0, out_extent, 1, 0, 1, 0, 0, -1};
+  Index earlier = -1;
+  for (Index k = kernel - 1; k >= 0; --k) {
+    const Index from = phase + s.padding - k * s.dilation;
+    if (from % s.stride != 0) continue;
+    if (axis.taps == 0) {
+      axis.first = from / s.stride;
+      axis.kernel_first = k;
+    } else if (axis.taps == 1) {
+      axis.hop = from / s.stride - axis.first;
+      axis.kernel_hop = k - earlier;
+    }
+    earlier = k;
+    ++axis.taps;
+  }
+  return axis;
+}
+
+/// Calls run(begin, end, windows) for blocks of `count` pixels, whose windows are gathered first.
+template <class T, class Run>
+void for_window_blocks(const Windows<T>& windows, Index begin, Index end, Run run) {
+  const Index length = windows.length(), block = window_block<T>(length);
+  // The windows of a 1 x 1 kernel are the pixels themselves.
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  const bool direct = rows.taps == 1 && columns.taps == 1 && rows.step == 1 && columns.step == 1 && rows.first == 0 &&
+                      columns.first == 0 && rows.count == rows.extent && columns.count == columns.extent &&
+                      windows.channels == windows.pixel;
+  const Tensor<T> gathered = detail::fresh<T>({direct ? 0 : std::min(block, end - begin) * length});
+  for (Index at = begin; at < end; at += block) {
+    const Index last = std::min(at + block, end);
+    if (!direct) gather_windows(windows, at, last, detail::writable(gathered));
+    run(at, last, direct ? windows.source + at * windows.pixel : detail::writable(gathered));
+  }
+}
+
+/// y = x * weight (+ bias where it is not null): y[b, i, j, o] is the sum over c, k, l of
+/// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] weight[o, c, k, l].
+template <class T>
+void conv2d(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
+  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in;
+  const Index pixels = s.batch * s.out_h * s.out_w;
+  const Tensor<T> packed = detail::fresh<T>({s.groups * length * out});  // [group, tap, in, out]
+  for (Index g = 0; g < s.groups; ++g)
+    place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
+                     [&](Index j) { return (j % taps * in + j / taps) * out; });
+  const Index block = window_block<T>(length);
+  const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.out, Index{1}))) * block;
+  parallel_tasks((pixels + job - 1) / job, [&](Index i) {
+    const Index begin = i * job, end = std::min(begin + job, pixels);
+    if (bias)
+      for (Index at = begin; at < end; ++at) std::copy(bias, bias + s.out, y + at * s.out);
+    for (Index g = 0; g < s.groups; ++g) {
+      const Windows<T> windows{x + g * in, s.in, in, forward_axis(s.out_h, s.height, s.kernel_h, s),
+                               forward_axis(s.out_w, s.width, s.kernel_w, s)};
+      for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
+        gemm(false, false, last - first, out, length, rows, length, detail::writable(packed) + g * length * out, out,
+             y + first * s.out + g * out, s.out, bias != nullptr);
+      });
+    }
+  });
+}
+
+/// The transpose of `conv2d` in x: x[b, h, w, c] is the sum over all y[b, i, j, o] weight[o, c, k, l] with
+/// h = i stride + k dilation - padding and w likewise.
+template <class T>
+void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
+  const Index in = s.group_in(), out = s.group_out(), taps = s.taps();
+  const Tensor<T> packed = detail::fresh<T>({s.groups * taps * in * out});  // [group, tap, out, in]
+  for (Index phase = 0; phase < s.stride * s.stride; ++phase) {
+    const Index phase_h = phase / s.stride, phase_w = phase % s.stride;
+    const WindowAxis rows = backward_axis(phase_h, s.height, s.out_h, s.kernel_h, s);
+    const WindowAxis columns = backward_axis(phase_w, s.width, s.out_w, s.kernel_w, s);
+    const Index length = rows.taps * columns.taps * out, pixels = s.batch * rows.count * columns.count;
+    if (pixels == 0) continue;
+    for (Index g = 0; g < s.groups; ++g)
+      for (Index o = 0; o < out; ++o)
+        place_transposed(weight + (g * out + o) * in * taps, in, taps, taps, detail::writable(packed) + g * length * in,
+                         [&](Index j) {
+                           const Index row = (j / s.kernel_w - rows.kernel_first) * rows.kernel_hop;
+                           const Index column = (j % s.kernel_w - columns.kernel_first) * columns.kernel_hop;
+                           const Index hop_h = rows.kernel_hop * rows.kernel_hop;
+                           const Index hop_w = columns.kernel_hop * columns.kernel_hop;
+                           if (row < 0 || column < 0 || row % hop_h != 0 || column % hop_w != 0 ||
+                               row / hop_h >= rows.taps || column / hop_w >= columns.taps)
+                             return Index{-1};
+                           return ((row / hop_h * columns.taps + column / hop_w) * out + o) * in;
+                         });
+    const Index block = window_block<T>(length);
+    const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.in, Index{1}))) * block;
+    parallel_tasks((pixels + job - 1) / job, [&](Index i) {
+      const Tensor<T> apart = detail::fresh<T>({s.stride > 1 ? block * in : 0});
+      for (Index g = 0; g < s.groups; ++g) {
+        const Windows<T> windows{y + g * out, s.out, out, rows, columns};
+        const T* weights = detail::writable(packed) + g * length * in;
+        for_window_blocks(
+            windows, i * job, std::min((i + 1) * job, pixels), [&](Index first, Index last, const T* gathered) {
+              if (s.stride == 1) {
+                gemm(false, false, last - first, in, length, gathered, length, weights, in, x + first * s.in + g * in,
+                     s.in);
+                return;
+              }
+              gemm(false, false, last - first, in, length, gathered, length, weights, in, detail::writable(apart), in);
+              for (Index at = first; at < last; ++at) {
+                const Index column = at % columns.count * s.stride + phase_w;
+                const Index row = at / columns.count % rows.count * s.stride + phase_h;
+                const Index map = at / columns.count / rows.count;
+                const T* from = detail::writable(apart) + (at - first) * in;
+                std::copy(from, from + in, x + ((map * s.height + row) * s.width + column) * s.in + g * in);
+              }
+            });
+      }
+    });
+  }
+}
+
+/// The transpose of `conv2d` in the weight: weight[o, c, k, l] is the sum over all b, i, j of
+/// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] y[b, i, j, o].
+template <class T>
+void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
+  using B = Batch<T>;
+  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in, size = s.out * length;
+  const Index pixels = s.batch * s.out_h * s.out_w;
+  if (pixels == 0) {
+    std::fill(weight, weight + size, T(0));
+    return;
+  }
+  // At most 32 chunks of pixels, each with its own sum [group, tap, in, out].
+  const Index block = window_block<T>(length);
+  const Index blocks = std::max((2048 + block - 1) / block, ((pixels + block - 1) / block + 31) / 32);
+  const Index chunk = blocks * block, chunks = (pixels + chunk - 1) / chunk;
+  const Tensor<T> sums = detail::fresh<T>({chunks * size});
+  parallel_tasks(chunks, [&](Index i) {
+    const Index begin = i * chunk, end = std::min(begin + chunk, pixels);
+    for (Index g = 0; g < s.groups; ++g) {
+      const Windows<T> windows{x + g * in, s.in, in, forward_axis(s.out_h, s.height, s.kernel_h, s),
+                               forward_axis(s.out_w, s.width, s.kernel_w, s)};
+      for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
+        gemm(true, false, length, out, last - first, rows, length, y + first * s.out + g * out, s.out,
+             detail::writable(sums) + i * size + g * length * out, out, first > begin);
+      });
+    }
+  });
+  // Chunks are added in order, rows put into the weight's order (in, tap), and each group transposed.
+  const Tensor<T> total = detail::fresh<T>({length * out});
+  for (Index g = 0; g < s.groups; ++g) {
+    for (Index r = 0; r < length; ++r) {
+      const T* from = detail::writable(sums) + (g * length + r) * out;
+      T* to = detail::writable(total) + (r % in * taps + r / in) * out;
+      for (Index o = 0; o < out; o += B::size) {
+        B sum = B::load(from + o);
+        for (Index i = 1; i < chunks; ++i) sum += B::load(from + i * size + o);
+        if (out - o >= B::size)
+          sum.store(to + o);
+        else
+          sum.store_part(to + o, out - o);
+      }
+    }
+    place_transposed(detail::writable(total), length, out, out, weight + g * out * length,
+                     [&](Index o) { return o * length; });
+  }
+}
+
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft

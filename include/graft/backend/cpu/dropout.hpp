@@ -1,0 +1,74 @@
+#pragma once
+// Dropout in one pass: the mask is drawn while it is applied, and drawn again for the derivative instead of being
+// stored.
+
+#include <cstring>
+
+#include "graft/core/parallel.hpp"
+#include "graft/core/random.hpp"
+#include "graft/number/batch.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+
+/// Elements whose mask is drawn together: the four words of sixteen counters.
+inline constexpr Index kMaskTile = 64;
+
+/// The words of the counters 16 tile .. 16 tile + 15 of Philox 4x32-10 with the given key: word w of counter 16 tile +
+/// l is words[16 w + l]. Sixteen counters side by side, in arrays that nothing can alias, are what compilers turn into
+/// SIMD.
+inline void mask_words(std::uint64_t tile, std::uint64_t key, std::uint32_t (&words)[kMaskTile]) {
+  constexpr int kLanes = 16;
+  std::uint32_t a[kLanes], b[kLanes], c[kLanes], d[kLanes];
+  for (int l = 0; l < kLanes; ++l) {
+    a[l] = static_cast<std::uint32_t>(tile * kLanes) + static_cast<std::uint32_t>(l);
+    b[l] = static_cast<std::uint32_t>(tile * kLanes >> 32);
+    c[l] = 0;
+    d[l] = 0;
+  }
+  auto key_a = static_cast<std::uint32_t>(key), key_c = static_cast<std::uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (int l = 0; l < kLanes; ++l) {
+      const std::uint64_t first = std::uint64_t{0xD2511F53u} * a[l], second = std::uint64_t{0xCD9E8D57u} * c[l];
+      a[l] = static_cast<std::uint32_t>(second >> 32) ^ b[l] ^ key_a;
+      b[l] = static_cast<std::uint32_t>(second);
+      c[l] = static_cast<std::uint32_t>(first >> 32) ^ d[l] ^ key_c;
+      d[l] = static_cast<std::uint32_t>(first);
+    }
+    key_a += 0x9E3779B9u;
+    key_c += 0xBB67AE85u;
+  }
+  std::memcpy(words, a, sizeof a);
+  std::memcpy(words + kLanes, b, sizeof b);
+  std::memcpy(words + 2 * kLanes, c, sizeof c);
+  std::memcpy(words + 3 * kLanes, d, sizeof d);
+}
+
+/// out[i] = scale x[i] where the word of element i is at least `threshold`, else 0.
+template <class T>
+void dropout(const T* x, Index count, std::uint64_t key, std::uint32_t threshold, T scale, T* out) {
+  using B = Batch<T>;
+  parallel_for(count, 256 * kMaskTile, [=](Index begin, Index end) {
+    std::uint32_t words[kMaskTile];
+    T factors[kMaskTile];
+    for (Index first = begin; first < end; first += kMaskTile) {
+      mask_words(static_cast<std::uint64_t>(first / kMaskTile), key, words);
+      for (Index i = 0; i < kMaskTile; ++i) factors[i] = words[i] >= threshold ? scale : T(0);
+      const Index elements = end - first < kMaskTile ? end - first : kMaskTile;
+      for (Index i = 0; i < elements; i += B::size) {
+        const B factor = B::load(factors + i);
+        // Chosen, not multiplied: 0 times infinity would be NaN.
+        const B value = where(factor == B(0), B(0), factor * B::load(x + first + i));
+        if (elements - i >= B::size)
+          value.store(out + first + i);
+        else
+          value.store_part(out + first + i, elements - i);
+      }
+    }
+  });
+}
+
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft

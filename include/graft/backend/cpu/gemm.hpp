@@ -1,0 +1,360 @@
+#pragma once
+// Matrix product on the CPU: packed panels around a register-blocked micro-kernel, after Goto and van de Geijn,
+// "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008, and Van Zee and van de Geijn, "BLIS", ACM
+// TOMS 41(3), 2015.
+//
+// Every path sums alike: one chain of `fma` inside a block of GemmBlocks<T>::depth steps of k, then the sums of the
+// blocks in order. So an element of C depends on its row of A, its column of B and k alone: not on the path, the number
+// of rows or columns, its position, or the number of threads.
+
+#include <cstddef>
+
+#include "graft/backend/cpu/gemm_kernel.hpp"
+#include "graft/backend/cpu/gemm_pack.hpp"
+#include "graft/core/memory.hpp"
+#include "graft/core/parallel.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+namespace blocked {
+
+// std::min and std::max would bring all of <algorithm> into every program.
+constexpr Index smaller(Index a, Index b) { return a < b ? a : b; }
+constexpr Index larger(Index a, Index b) { return a > b ? a : b; }
+
+/// Multiplications worth a parallel region (2 MFLOP).
+inline constexpr Index kGemmParallelWork = Index{1} << 20;
+/// Bytes of an operand that the kernel reads in place however often it needs them: half of an L1 cache.
+inline constexpr Index kGemmInPlaceBytes = Index{1} << 14;
+/// Numbers of B packed at a time.
+inline constexpr Index kGemmPackedNumbers = Index{1} << 24;
+
+/// Memory for packed operands, from the calling thread's cache.
+template <class T>
+class Workspace {
+ public:
+  explicit Workspace(Index count)
+      : bytes_(static_cast<std::size_t>(count) * sizeof(T)),
+        block_(count > 0 ? static_cast<T*>(detail::allocate_block(bytes_)) : nullptr) {}
+  ~Workspace() {
+    if (block_) detail::free_block(block_, bytes_);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  T* data() const { return block_; }
+
+ private:
+  std::size_t bytes_;
+  T* block_;
+};
+
+/// One product with its orders turned into strides; C may be written transposed (c_column other than 1).
+template <class T>
+struct GemmProblem {
+  Index m, n, k;
+  const T* a;
+  Index a_row, a_step;
+  const T* b;
+  Index b_step, b_column;
+  T* c;
+  Index c_row, c_column;
+  bool accumulate;
+
+  /// C^T = B^T A^T.
+  GemmProblem transposed() const {
+    return {n, m, k, b, b_column, b_step, a, a_step, a_row, c, c_column, c_row, accumulate};
+  }
+};
+
+/// The rows or columns [first, first + extent) of a tile, of which `count` from first + skip are new: the last tile
+/// overlaps the one before where that spares a ragged one. Where first + extent is too far, the operand is padded.
+struct TileSpan {
+  Index first, extent, skip, count;
+};
+
+/// Next tile of rows [done, end); rows from 0 on may be computed again.
+template <class T>
+TileSpan next_rows(Index done, Index end) {
+  using Blocks = GemmBlocks<T>;
+  const Index rest = end - done;
+  Index extent = Blocks::few_rows;
+  if (rest > Blocks::rows && rest <= 2 * Blocks::middle_rows)
+    extent = Blocks::middle_rows;
+  else if (rest >= Blocks::rows || (rest > Blocks::middle_rows && end >= Blocks::rows))
+    extent = Blocks::rows;
+  else if (rest > Blocks::few_rows && end >= Blocks::middle_rows)
+    extent = Blocks::middle_rows;
+  const Index first = larger(smaller(done, end - extent), Index{0});
+  return {first, extent, done - first, smaller(first + extent, end) - done};
+}
+
+/// Next tile of columns [done, end), at most `widest` wide. Packed panels are padded; columns of B in place may be
+/// computed again.
+template <class T>
+TileSpan next_columns(Index done, Index end, bool packed, Index widest = GemmBlocks<T>::columns) {
+  using Blocks = GemmBlocks<T>;
+  const bool wide = smaller(end - done, widest) > Blocks::lanes && (packed || end >= Blocks::columns);
+  const Index extent = wide ? Blocks::columns : Blocks::lanes;
+  const Index first = packed ? done : smaller(done, end - extent);
+  return {first, extent, done - first, smaller(first + extent, end) - done};
+}
+
+/// Writes the new part of a tile, computed into `tile` [rows.extent, columns.extent], to C.
+template <class T>
+void write_part(const GemmProblem<T>& g, const T* tile, TileSpan rows, TileSpan columns, bool add) {
+  constexpr Index lanes = Batch<T>::size;
+  tile += rows.skip * columns.extent + columns.skip;
+  T* c = g.c + (rows.first + rows.skip) * g.c_row + (columns.first + columns.skip) * g.c_column;
+  if (g.c_column != 1) {
+    for (Index j = 0; j < columns.count; ++j)
+      for (Index i = 0; i < rows.count; ++i) {
+        T& to = c[i * g.c_row + j * g.c_column];
+        to = add ? to + tile[i * columns.extent + j] : tile[i * columns.extent + j];
+      }
+    return;
+  }
+  for (Index i = 0; i < rows.count; ++i, tile += columns.extent, c += g.c_row) {
+    Index j = 0;
+    for (; j + lanes <= columns.count; j += lanes) {
+      const Batch<T> sum = Batch<T>::load(tile + j);
+      (add ? Batch<T>::load(c + j) + sum : sum).store(c + j);
+    }
+    if (const Index rest = columns.count - j; rest > 0) {
+      const Batch<T> sum = Batch<T>::load_part(tile + j, rest);
+      (add ? Batch<T>::load_part(c + j, rest) + sum : sum).store_part(c + j, rest);
+    }
+  }
+}
+
+/// One tile over one block of k: operands as the kernel reads them, the place in C from the spans.
+template <class T>
+void run_tile(const GemmProblem<T>& g, TileSpan rows, TileSpan columns, TileArguments<T> t) {
+  using Blocks = GemmBlocks<T>;
+  const bool wide = columns.extent == Blocks::columns;
+  if (rows.count == rows.extent && columns.count == columns.extent && g.c_column == 1) {
+    t.c = g.c + rows.first * g.c_row + columns.first;
+    t.c_row = g.c_row;
+    gemm_tile(static_cast<int>(rows.extent), wide, t);
+    return;
+  }
+  alignas(64) T tile[Blocks::rows * Blocks::columns];
+  t.c = tile;
+  t.c_row = columns.extent;
+  const bool add = std::exchange(t.add, false);
+  gemm_tile(static_cast<int>(rows.extent), wide, t);
+  write_part(g, tile, rows, columns, add);
+}
+
+/// Rows of a matrix that start a large power of two apart share few sets of a cache.
+template <class T>
+bool awkward_stride(Index stride) {
+  return stride * static_cast<Index>(sizeof(T)) % 1024 == 0;
+}
+
+/// Products with few rows: each panel of B is used as soon as it is packed, and never again.
+template <class T>
+[[gnu::noinline]] void gemm_few_rows(GemmProblem<T> g, bool parallel) {
+  using Blocks = GemmBlocks<T>;
+  const Index a_rows = larger(g.m, Index{Blocks::few_rows});
+  const Index a_bytes = (g.a_row == 1 ? g.k * g.a_step : g.m * g.a_row) * static_cast<Index>(sizeof(T));
+  const bool pack_a = g.m < Blocks::few_rows || a_bytes > kGemmInPlaceBytes;
+  const Workspace<T> a(pack_a ? g.k * a_rows + Blocks::lanes : 0);
+  if (pack_a) {
+    pack_panel(g.a, g.a_row, g.a_step, g.m, g.m, g.k, a_rows, a.data());
+    g.a = a.data(), g.a_row = 1, g.a_step = a_rows;
+  }
+  const Index b_bytes = g.k * g.b_step * static_cast<Index>(sizeof(T));
+  const bool pack_b = g.b_column != 1 || g.n < Blocks::lanes || (g.m > Blocks::rows && b_bytes > 2 * kGemmInPlaceBytes);
+  // Few products hide the transposition of a panel only while all of it stays in L1.
+  const Index widest = g.b_column != 1 && g.m <= Blocks::middle_rows ? Blocks::lanes : Blocks::columns;
+  const auto run = [&](Index begin, Index end) {
+    alignas(64) T panel[Blocks::depth * Blocks::columns];
+    for (Index j = begin * Blocks::columns; j < smaller(end * Blocks::columns, g.n);) {
+      const TileSpan columns = next_columns<T>(j, g.n, pack_b, widest);
+      for (Index p = 0; p < g.k; p += Blocks::depth) {
+        const Index steps = smaller(Blocks::depth, g.k - p);
+        TileArguments<T> t{};
+        t.k = steps, t.a_row = g.a_row, t.a_step = g.a_step, t.add = g.accumulate || p > 0;
+        t.b = g.b + p * g.b_step + columns.first * g.b_column, t.b_step = g.b_step;
+        if (pack_b) {
+          pack_panel(t.b, g.b_column, g.b_step, columns.count, columns.count, steps, columns.extent, panel);
+          t.b = panel, t.b_step = columns.extent;
+        }
+        for (Index i = 0; i < g.m;) {
+          const TileSpan rows = next_rows<T>(i, g.m);
+          t.a = g.a + rows.first * g.a_row + p * g.a_step;
+          run_tile(g, rows, columns, t);
+          i += rows.count;
+        }
+      }
+      j += columns.count;
+    }
+  };
+  const Index panels = (g.n + Blocks::columns - 1) / Blocks::columns;
+  if (parallel)
+    parallel_for(panels, larger(Index{1}, kGemmParallelWork / (g.m * g.k * Blocks::columns)), run);
+  else
+    run(0, panels);
+}
+
+/// B of a product with many rows: in place, or packed as panels [columns / extent][steps][extent] for every block of k.
+template <class T>
+struct PreparedB {
+  const T* packed;
+  Index columns;  ///< columns of a packed block with their padding
+
+  const T* panel(const GemmProblem<T>& g, Index p, Index steps, TileSpan span) const {
+    return packed ? packed + p * columns + span.first * steps : g.b + p * g.b_step + span.first;
+  }
+};
+
+/// Rows [row, row_end) and columns [column, column_end) of C.
+template <class T>
+[[gnu::noinline]] void gemm_block(const GemmProblem<T>& g, const PreparedB<T>& b, bool pack_a, Index row, Index row_end,
+                                  Index column, Index column_end) {
+  using Blocks = GemmBlocks<T>;
+  alignas(64) T panel[Blocks::depth * Blocks::rows + Blocks::lanes];
+  for (Index p = 0; p < g.k; p += Blocks::depth) {
+    const Index steps = smaller(Blocks::depth, g.k - p);
+    TileArguments<T> t{};
+    t.k = steps, t.add = g.accumulate || p > 0;
+    for (Index i = row; i < row_end;) {
+      const TileSpan rows = next_rows<T>(i, row_end);
+      t.a = g.a + rows.first * g.a_row + p * g.a_step, t.a_row = g.a_row, t.a_step = g.a_step;
+      if (pack_a) {
+        pack_panel(t.a, g.a_row, g.a_step, rows.extent, g.m - rows.first, steps, rows.extent, panel);
+        t.a = panel, t.a_row = 1, t.a_step = rows.extent;
+      }
+      for (Index j = column; j < column_end;) {
+        const TileSpan columns = next_columns<T>(j, column_end, b.packed != nullptr);
+        t.b = b.panel(g, p, steps, columns), t.b_step = b.packed ? columns.extent : g.b_step;
+        run_tile(g, rows, columns, t);
+        j += columns.count;
+      }
+      i += rows.count;
+    }
+  }
+}
+
+/// Products with many rows: B is prepared once, panels of A are packed when they are needed.
+template <class T>
+[[gnu::noinline]] void gemm_many_rows(const GemmProblem<T>& g, bool parallel) {
+  using Blocks = GemmBlocks<T>;
+  const Index size = static_cast<Index>(sizeof(T));
+  const bool pack_b = g.b_column != 1 || g.n < Blocks::lanes || g.k * g.b_step * size > 2 * kGemmInPlaceBytes;
+  const PreparedB<T> padded{nullptr, (g.n + Blocks::lanes - 1) / Blocks::lanes * Blocks::lanes};
+  const Workspace<T> workspace(pack_b ? g.k * padded.columns : 0);
+  const PreparedB<T> b{workspace.data(), padded.columns};
+  if (pack_b) {
+    const Index panels = (g.n + Blocks::columns - 1) / Blocks::columns;
+    const Index blocks = (g.k + Blocks::depth - 1) / Blocks::depth;
+    const auto pack = [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) {
+        const Index p = i / panels * Blocks::depth, steps = smaller(Blocks::depth, g.k - p);
+        const TileSpan span = next_columns<T>(i % panels * Blocks::columns, g.n, true);
+        pack_panel(g.b + p * g.b_step + span.first * g.b_column, g.b_column, g.b_step, span.count, span.count, steps,
+                   span.extent, workspace.data() + p * b.columns + span.first * steps);
+      }
+    };
+    if (parallel)
+      parallel_for(panels * blocks, 8, pack);
+    else
+      pack(0, panels * blocks);
+  }
+  // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used several times.
+  const Index a_bytes = (g.a_row == 1 ? g.k * g.a_step : g.m * g.a_row) * size;
+  const bool pack_a =
+      a_bytes > kGemmInPlaceBytes && (g.a_row == 1 || g.n > 3 * Blocks::columns || awkward_stride<T>(g.a_row));
+  if (!parallel) {
+    for (Index j = 0; j < g.n; j += Blocks::width)
+      gemm_block(g, b, pack_a, 0, g.m, j, smaller(j + Blocks::width, g.n));
+    return;
+  }
+  // An even number of chunks of about eight tiles of rows.
+  const Index about = larger(Index{1}, g.m / (8 * Blocks::rows));
+  const Index row_chunk = (g.m + about + about % 2 - 1) / (about + about % 2);
+  const Index row_chunks = (g.m + row_chunk - 1) / row_chunk;
+  const Index column_chunks = (g.n + Blocks::width - 1) / Blocks::width;
+  parallel_for(row_chunks * column_chunks, 1, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const Index row = i % row_chunks * row_chunk, column = i / row_chunks * Blocks::width;
+      gemm_block(g, b, pack_a, row, smaller(row + row_chunk, g.m), column, smaller(column + Blocks::width, g.n));
+    }
+  });
+}
+
+}  // namespace blocked
+
+/// C [m, n] = op(A) [m, k] op(B) [k, n], plus C where `accumulate`. op(X) is X, or its transpose where asked for: A is
+/// stored [m, k] or [k, m], B [k, n] or [n, k]. Row-major; `lda`, `ldb`, `ldc` are the distances of rows in memory, at
+/// least their length. C overlaps neither A nor B. k = 0 gives zeros. float and double.
+/// Throws std::bad_alloc before anything is written.
+template <class T>
+void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T* a, Index lda, const T* b, Index ldb,
+          T* c, Index ldc, bool accumulate = false) {
+  using Blocks = blocked::GemmBlocks<T>;
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) {
+    if (!accumulate)
+      for (Index i = 0; i < m; ++i) for (Index j = 0; j < n; ++j) c[i * ldc + j] = T(0);
+    return;
+  }
+  blocked::GemmProblem<T> g{m,
+                           n,
+                           k,
+                           a,
+                           transpose_a ? 1 : lda,
+                           transpose_a ? lda : 1,
+                           b,
+                           transpose_b ? 1 : ldb,
+                           transpose_b ? ldb : 1,
+                           c,
+                           ldc,
+                           1,
+                           accumulate};
+  const bool parallel = m * n * k >= blocked::kGemmParallelWork;
+  // A few columns leave lanes empty: rows take their place.
+  if (2 * n <= Blocks::lanes && m >= Blocks::lanes) g = g.transposed();
+  if (g.m <= 2 * Blocks::rows) {
+    blocked::gemm_few_rows(g, parallel);
+    return;
+  }
+  const Index group = blocked::larger(blocked::kGemmPackedNumbers / k / Blocks::width, Index{1}) * Blocks::width;
+  for (Index j = 0; j < n; j += group) {
+    blocked::GemmProblem<T> part = g;
+    part.n = blocked::smaller(group, n - j);
+    part.b += j * g.b_column;
+    part.c += j;
+    blocked::gemm_many_rows(part, parallel);
+  }
+}
+
+/// `batch` products as `gemm` computes them, the matrices `stride_a`, `stride_b`, `stride_c` numbers apart; a stride of
+/// 0 shares A or B among all.
+template <class T>
+void gemm_batched(bool transpose_a, bool transpose_b, Index batch, Index m, Index n, Index k, const T* a, Index lda,
+                  Index stride_a, const T* b, Index ldb, Index stride_b, T* c, Index ldc, Index stride_c) {
+  if (batch <= 0 || m <= 0 || n <= 0) return;
+  if (stride_b == 0 && !transpose_a && stride_a == m * lda && stride_c == m * ldc) {
+    gemm(false, transpose_b, batch * m, n, k, a, lda, b, ldb, c, ldc);
+    return;
+  }
+  const auto run = [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i)
+      gemm(transpose_a, transpose_b, m, n, k, a + i * stride_a, lda, b + i * stride_b, ldb, c + i * stride_c, ldc);
+  };
+  const Index work = m * n * blocked::larger(k, Index{1});
+  // Few large products are shared out one by one, so that no thread waits for the last of them.
+  if (batch * work < blocked::kGemmParallelWork || (batch < 8 && work >= blocked::kGemmParallelWork)) {
+    run(0, batch);
+    return;
+  }
+  const Index chunk = blocked::larger(Index{1}, blocked::kGemmParallelWork / work);
+  // Tasks, not `parallel_for`: a product may fail to get memory.
+  parallel_tasks((batch + chunk - 1) / chunk, [&](Index i) { run(i * chunk, blocked::smaller((i + 1) * chunk, batch)); });
+}
+
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft

@@ -1,0 +1,63 @@
+#pragma once
+// Packing of operands of the matrix product into panels that the micro-kernel reads front to back. Transposition is
+// done here, in registers; the numbers themselves are only copied.
+
+#include "graft/number/batch.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+namespace blocked {
+
+/// Panel of `items` vectors of `k` numbers: to[p * panel + i] = from[i * item + p * step] for i < items, and 0 for
+/// items <= i < panel. One of `item` and `step` is 1. `readable` >= items vectors exist at `from` (items == panel where
+/// it is more). Writes up to a register past the end of the panel.
+template <class T>
+[[gnu::noinline]] void pack_panel(const T* from, Index item, Index step, Index items, Index readable, Index k,
+                                  Index panel, T* to) {
+  constexpr Index lanes = Batch<T>::size;
+  for (Index i = 0; i < panel; i += lanes) {
+    const Index filled = items - i < lanes ? (items > i ? items - i : 0) : lanes;
+    // What a first register writes beyond a narrow panel belongs to the next step of k, which is written later.
+    const bool whole = i == 0 || panel - i >= lanes;
+    const auto put = [&](Index p, Batch<T> numbers) {
+      if (whole)
+        numbers.store(to + p * panel + i);
+      else
+        numbers.store_part(to + p * panel + i, panel - i);
+    };
+    if (item == 1) {
+      const T* at = from + i;
+      if (filled == lanes)
+        for (Index p = 0; p < k; ++p, at += step) put(p, Batch<T>::load(at));
+      else
+        for (Index p = 0; p < k; ++p, at += step) put(p, Batch<T>::load_part(at, filled));
+      continue;
+    }
+    alignas(64) T block[lanes * lanes];
+    for (T& number : block) number = T(0);
+    for (Index p = 0; p < k; p += lanes) {
+      const T* at = from + i * item + p;
+      Index stride = item;
+      const Index steps = k - p < lanes ? k - p : lanes;
+      if (steps < lanes || readable - i < lanes) {
+        for (Index r = 0; r < filled; ++r)
+          (steps < lanes ? Batch<T>::load_part(at + r * item, steps) : Batch<T>::load(at + r * item))
+              .store(block + r * lanes);
+        at = block;
+        stride = lanes;
+      } else {
+        // So many rows at once are more streams than the hardware follows.
+        for (Index r = 0; r < lanes; ++r) native::prefetch(at + r * item + 4 * lanes);
+      }
+      load_transposed(at, stride, [&](Index j, Batch<T> column) {
+        if (j < steps) put(p + j, column);
+      });
+    }
+  }
+}
+
+}  // namespace blocked
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft

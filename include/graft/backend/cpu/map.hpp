@@ -1,0 +1,171 @@
+#pragma once
+// Elementwise kernels: one expression over whole tensors with NumPy broadcasting, several inputs and outputs in one pass.
+// Only the loop over one row is compiled for every expression; shapes, broadcasting and chunks are handled once for all.
+
+#include <array>
+
+#include "graft/core/parallel.hpp"
+#include "graft/core/tensor.hpp"
+#include "graft/number/batch.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+
+/// One input of an elementwise kernel: its numbers and its shape before broadcasting.
+template <class T>
+struct MapInput {
+  const T* data;
+  const Shape& shape;
+};
+template <class T>
+MapInput<T> map_input(const Tensor<T>& tensor) {
+  return {tensor.data(), tensor.shape()};
+}
+
+/// Most inputs, and most outputs, of one elementwise kernel.
+inline constexpr int kMaxMapInputs = 8;
+/// Elements of one parallel chunk of elementwise work.
+inline constexpr Index kMapChunk = 16384;
+
+/// How inputs are walked over an output shape: axes along which all inputs advance alike are merged, so that what is left
+/// is rows of `width` elements along which each input advances by one or stays on one number.
+struct BroadcastWalk {
+  int inputs = 0, outer = 0;  ///< axes left besides the row
+  Index width = 1, rows = 1;
+  Index sizes[kMaxRank] = {};  // outermost first
+  Index strides[kMaxRank][kMaxMapInputs] = {};
+  bool moving[kMaxMapInputs] = {};
+
+  BroadcastWalk(const Shape& out, const Shape* const* shapes, int count) : inputs(count) {
+    bool contiguous = true;
+    for (int n = 0; n < count; ++n) contiguous = contiguous && *shapes[n] == out;
+    if (contiguous) {
+      width = out.count();
+      for (int n = 0; n < count; ++n) moving[n] = true;
+      return;
+    }
+    Index step[kMaxMapInputs], merged_sizes[kMaxRank], merged[kMaxRank][kMaxMapInputs];  // innermost first
+    for (Index& s : step) s = 1;
+    int rank = 0;
+    for (int axis = out.rank() - 1; axis >= 0; --axis) {
+      const Index size = out[axis];
+      if (size == 1) continue;
+      Index stride[kMaxMapInputs];
+      for (int n = 0; n < count; ++n) {
+        const int own = axis - (out.rank() - shapes[n]->rank());
+        stride[n] = own < 0 || (*shapes[n])[own] == 1 ? 0 : step[n];
+        if (stride[n] != 0) step[n] *= size;
+      }
+      bool merges = rank > 0;
+      for (int n = 0; merges && n < count; ++n) merges = stride[n] == merged[rank - 1][n] * merged_sizes[rank - 1];
+      if (merges) {
+        merged_sizes[rank - 1] *= size;
+      } else {
+        merged_sizes[rank] = size;
+        for (int n = 0; n < count; ++n) merged[rank][n] = stride[n];
+        ++rank;
+      }
+    }
+    if (rank == 0) return;  // a single element
+    width = merged_sizes[0];
+    for (int n = 0; n < count; ++n) moving[n] = merged[0][n] != 0;
+    outer = rank - 1;
+    for (int r = 0; r < outer; ++r) {
+      sizes[r] = merged_sizes[rank - 1 - r];
+      rows *= sizes[r];
+      for (int n = 0; n < count; ++n) strides[r][n] = merged[rank - 1 - r][n];
+    }
+  }
+
+  /// Element offset of each input at the start of `row`.
+  void offsets(Index row, Index* at) const {
+    for (int n = 0; n < inputs; ++n) at[n] = 0;
+    for (int axis = outer - 1; axis >= 0; --axis) {
+      for (int n = 0; n < inputs; ++n) at[n] += row % sizes[axis] * strides[axis][n];
+      row /= sizes[axis];
+    }
+  }
+
+  /// Calls run(row, first, last) for every row, or for chunks of the only row, in parallel.
+  template <class Run>
+  void each(const Run& run) const {
+    if (rows == 1) {
+      parallel_for(width, kMapChunk, [&](Index begin, Index end) { run(Index{0}, begin, end); });
+    } else {
+      parallel_for(rows, width >= kMapChunk ? 1 : kMapChunk / width, [&](Index begin, Index end) {
+        for (Index row = begin; row < end; ++row) run(row, Index{0}, width);
+      });
+    }
+  }
+};
+
+/// The loop over one row: `to` and `from` point at its first element; `moving` says which inputs advance.
+template <class T>
+using RowKernel = void (*)(const void* expression, T* const* to, const T* const* from, const bool* moving, Index width);
+
+/// Runs `kernel` over all rows. Null outputs stay null.
+template <class T>
+void map_rows(const Shape& shape, T* const* outputs, int output_count, const MapInput<T>* inputs, int input_count,
+              RowKernel<T> kernel, const void* expression) {
+  if (shape.count() == 0) return;
+  const Shape* shapes[kMaxMapInputs];
+  for (int n = 0; n < input_count; ++n) shapes[n] = &inputs[n].shape;
+  const BroadcastWalk walk(shape, shapes, input_count);
+  walk.each([&](Index row, Index first, Index last) {
+    Index at[kMaxMapInputs];
+    walk.offsets(row, at);
+    const T* from[kMaxMapInputs];
+    T* to[kMaxMapInputs];
+    for (int n = 0; n < input_count; ++n) from[n] = inputs[n].data + at[n] + (walk.moving[n] ? first : 0);
+    for (int m = 0; m < output_count; ++m) to[m] = outputs[m] ? outputs[m] + row * walk.width + first : nullptr;
+    kernel(expression, to, from, walk.moving, last - first);
+  });
+}
+
+/// outputs[m][i] = f(inputs...)[m] for every element i of `shape`. `f` maps std::array<Batch<T>, N> to
+/// std::array<Batch<T>, M>. A null output is skipped. Inputs may be read, not used, up to one batch past their end.
+template <class T, int N, int M, class F>
+void map_kernel(const Shape& shape, const std::array<T*, M>& outputs, const std::array<MapInput<T>, N>& inputs, const F& f) {
+  static_assert(N <= kMaxMapInputs && M <= kMaxMapInputs);
+  const RowKernel<T> kernel = [](const void* expression, T* const* to, const T* const* from, const bool* moving,
+                                 Index width) {
+    using B = Batch<T>;
+    const F& call = *static_cast<const F*>(expression);
+    std::array<B, N> x;
+    for (std::size_t n = 0; n < N; ++n) x[n] = B(*from[n]);
+    for (Index i = 0; i < width; i += B::size) {
+      for (std::size_t n = 0; n < N; ++n)
+        if (moving[n]) x[n] = B::load(from[n] + i);
+      const std::array<B, M> y = call(x);
+      for (std::size_t m = 0; m < M; ++m) {
+        if (M > 1 && !to[m]) continue;
+        if (width - i >= B::size)
+          y[m].store(to[m] + i);
+        else
+          y[m].store_part(to[m] + i, width - i);
+      }
+    }
+  };
+  map_rows<T>(shape, outputs.data(), M, inputs.data(), N, kernel, &f);
+}
+
+/// output[i] = f(inputs[i]...) one number at a time, for element types that do not fit one register (masks, indices).
+template <class Out, class F, class... Ts>
+void map_scalars(const Shape& shape, Out* output, F f, const MapInput<Ts>&... inputs) {
+  if (shape.count() == 0) return;
+  const Shape* shapes[] = {&inputs.shape...};
+  const BroadcastWalk walk(shape, shapes, sizeof...(Ts));
+  walk.each([&](Index row, Index first, Index last) {
+    Index at[kMaxMapInputs];
+    walk.offsets(row, at);
+    Out* out = output + row * walk.width;
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      for (Index i = first; i < last; ++i) out[i] = f(inputs.data[at[I] + (walk.moving[I] ? i : 0)]...);
+    }(std::index_sequence_for<Ts...>());
+  });
+}
+
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft

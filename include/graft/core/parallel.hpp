@@ -1,0 +1,130 @@
+#pragma once
+// The one place that names OpenMP. Work is cut into chunks whose size depends on the work alone, never on the number of
+// threads, so results have the same bits on any number of threads. Inside a task region ops run serially on their thread.
+
+#include <atomic>
+#include <exception>
+
+#include "graft/core/errors.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+namespace detail {
+inline std::atomic<int> thread_limit{0};
+inline constinit thread_local bool inside_parallel = false;
+
+/// Keeps the exception of the lowest chunk, whatever order the chunks ran in.
+class FirstException {
+ public:
+  void keep(Index chunk) {
+    while (busy_.test_and_set(std::memory_order_acquire)) {
+    }
+    if (!error_ || chunk < chunk_) {
+      error_ = std::current_exception();
+      chunk_ = chunk;
+    }
+    busy_.clear(std::memory_order_release);
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+  std::exception_ptr error_;
+  Index chunk_ = 0;
+};
+
+struct InsideParallel {
+  bool before = inside_parallel;
+  InsideParallel() { inside_parallel = true; }
+  ~InsideParallel() { inside_parallel = before; }
+};
+}  // namespace detail
+
+/// Number of threads that a parallel region uses; 0 (the default) means the machine's.
+inline int threads() {
+  const int limit = detail::thread_limit.load(std::memory_order_relaxed);
+#ifdef _OPENMP
+  return limit > 0 ? limit : omp_get_num_procs();
+#else
+  return limit > 0 ? 1 : 1;
+#endif
+}
+
+/// Limits parallel regions to `count` threads (0: all). Results do not depend on it.
+inline void set_threads(int count) {
+  if (count < 0) fail("set_threads", "count is " + detail::as_text(count) + ", expected 0 (all) or more");
+  detail::thread_limit.store(count, std::memory_order_relaxed);
+}
+
+/// True inside `parallel_tasks` or a parallel kernel: whatever runs there runs on one thread.
+inline bool inside_parallel() { return detail::inside_parallel; }
+
+namespace detail {
+
+/// The regions themselves, compiled once: callables come as a pointer and a function that calls it.
+inline void run_tasks(Index count, void (*call)(const void*, Index), const void* run) {
+  FirstException first;
+  const auto guarded = [&](Index i) {
+    InsideParallel mark;
+    try {
+      call(run, i);
+    } catch (...) {
+      first.keep(i);
+    }
+  };
+#ifdef _OPENMP
+  const int team = static_cast<int>(count < threads() ? count : threads());
+  if (team > 1 && !inside_parallel) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
+    for (Index i = 0; i < count; ++i) guarded(i);
+    first.rethrow();
+    return;
+  }
+#endif
+  for (Index i = 0; i < count; ++i) guarded(i);
+  first.rethrow();
+}
+
+inline void run_chunks(Index count, Index chunk, void (*call)(const void*, Index, Index), const void* run) {
+#ifdef _OPENMP
+  if (count > chunk && !inside_parallel && threads() > 1) {
+    const Index chunks = (count + chunk - 1) / chunk;
+    const int team = static_cast<int>(chunks < threads() ? chunks : threads());
+#pragma omp parallel for schedule(static) num_threads(team)
+    for (Index i = 0; i < chunks; ++i) {
+      InsideParallel mark;
+      const Index end = (i + 1) * chunk;
+      call(run, i * chunk, end < count ? end : count);
+    }
+    return;
+  }
+#endif
+  for (Index begin = 0; begin < count; begin += chunk) call(run, begin, count - begin < chunk ? count : begin + chunk);
+}
+
+}  // namespace detail
+
+/// Calls `run(i)` for every i in [0, count), on several threads; each call runs its ops serially. The calls must be
+/// independent. All of them run, also when one throws; the exception of the lowest i is rethrown at the end.
+template <class Run>
+void parallel_tasks(Index count, const Run& run) {
+  detail::run_tasks(count, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
+}
+
+/// Calls `run(begin, end)` for the ranges [0, chunk), [chunk, 2 chunk) ... of [0, count). Ranges depend on `count` and
+/// `chunk` only; `run` must not throw. Choose `chunk` so that one range is worth about 20 us.
+template <class Run>
+void parallel_for(Index count, Index chunk, const Run& run) {
+  detail::run_chunks(count, chunk, [](const void* f, Index begin, Index end) { (*static_cast<const Run*>(f))(begin, end); },
+                     &run);
+}
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

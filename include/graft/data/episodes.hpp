@@ -1,0 +1,86 @@
+#pragma once
+// N-way K-shot episodes over any data set whose items are grouped by class. Vinyals et al., "Matching networks for one
+// shot learning", NeurIPS 2016. An episode depends on its random stream only, so a task's draws are the same whatever
+// else runs.
+
+#include <vector>
+
+#include "graft/core/tensor.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// Inputs and class labels 0 .. ways-1 of one side of an episode: `x` [items, ...], `y` [items].
+template <class T = float>
+struct LabelledSet {
+  Tensor<T> x;
+  Tensor<std::int64_t> y;
+};
+
+/// A small classification task: learn from `support`, answer on `query`.
+template <class T = float>
+struct Episode {
+  LabelledSet<T> support, query;
+  Index ways = 0;
+};
+
+/// The sizes of an episode.
+struct EpisodeOptions {
+  Index ways = 5;      ///< classes
+  Index shots = 1;     ///< support items of each class
+  Index queries = 15;  ///< query items of each class
+};
+
+/// Which items make up an episode. Items are grouped by class: class c (in episode order) has the support items
+/// [c shots, (c + 1) shots) and the query items [c queries, (c + 1) queries).
+struct EpisodeIndices {
+  std::vector<Index> classes;  ///< [ways]: the data set's class behind each label
+  std::vector<Index> support;  ///< [ways shots]: items
+  std::vector<Index> query;    ///< [ways queries]: items, none of them in `support`
+};
+
+/// Items of each class of a data set.
+using ClassItems = std::vector<std::vector<Index>>;
+
+/// Draws `ways` classes out of `classes` without replacement, and for each class `shots` + `queries` different items.
+/// Throws ValueError when the data have fewer classes, or a class fewer items, than asked for.
+inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<Index>& classes,
+                                   const EpisodeOptions& options, const Random& random, Site site = Site::current()) {
+  const auto [ways, shots, queries] = options;
+  if (ways < 1 || shots < 1 || queries < 0)
+    fail("draw_episode",
+         "needs ways >= 1, shots >= 1 and queries >= 0, got " + detail::as_text(ways) + ", " + detail::as_text(shots) +
+             ", " + detail::as_text(queries),
+         {}, site);
+  if (ways > static_cast<Index>(classes.size()))
+    fail("draw_episode", detail::as_text(ways) + " ways, but there are " + detail::as_text(classes.size()) + " classes",
+         {}, site);
+  EpisodeIndices episode;
+  for (Index rank : random.stream("classes").permutation(static_cast<Index>(classes.size()), ways)) {
+    const Index chosen = classes[static_cast<std::size_t>(rank)];
+    const std::vector<Index>& own = items[static_cast<std::size_t>(chosen)];
+    if (shots + queries > static_cast<Index>(own.size()))
+      fail("draw_episode",
+           detail::as_text(shots) + " shots and " + detail::as_text(queries) + " queries, but class " +
+               detail::as_text(chosen) + " has " + detail::as_text(own.size()) + " items",
+           {}, site);
+    const auto order = random.stream("items")
+                           .stream(static_cast<std::uint64_t>(episode.classes.size()))
+                           .permutation(static_cast<Index>(own.size()), shots + queries);
+    episode.classes.push_back(chosen);
+    for (Index i = 0; i < shots + queries; ++i)
+      (i < shots ? episode.support : episode.query)
+          .push_back(own[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]);
+  }
+  return episode;
+}
+
+/// Labels 0 0 .. 1 1 .. of `ways` classes with `each` items a class.
+inline Tensor<std::int64_t> episode_labels(Index ways, Index each) {
+  Tensor<std::int64_t> labels = detail::fresh<std::int64_t>({ways * each});
+  for (Index i = 0; i < ways * each; ++i) detail::writable(labels)[i] = i / each;
+  return labels;
+}
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

@@ -1,0 +1,153 @@
+#pragma once
+// Few-shot classification on the graph of an episode: prototypical networks (Snell, Swersky, Zemel, NeurIPS 2017) whose
+// nodes first exchange messages along the edges of a graph (GATv2: Brody, Alon, Yahav, ICLR 2022), then by a
+// Transformer encoder (Vaswani et al., NeurIPS 2017; pre-norm as in Xiong et al., ICML 2020). Close relatives are the
+// graph networks of Garcia and Bruna, ICLR 2018, and the set-to-set adaptation of Ye et al., "FEAT", CVPR 2020.
+//
+// Inductive: no edge and no attention leads out of a query, so its answer is the same, bit for bit, whatever other
+// queries are asked.
+
+#include <cmath>
+#include <vector>
+
+#include "graft/graph/gatv2.hpp"
+#include "graft/graph/knn.hpp"
+#include "graft/nn/attention.hpp"
+#include "graft/nn/dropout.hpp"
+#include "graft/nn/norm.hpp"
+#include "graft/ops/prototypes.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// Sizes of a `GraphTransformer`.
+struct GraphTransformerOptions {
+  Index width = 64;              ///< of the embeddings
+  Index heads = 4;               ///< of both kinds of attention; must divide the width
+  Index neighbours = 5;          ///< k of the k-NN edges
+  Index graph_layers = 2;        ///< 0: no graph
+  Index transformer_layers = 2;  ///< 0: no Transformer
+  Index hidden = 128;            ///< of the Transformer's perceptrons
+  double gate = 0.1;             ///< every residual branch starts scaled by this; 0: none acts at first
+  double scale = 0.125;          ///< of the squared distances at first; 1 is ProtoNet's, less lets gradients through
+  double dropout = 0;            ///< rate on the output of every branch, in training
+};
+
+/// Edges among the nodes of an episode, numbered classes [ways], supports [items], queries [queries] in a row: a loop
+/// on every node, support -> support and support -> query from the `neighbours` nearest in embedding, and support <->
+/// class by label. None leaves a query. `support` [items, width] with `labels` [items] in 0 .. ways-1, `query`
+/// [queries, width].
+template <Real T>
+Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
+                    Index neighbours, Site site = Site::current()) {
+  const Index items = support.size(0), first_query = ways + items, nodes = first_query + query.size(0);
+  std::vector<GraphEdge> edges;
+  for (Index i = 0; i < nodes; ++i) edges.push_back({i, i});
+  for (const GraphEdge& edge : nearest_neighbours(support, support, neighbours, true, site))
+    edges.push_back({ways + edge.source, ways + edge.destination});
+  for (const GraphEdge& edge : nearest_neighbours(support, query, neighbours, false, site))
+    edges.push_back({ways + edge.source, first_query + edge.destination});
+  for (Index i = 0; i < items; ++i) {
+    edges.push_back({labels.data()[i], ways + i});
+    edges.push_back({ways + i, labels.data()[i]});
+  }
+  return Graph(nodes, edges, site);
+}
+
+/// x <- x + gate * GATv2(norm(x)) along the episode's edges.
+template <class T = float>
+struct EpisodeGraphLayer {
+  LayerNorm<T> norm;
+  GatV2<T> attention;
+  Tensor<T> gate;  ///< [width]
+  GRAFT_FIELDS(norm, attention, gate)
+
+  EpisodeGraphLayer() = default;
+  EpisodeGraphLayer(const GraphTransformerOptions& o, const Random& random, Site site = Site::current())
+      : norm(o.width),
+        attention(o.width, o.width / o.heads, random, {.heads = o.heads}, site),
+        gate(full<T>({o.width}, static_cast<T>(o.gate))) {}
+
+  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, Dropout drop, Context& context) const {
+    return x + gate * drop(attention(graph, norm(x), context), context);
+  }
+};
+
+/// x <- x + gate * attention(norm(x)), then x <- x + gate * perceptron(norm(x)). Keys and values are the first `memory`
+/// nodes, the classes and supports: a query sees them, and itself through the residual.
+template <class T = float>
+struct EpisodeTransformerLayer {
+  LayerNorm<T> attention_norm;
+  MultiHeadAttention<T> attention;
+  Tensor<T> attention_gate;  ///< [width]
+  LayerNorm<T> perceptron_norm;
+  Linear<T> up, down;
+  Tensor<T> perceptron_gate;  ///< [width]
+  GRAFT_FIELDS(attention_norm, attention, attention_gate, perceptron_norm, up, down, perceptron_gate)
+
+  EpisodeTransformerLayer() = default;
+  EpisodeTransformerLayer(const GraphTransformerOptions& o, const Random& random, Site site = Site::current())
+      : attention_norm(o.width),
+        attention(o.width, o.heads, random.stream("attention"), {}, site),
+        attention_gate(full<T>({o.width}, static_cast<T>(o.gate))),
+        perceptron_norm(o.width),
+        up(o.width, o.hidden, random.stream("up"), {}, site),
+        down(o.hidden, o.width, random.stream("down"), {}, site),
+        perceptron_gate(full<T>({o.width}, static_cast<T>(o.gate))) {}
+
+  Tensor<T> operator()(const Tensor<T>& x, Index memory, Dropout drop, Context& context) const {
+    const Tensor<T> nodes = attention_norm(x), known = slice(nodes, 0, 0, memory);
+    const Tensor<T> y = x + attention_gate * drop(attention(nodes, known, known, context), context);
+    return y + perceptron_gate * drop(down(gelu(up(perceptron_norm(y)))), context);
+  }
+};
+
+/// Logits of an episode's queries from its embeddings:
+///   1  nodes: a class node is the mean of its supports; each kind of node adds a learned vector
+///   2  graph attention along `episode_graph`
+///   3  Transformer encoder over the episode
+///   4  logits = -scale |query - class|^2 with a learned scale
+/// With gates at 0 (or neither graph nor Transformer) and scale 1 it starts as a prototypical network.
+template <class T = float>
+struct GraphTransformer {
+  Tensor<T> kinds;  ///< [3, width]: added to class, support and query nodes
+  std::vector<EpisodeGraphLayer<T>> graph_layers;
+  std::vector<EpisodeTransformerLayer<T>> transformer_layers;
+  Tensor<T> log_scale;  ///< []
+  GRAFT_FIELDS(kinds, graph_layers, transformer_layers, log_scale)
+  GraphTransformerOptions options;
+
+  GraphTransformer() = default;
+  explicit GraphTransformer(const Random& random, const GraphTransformerOptions& o = {}, Site site = Site::current())
+      : kinds(zeros<T>({3, o.width})), log_scale(static_cast<T>(std::log(o.scale))), options(o) {
+    if (!(o.scale > 0)) fail("GraphTransformer", "the scale must be above 0", {}, site);
+    if (o.heads < 1 || o.width % o.heads != 0)
+      fail("GraphTransformer",
+           detail::as_text(o.heads) + " heads do not divide a width of " + detail::as_text(o.width), {}, site);
+    for (Index i = 0; i < o.graph_layers; ++i)
+      graph_layers.emplace_back(o, random.stream("graph").stream(static_cast<std::uint64_t>(i)), site);
+    for (Index i = 0; i < o.transformer_layers; ++i)
+      transformer_layers.emplace_back(o, random.stream("transformer").stream(static_cast<std::uint64_t>(i)), site);
+  }
+
+  /// `support` [items, width] with `labels` [items] in 0 .. ways-1, `query` [queries, width] -> [queries, ways].
+  Tensor<T> operator()(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
+                       Context& context, Site site = Site::current()) const {
+    const Named here("GraphTransformer", site);
+    const Index memory = ways + support.size(0);
+    const Dropout drop{options.dropout};
+    Tensor<T> x = concat<T>({prototypes(support, labels, ways, site) + slice(kinds, 0, 0, 1),
+                             support + slice(kinds, 0, 1, 2), query + slice(kinds, 0, 2, 3)},
+                            0, site);
+    if (!graph_layers.empty()) {
+      const Graph graph = episode_graph(support, labels, query, ways, options.neighbours, site);
+      for (const auto& layer : graph_layers) x = layer(graph, x, drop, context);
+    }
+    for (const auto& layer : transformer_layers) x = layer(x, memory, drop, context);
+    const Tensor<T> classes = slice(x, 0, 0, ways), queries = slice(x, 0, memory, x.size(0));
+    return -exp(log_scale) * squared_distances(queries, classes, site);
+  }
+};
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

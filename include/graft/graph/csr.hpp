@@ -1,0 +1,139 @@
+#pragma once
+// Sparse graphs in compressed rows, both ways round. Edges are sorted by destination and then source, so every sum over
+// a neighbourhood runs in one fixed order; the transpose is built once, for the backward passes.
+
+#include <memory>
+#include <vector>
+
+#include "graft/core/tensor.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// One directed edge: messages flow from `source` to `destination`.
+struct GraphEdge {
+  Index source;
+  Index destination;
+};
+
+/// A directed graph between `sources` nodes that send and `destinations` nodes that receive (the same nodes unless it
+/// is bipartite). A cheap handle to immutable arrays; safe to share between threads.
+class Graph {
+ public:
+  /// No nodes.
+  Graph() : Graph(0, {}) {}
+  /// From a list of edges, whose order does not matter (unless they carry features); duplicates stay. Throws IndexError
+  /// for a node outside its range.
+  Graph(Index sources, Index destinations, std::span<const GraphEdge> edges, Site site = Site::current())
+      : data_(std::make_shared<const Data>(sources, destinations, edges, site)) {}
+  /// A graph on one set of nodes.
+  Graph(Index nodes, std::span<const GraphEdge> edges, Site site = Site::current())
+      : Graph(nodes, nodes, edges, site) {}
+
+  Index sources() const { return data_->sources; }
+  Index destinations() const { return data_->destinations; }
+  Index edges() const { return data_->source_of.count(); }
+
+  /// [destinations + 1]: the edges into node i are offsets[i] .. offsets[i + 1] - 1, in *destination order*.
+  const Tensor<std::int64_t>& offsets() const { return data_->offsets; }
+  /// [edges] in destination order.
+  const Tensor<std::int64_t>& source_of() const { return data_->source_of; }
+  const Tensor<std::int64_t>& destination_of() const { return data_->destination_of; }
+  /// [edges]: the place in the constructor's list of each edge in destination order; `gather` edge features with it.
+  const Tensor<std::int64_t>& input_order() const { return data_->input_order; }
+  /// [sources + 1]: the edges out of node j are source_offsets[j] .. source_offsets[j + 1] - 1, in *source order* (by
+  /// source, then destination).
+  const Tensor<std::int64_t>& source_offsets() const { return data_->source_offsets; }
+  /// [edges]: for each edge in source order its place in destination order.
+  const Tensor<std::int64_t>& edge_by_source() const { return data_->edge_by_source; }
+
+ private:
+  struct Data {
+    Index sources, destinations;
+    Tensor<std::int64_t> offsets, source_of, destination_of, input_order, source_offsets, edge_by_source;
+
+    Data(Index s, Index d, std::span<const GraphEdge> edges, Site site) : sources(s), destinations(d) {
+      if (s < 0 || d < 0) fail("Graph", "negative number of nodes", {}, site);
+      const auto count = static_cast<Index>(edges.size());
+      for (Index e = 0; e < count; ++e) {
+        const GraphEdge& edge = edges[static_cast<std::size_t>(e)];
+        if (edge.source < 0 || edge.source >= s || edge.destination < 0 || edge.destination >= d)
+          fail<IndexError>("Graph",
+                           "edge " + detail::as_text(e) + " goes from " + detail::as_text(edge.source) + " to " +
+                               detail::as_text(edge.destination) + ", nodes are " + detail::as_text(s) + " sources and " +
+                               detail::as_text(d) + " destinations",
+                           {}, site);
+      }
+      // Two stable counting sorts, by source and then by destination.
+      const auto given = [&](Index e) { return edges[static_cast<std::size_t>(e)]; };
+      std::vector<Index> by_source(edges.size());
+      source_offsets = counts(s, count, [&](Index e) { return given(e).source; });
+      place(
+          source_offsets, count, [&](Index e) { return given(e).source; },
+          [&](Index at, Index e) { by_source[static_cast<std::size_t>(at)] = e; });
+      const auto ranked = [&](Index rank) { return by_source[static_cast<std::size_t>(rank)]; };
+      offsets = counts(d, count, [&](Index e) { return given(e).destination; });
+      source_of = detail::fresh<std::int64_t>({count});
+      destination_of = detail::fresh<std::int64_t>({count});
+      input_order = detail::fresh<std::int64_t>({count});
+      edge_by_source = detail::fresh<std::int64_t>({count});
+      place(
+          offsets, count, [&](Index rank) { return given(ranked(rank)).destination; },
+          [&](Index at, Index rank) {
+            detail::writable(source_of)[at] = given(ranked(rank)).source;
+            detail::writable(destination_of)[at] = given(ranked(rank)).destination;
+            detail::writable(input_order)[at] = ranked(rank);
+          });
+      // A third for the way back.
+      place(
+          source_offsets, count, [&](Index at) { return source_of.data()[at]; },
+          [&](Index rank, Index at) { detail::writable(edge_by_source)[rank] = at; });
+    }
+
+    template <class Key>
+    static Tensor<std::int64_t> counts(Index nodes, Index count, Key key) {
+      Tensor<std::int64_t> offsets = zeros<std::int64_t>({nodes + 1});
+      std::int64_t* at = detail::writable(offsets);
+      for (Index e = 0; e < count; ++e) ++at[key(e) + 1];
+      for (Index i = 0; i < nodes; ++i) at[i + 1] += at[i];
+      return offsets;
+    }
+    template <class Key, class Put>
+    static void place(const Tensor<std::int64_t>& offsets, Index count, Key key, Put put) {
+      std::vector<Index> next(offsets.span().begin(), offsets.span().end());
+      for (Index e = 0; e < count; ++e) put(next[static_cast<std::size_t>(key(e))]++, e);
+    }
+  };
+  std::shared_ptr<const Data> data_;
+};
+
+/// The same edges plus one from every node to itself where it is missing. The graph must be on one set of nodes.
+inline Graph with_self_loops(const Graph& graph, Site site = Site::current()) {
+  if (graph.sources() != graph.destinations()) fail("with_self_loops", "the graph is bipartite", {}, site);
+  std::vector<GraphEdge> edges;
+  std::vector<bool> has_loop(static_cast<std::size_t>(graph.destinations()));
+  for (Index e = 0; e < graph.edges(); ++e) {
+    const GraphEdge edge{graph.source_of().data()[e], graph.destination_of().data()[e]};
+    edges.push_back(edge);
+    if (edge.source == edge.destination) has_loop[static_cast<std::size_t>(edge.source)] = true;
+  }
+  for (Index i = 0; i < graph.destinations(); ++i)
+    if (!has_loop[static_cast<std::size_t>(i)]) edges.push_back({i, i});
+  return Graph(graph.sources(), edges, site);
+}
+
+/// The disjoint union: the nodes of each graph follow those of the one before it; no edge crosses.
+inline Graph disjoint_union(std::span<const Graph> graphs, Site site = Site::current()) {
+  std::vector<GraphEdge> edges;
+  Index sources = 0, destinations = 0;
+  for (const Graph& graph : graphs) {
+    for (Index e = 0; e < graph.edges(); ++e)
+      edges.push_back({graph.source_of().data()[e] + sources, graph.destination_of().data()[e] + destinations});
+    sources += graph.sources();
+    destinations += graph.destinations();
+  }
+  return Graph(sources, destinations, edges, site);
+}
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

@@ -1,0 +1,126 @@
+#pragma once
+// What some layers need besides their input: training or evaluation, random numbers, and a list in which updates of
+// running statistics wait. A layer never writes to itself, so one model serves many tasks at once; each task has a
+// context of its own, and their updates are merged afterwards in task order.
+
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "graft/core/random.hpp"
+#include "graft/core/tree.hpp"
+#include "graft/nn/model.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+enum class Phase { evaluation, training };
+
+/// An update of a buffer that waits to be applied.
+struct StateUpdate {
+  AnyTensor target;  ///< what the buffer held when the layer ran; kept alive, so that its address stays its own
+  AnyTensor observed;
+  double momentum;
+};
+
+/// Passed by reference through one forward pass (or several, one after the other). Not for several threads at once.
+///
+///     Context context(Phase::training, random.stream("training").stream(step));
+///     auto [loss, gradient] = value_and_grad([&](const Net& net) { return loss_of(net, batch, context); }, net);
+///     net = apply_updates(net, context);
+class Context {
+ public:
+  /// Evaluation: dropout is off, running statistics are read.
+  Context() = default;
+  Context(Phase phase, const Random& random) : phase_(phase), random_(random) {}
+
+  bool training() const { return phase_ == Phase::training; }
+
+  /// The next stream of random numbers for `purpose`: draw number n of a purpose is the same whatever other purposes
+  /// draw. A copy of a context repeats its numbers, which is what `checkpoint` needs.
+  Random stream(std::string_view purpose) {
+    const Random named = random_.stream(purpose);
+    for (auto& [name, draws] : draws_)
+      if (name == named) return named.stream(draws++);
+    draws_.emplace_back(named, 1);
+    return named.stream(std::uint64_t{0});
+  }
+
+  /// Leaves the update `buffer <- (1 - momentum) buffer + momentum observed` in the list.
+  template <Real T>
+  void average(const Buffer<T>& buffer, const Tensor<T>& observed, double momentum) {
+    updates_.push_back({buffer.value, observed.detach(), momentum});
+  }
+  /// Leaves the update `buffer <- buffer + observed` in the list.
+  template <Integer T>
+  void count(const Buffer<T>& buffer, const Tensor<T>& observed) {
+    updates_.push_back({buffer.value, observed, 1});
+  }
+
+  /// The list, in the order of the calls.
+  std::span<const StateUpdate> updates() const { return updates_; }
+
+ private:
+  Phase phase_ = Phase::evaluation;
+  Random random_;
+  std::vector<std::pair<Random, std::uint64_t>, detail::CacheAllocator<std::pair<Random, std::uint64_t>>> draws_;
+  std::vector<StateUpdate, detail::CacheAllocator<StateUpdate>> updates_;
+};
+
+namespace detail {
+
+template <Real T>
+Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double momentum) {
+  return map([momentum](auto x, auto y) { return (1 - momentum) * x + momentum * y; }, value, observed);
+}
+template <Integer T>
+Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double) {
+  Tensor<T> result = fresh<T>(value.shape());
+  for (Index i = 0; i < value.count(); ++i) writable(result)[i] = value.data()[i] + observed.data()[i];
+  return result;
+}
+
+}  // namespace detail
+
+/// The model with the updates of all contexts, in their order. `model` is the one that the forward passes used (or a
+/// copy with stepped parameters): buffers are recognised by the tensor that they held then; updates of others are
+/// dropped. Throws ValueError when two buffers of the model hold one tensor (a layer copied after construction instead
+/// of constructed anew), since their updates could not be told apart.
+template <class M>
+[[nodiscard]] M apply_updates(const M& model, std::span<const Context> contexts, Site site = Site::current()) {
+  const Recording off(false);
+  M result = model;
+  std::vector<const detail::Body*> seen;
+  auto visit = [&](auto& leaf) {
+    using Leaf = std::remove_cvref_t<decltype(leaf)>;
+    if constexpr (detail::is_buffer<Leaf>) {
+      const AnyTensor held = leaf.value;
+      bool changed = false;
+      for (const Context& context : contexts)
+        for (const auto& update : context.updates()) {
+          if (update.target.body() != held.body()) continue;
+          using T = typename decltype(leaf.value)::Scalar;
+          if constexpr (Real<T> || Integer<T>)
+            leaf.value = detail::updated(leaf.value, Tensor<T>(update.observed), update.momentum);
+          changed = true;
+        }
+      if (!changed) return;
+      for (const detail::Body* other : seen)
+        if (other == held.body())
+          fail("apply_updates",
+               "two buffers of the model share one tensor: construct each layer anew instead of copying one", {}, site);
+      seen.push_back(held.body());
+    }
+  };
+  detail::walk(visit, result);
+  return result;
+}
+/// The model with the updates of one context.
+template <class M>
+[[nodiscard]] M apply_updates(const M& model, const Context& context, Site site = Site::current()) {
+  return apply_updates(model, std::span<const Context>(&context, 1), site);
+}
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

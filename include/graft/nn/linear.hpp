@@ -1,0 +1,44 @@
+#pragma once
+// The affine map. Parameter names and default initial values are torch.nn.Linear's.
+
+#include <optional>
+
+#include "graft/nn/init.hpp"
+#include "graft/nn/model.hpp"
+#include "graft/ops/matmul.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+struct LinearOptions {
+  bool bias = true;
+};
+
+/// y = x W^T + b: x [..., in] -> [..., out]. Throws ShapeError when the last axis of x is not `in`.
+template <class T = float>
+struct Linear {
+  Tensor<T> weight;               ///< [out, in]
+  std::optional<Tensor<T>> bias;  ///< [out]
+  GRAFT_FIELDS(weight, bias)
+
+  Linear() = default;
+  /// Weight and bias uniform in +-1 / sqrt(in).
+  Linear(Index in, Index out, const Random& random, LinearOptions options = {}, Site site = Site::current())
+      : weight(torch_default_weight<T>({out, in}, random.stream("weight"), site)) {
+    if (options.bias) bias = torch_default_bias<T>({out, in}, random.stream("bias"), site);
+  }
+
+  Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {
+    const Named here("Linear", site);
+    if (x.rank() == 0 || x.shape()[-1] != weight.shape()[1])
+      fail<ShapeError>("Linear", "the last axis of x must have " + detail::as_text(weight.shape()[1]) + " elements",
+                       {{"x", x.shape()}, {"weight", weight.shape()}}, site);
+    const bool vector = x.rank() == 1;
+    Tensor<T> y = matmul(vector ? reshape(x, {1, x.count()}, site) : x, weight, {.transpose_b = true}, site);
+    if (bias) y = y + *bias;
+    return vector ? reshape(y, {y.count()}, site) : y;
+  }
+};
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

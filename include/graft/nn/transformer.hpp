@@ -1,0 +1,104 @@
+#pragma once
+// Transformer encoder blocks: post-norm as in Vaswani et al., NeurIPS 2017, pre-norm as in Xiong et al., ICML 2020.
+// Parameter names and defaults are those of torch.nn.TransformerEncoderLayer and TransformerEncoder (batch_first).
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "graft/nn/attention.hpp"
+#include "graft/nn/dropout.hpp"
+#include "graft/nn/norm.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+enum class Activation { relu, gelu };
+
+struct TransformerOptions {
+  double dropout = 0.1;  ///< of attention weights, of both branches and of the hidden layer, in training
+  Activation activation = Activation::relu;
+  bool norm_first = false;  ///< pre-norm: x + f(LN(x)); else post-norm: LN(x + f(x))
+  double eps = 1e-5;        ///< of the layer norms
+};
+
+/// Self-attention and a two-layer perceptron, each with a residual connection and a layer norm:
+/// x [batch, time, width] (or [time, width]) -> the same shape.
+template <class T = float>
+struct TransformerEncoderLayer {
+  MultiHeadAttention<T> self_attn;
+  Linear<T> linear1, linear2;  ///< width -> hidden -> width
+  LayerNorm<T> norm1, norm2;
+  TransformerOptions options;
+  GRAFT_FIELDS(self_attn, linear1, linear2, norm1, norm2)
+
+  TransformerEncoderLayer() = default;
+  TransformerEncoderLayer(Index width, Index heads, Index hidden, const Random& random, TransformerOptions o = {},
+                          Site site = Site::current())
+      : self_attn(width, heads, random.stream("self_attn"), {.dropout = o.dropout}, site),
+        linear1(width, hidden, random.stream("linear1"), {}, site),
+        linear2(hidden, width, random.stream("linear2"), {}, site),
+        norm1(width, {.eps = o.eps}, site),
+        norm2(width, {.eps = o.eps}, site),
+        options(o) {}
+
+  Tensor<T> operator()(const Tensor<T>& x, Context& context, const AttentionMask<T>& mask = {},
+                       Site site = Site::current()) const {
+    const Named here("TransformerEncoderLayer", site);
+    const Dropout drop{options.dropout};
+    const auto attention = [&](const Tensor<T>& h) {
+      const Named part("self_attn", site);
+      return drop(self_attn(h, context, mask, site), context, site);
+    };
+    const auto perceptron = [&](const Tensor<T>& h) {
+      const Named part("linear1, linear2", site);
+      const Tensor<T> inner = linear1(h, site);
+      const Tensor<T> active = options.activation == Activation::relu ? relu(inner) : gelu(inner);
+      return drop(linear2(drop(active, context, site), site), context, site);
+    };
+    if (options.norm_first) {
+      const Tensor<T> h = x + attention(norm1(x, site));
+      return h + perceptron(norm2(h, site));
+    }
+    const Tensor<T> h = norm1(x + attention(x), site);
+    return norm2(h + perceptron(h), site);
+  }
+};
+
+struct TransformerEncoderOptions {
+  TransformerOptions layer;
+  bool final_norm = false;  ///< a layer norm after the last layer, which pre-norm layers want
+};
+
+/// Layers of equal size one after another, then the final norm if there is one.
+template <class T = float>
+struct TransformerEncoder {
+  std::vector<TransformerEncoderLayer<T>> layers;
+  std::optional<LayerNorm<T>> norm;
+  GRAFT_FIELDS(layers, norm)
+
+  TransformerEncoder() = default;
+  TransformerEncoder(Index depth, Index width, Index heads, Index hidden, const Random& random,
+                     TransformerEncoderOptions o = {}, Site site = Site::current()) {
+    if (depth < 0) fail("TransformerEncoder", "depth is " + detail::as_text(depth) + ", expected 0 or more", {}, site);
+    for (Index i = 0; i < depth; ++i)
+      layers.emplace_back(width, heads, hidden, random.stream("layers").stream(static_cast<std::uint64_t>(i)), o.layer,
+                          site);
+    if (o.final_norm) norm.emplace(width, NormOptions{.eps = o.layer.eps}, site);
+  }
+
+  Tensor<T> operator()(const Tensor<T>& x, Context& context, const AttentionMask<T>& mask = {},
+                       Site site = Site::current()) const {
+    const Named here("TransformerEncoder", site);
+    Tensor<T> h = x;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const std::string place = "layers." + detail::as_text(i);
+      const Named part(place.c_str(), site);
+      h = layers[i](h, context, mask, site);
+    }
+    return norm ? (*norm)(h, site) : h;
+  }
+};
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

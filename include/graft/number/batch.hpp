@@ -1,0 +1,276 @@
+#pragma once
+// A SIMD register of floats or doubles as a number type: what an elementwise expression is called with in a kernel.
+// The only door to xsimd. Every lane of every element goes through the same instructions, so a value never depends on
+// its position; short ends of rows go through `load_part` and `store_part`.
+
+#include <cstring>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+// g++ 12 takes the undefined start values inside its own AVX-512 intrinsics for uses (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#if defined(__AVX512BW__) && defined(__GNUC__) && !defined(__clang__) && !defined(__OPTIMIZE__)
+// Without optimisation two of g++ 12's intrinsics are macros that cast to __v64qi what only converts to __m512i.
+#include <immintrin.h>
+#undef _mm512_mask_blend_epi8
+#undef _mm512_mask_blend_epi16
+#define _mm512_mask_blend_epi8(u, a, w) \
+  ((__m512i)__builtin_ia32_blendmb_512_mask((__v64qi)(__m512i)(a), (__v64qi)(__m512i)(w), (__mmask64)(u)))
+#define _mm512_mask_blend_epi16(u, a, w) \
+  ((__m512i)__builtin_ia32_blendmw_512_mask((__v32hi)(__m512i)(a), (__v32hi)(__m512i)(w), (__mmask32)(u)))
+#endif
+#include <xsimd/xsimd.hpp>
+#pragma GCC diagnostic pop
+
+#include "graft/core/shape.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// Lane-wise truth values, the result of comparing batches.
+template <class T>
+struct BatchMask {
+  xsimd::batch_bool<T> v;
+  friend BatchMask operator&&(BatchMask a, BatchMask b) { return {a.v & b.v}; }
+  friend BatchMask operator||(BatchMask a, BatchMask b) { return {a.v | b.v}; }
+  friend BatchMask operator!(BatchMask a) { return {~a.v}; }
+  bool any() const { return xsimd::any(v); }
+};
+
+/// `Batch<T>::size` numbers of type T (float or double) that are computed with together.
+template <class T>
+struct Batch {
+  using Register = xsimd::batch<T>;
+  using Scalar = T;
+  static constexpr Index size = static_cast<Index>(Register::size);
+
+  Register v;
+
+  Batch() = default;
+  Batch(Register value) : v(value) {}
+  template <class S>
+    requires std::is_arithmetic_v<S>
+  Batch(S value) : v(static_cast<T>(value)) {}
+
+  static Batch load(const T* from) { return Register::load_unaligned(from); }
+  void store(T* to) const { v.store_unaligned(to); }
+  /// Loads `count` < size numbers and zeros; touches no memory past them.
+  static Batch load_part(const T* from, Index count) {
+#ifdef __AVX512F__
+    if constexpr (sizeof(T) == 4)
+      return Register(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from));
+    else
+      return Register(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from));
+#else
+    alignas(64) T lanes[size] = {};
+    std::memcpy(lanes, from, static_cast<std::size_t>(count) * sizeof(T));
+    return Register::load_aligned(lanes);
+#endif
+  }
+  /// Stores the first `count` < size lanes.
+  void store_part(T* to, Index count) const {
+#ifdef __AVX512F__
+    if constexpr (sizeof(T) == 4)
+      _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), v);
+    else
+      _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), v);
+#else
+    alignas(64) T lanes[size];
+    v.store_aligned(lanes);
+    std::memcpy(to, lanes, static_cast<std::size_t>(count) * sizeof(T));
+#endif
+  }
+
+  friend Batch operator+(Batch a, Batch b) { return a.v + b.v; }
+  friend Batch operator-(Batch a, Batch b) { return a.v - b.v; }
+  friend Batch operator*(Batch a, Batch b) { return a.v * b.v; }
+  friend Batch operator/(Batch a, Batch b) { return a.v / b.v; }
+  friend Batch operator-(Batch a) { return -a.v; }
+  Batch& operator+=(Batch b) { return *this = *this + b; }
+  Batch& operator-=(Batch b) { return *this = *this - b; }
+  Batch& operator*=(Batch b) { return *this = *this * b; }
+
+  friend BatchMask<T> operator<(Batch a, Batch b) { return {a.v < b.v}; }
+  friend BatchMask<T> operator<=(Batch a, Batch b) { return {a.v <= b.v}; }
+  friend BatchMask<T> operator>(Batch a, Batch b) { return {a.v > b.v}; }
+  friend BatchMask<T> operator>=(Batch a, Batch b) { return {a.v >= b.v}; }
+  friend BatchMask<T> operator==(Batch a, Batch b) { return {a.v == b.v}; }
+  // Not xsimd's, which on AVX calls a NaN equal to everything.
+  friend BatchMask<T> operator!=(Batch a, Batch b) { return {!(a.v == b.v)}; }
+  /// a where `mask`, else b.
+  friend Batch where(BatchMask<T> mask, Batch a, Batch b) { return xsimd::select(mask.v, a.v, b.v); }
+
+  /// a b + c, rounded once where the CPU can.
+  friend Batch fma(Batch a, Batch b, Batch c) {
+#ifdef __AVX512F__
+    // xsimd 8.1 multiplies, then adds at this width, and leaves it to the compiler to fuse the two.
+    if constexpr (sizeof(T) == 4)
+      return Register(_mm512_fmadd_ps(a.v, b.v, c.v));
+    else
+      return Register(_mm512_fmadd_pd(a.v, b.v, c.v));
+#else
+    return xsimd::fma(a.v, b.v, c.v);
+#endif
+  }
+};
+
+namespace detail {
+
+template <class T>
+inline constexpr int kQuad = 16 / static_cast<int>(sizeof(T));
+
+/// Interleaves the groups of `width` numbers in the lower (High = 0) or upper half of every 16 bytes of a and b.
+template <class T, int Width, int High, class Register, int... I>
+[[gnu::always_inline]] inline Register zip_quads(Register a, Register b, std::integer_sequence<int, I...>) {
+  constexpr int quad = kQuad<T>, lanes = sizeof...(I);
+  return __builtin_shufflevector(a, b, (I / Width % 2 * lanes + I / quad * quad + High * quad / 2 +
+                                        I % quad / (2 * Width) * Width + I % Width)...);
+}
+
+/// A register of 16-byte pieces: piece i is at from + i * apart. Reads them with inserts, which shuffle nothing.
+template <int Bytes, class T>
+[[gnu::always_inline]] inline auto load_pieces(const T* from, Index apart) {
+  if constexpr (Bytes == 16) {
+    return xsimd::make_sized_batch_t<float, 4>::load_unaligned(reinterpret_cast<const float*>(from)).data;
+  } else {
+    const auto low = load_pieces<Bytes / 2>(from, apart);
+    const auto high = load_pieces<Bytes / 2>(from + Bytes / 32 * apart, apart);
+#ifdef __AVX512F__
+    if constexpr (Bytes == 64)
+      return _mm512_castpd_ps(
+          _mm512_insertf64x4(_mm512_castps_pd(_mm512_castps256_ps512(low)), _mm256_castps_pd(high), 1));
+#endif
+#ifdef __AVX__
+    if constexpr (Bytes == 32) return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
+#endif
+  }
+}
+
+}  // namespace detail
+
+/// Reads the square block of size x size numbers whose rows start `stride` apart and transposes it in registers: calls
+/// put(j, column) for every j, where lane i of the batch `column` is from[i * stride + j].
+template <class T, class Put>
+[[gnu::always_inline]] inline void load_transposed(const T* from, Index stride, Put put) {
+  // Pieces of rows that lie `quad` apart share a register; what is left to do are transpositions of quad x quad numbers
+  // inside 16 bytes.
+  constexpr int size = static_cast<int>(Batch<T>::size), quad = detail::kQuad<T>;
+  constexpr std::make_integer_sequence<int, size> lanes;
+  using Register = typename Batch<T>::Register;
+  using Raw = decltype(Register::data);
+  const auto rows = [&](int first, int column) {
+    return (Raw)detail::load_pieces<size * static_cast<int>(sizeof(T))>(from + first * stride + column, quad * stride);
+  };
+  for (int j = 0; j < size; j += quad) {
+    const Raw r0 = rows(0, j), r1 = rows(1, j);
+    const Raw low = detail::zip_quads<T, 1, 0>(r0, r1, lanes), high = detail::zip_quads<T, 1, 1>(r0, r1, lanes);
+    if constexpr (quad == 2) {
+      put(j, Batch<T>(Register(low)));
+      put(j + 1, Batch<T>(Register(high)));
+    } else {
+      const Raw r2 = rows(2, j), r3 = rows(3, j);
+      const Raw low2 = detail::zip_quads<T, 1, 0>(r2, r3, lanes), high2 = detail::zip_quads<T, 1, 1>(r2, r3, lanes);
+      put(j, Batch<T>(Register(detail::zip_quads<T, 2, 0>(low, low2, lanes))));
+      put(j + 1, Batch<T>(Register(detail::zip_quads<T, 2, 1>(low, low2, lanes))));
+      put(j + 2, Batch<T>(Register(detail::zip_quads<T, 2, 0>(high, high2, lanes))));
+      put(j + 3, Batch<T>(Register(detail::zip_quads<T, 2, 1>(high, high2, lanes))));
+    }
+  }
+}
+
+/// Sum of the lanes, by halves: lane i with lane i + size/2, and so on.
+template <class T>
+T sum_lanes(Batch<T> a) {
+  alignas(64) T lanes[Batch<T>::size];
+  a.v.store_aligned(lanes);
+  for (Index half = Batch<T>::size / 2; half > 0; half /= 2)
+    for (Index i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+/// Largest lane.
+template <class T>
+T max_lane(Batch<T> a) {
+  alignas(64) T lanes[Batch<T>::size];
+  a.v.store_aligned(lanes);
+  T best = lanes[0];
+  for (T lane : lanes) best = lane > best ? lane : best;
+  return best;
+}
+
+/// The functions that a CPU register offers; `ops/elementwise.hpp` gives each its public name and derivative.
+/// Tiny results are cut to zero: denormals would slow every later product a hundredfold.
+namespace native {
+
+template <class T>
+Batch<T> exp(Batch<T> a) {
+  const T low = std::is_same_v<T, float> ? T(-87.3) : T(-708.3);
+  return where(a < Batch<T>(low), Batch<T>(0), Batch<T>(xsimd::exp(a.v)));
+}
+template <class T>
+Batch<T> expm1(Batch<T> a) {
+  return xsimd::expm1(a.v);
+}
+template <class T>
+Batch<T> log(Batch<T> a) {
+  return xsimd::log(a.v);
+}
+template <class T>
+Batch<T> log1p(Batch<T> a) {
+  return xsimd::log1p(a.v);
+}
+template <class T>
+Batch<T> sqrt(Batch<T> a) {
+  return xsimd::sqrt(a.v);
+}
+template <class T>
+Batch<T> sin(Batch<T> a) {
+  return xsimd::sin(a.v);
+}
+template <class T>
+Batch<T> cos(Batch<T> a) {
+  return xsimd::cos(a.v);
+}
+template <class T>
+Batch<T> tanh(Batch<T> a) {
+  return xsimd::tanh(a.v);
+}
+template <class T>
+Batch<T> atan(Batch<T> a) {
+  return xsimd::atan(a.v);
+}
+template <class T>
+Batch<T> erf(Batch<T> a) {
+  return xsimd::erf(a.v);
+}
+template <class T>
+Batch<T> abs(Batch<T> a) {
+  return xsimd::abs(a.v);
+}
+template <class T>
+Batch<T> floor(Batch<T> a) {
+  return xsimd::floor(a.v);
+}
+template <class T>
+Batch<T> max(Batch<T> a, Batch<T> b) {
+  return xsimd::max(a.v, b.v);
+}
+template <class T>
+Batch<T> min(Batch<T> a, Batch<T> b) {
+  return xsimd::min(a.v, b.v);
+}
+template <class T>
+Batch<T> pow(Batch<T> a, Batch<T> b) {
+  return xsimd::pow(a.v, b.v);
+}
+/// Hints that `from` is read soon.
+inline void prefetch(const void* from) { __builtin_prefetch(from); }
+
+}  // namespace native
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

@@ -1,0 +1,247 @@
+#pragma once
+// Scaled dot-product attention (Vaswani et al., "Attention is all you need", NeurIPS 2017) as a fused op: blocked
+// kernels for the value and the first derivatives (backend/cpu/attention.hpp), the plain formula for every higher
+// order.
+
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "graft/autodiff/fused.hpp"
+#include "graft/backend/cpu/attention.hpp"
+#include "graft/ops/dropout.hpp"
+#include "graft/ops/matmul.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// What a query attends to, and how scores become weights.
+template <Real T = float>
+struct AttentionOptions {
+  bool causal = false;               ///< query i sees keys up to i + keys - queries: the last query sees all of them
+  std::optional<double> scale = {};  ///< factor of the dot products; 1 / sqrt(depth) when left out
+  Tensor<bool> key_mask = {};        ///< [batch, keys]: true where the key may be seen; empty: all of them
+  Tensor<T> bias = {};               ///< added to the scaled scores; broadcasts to [batch, heads, queries, keys]
+  double dropout = 0;                ///< rate of the dropout of the weights
+  Random random = Random();          ///< stream of the dropout, used as `dropout` uses it on the weights
+};
+
+namespace detail {
+
+/// What an attention is about besides its differentiable inputs.
+struct AttentionPlan {
+  double scale;
+  bool causal;
+  Tensor<bool> key_mask;
+  double dropout_rate;
+  Random random;
+};
+
+template <class T>
+cpu::AttentionProblem<T> attention_problem(const AttentionPlan& plan, const Tensor<T>& q, const Tensor<T>& k,
+                                           const Tensor<T>& v, const Tensor<T>* bias = nullptr) {
+  cpu::AttentionDropout drop;
+  if (plan.dropout_rate > 0)
+    drop = {plan.random.bits(0), static_cast<std::uint32_t>(std::min(plan.dropout_rate * 0x1p32 + 0.5, 0x1p32 - 1)),
+            1 / (1 - plan.dropout_rate)};
+  cpu::AttentionProblem<T> p{q.shape()[0],
+                             q.shape()[1],
+                             q.shape()[2],
+                             k.shape()[2],
+                             q.shape()[3],
+                             v.shape()[3],
+                             static_cast<T>(plan.scale),
+                             plan.causal,
+                             drop,
+                             q.data(),
+                             k.data(),
+                             v.data(),
+                             plan.key_mask.defined() ? plan.key_mask.data() : nullptr,
+                             bias ? bias->data() : nullptr,
+                             {}};
+  if (!bias) return p;
+  Index step = 1;
+  for (int axis = 1; axis <= bias->rank(); ++axis) {
+    const Index size = bias->shape()[-axis];
+    p.bias_strides[4 - axis] = size == 1 ? 0 : step;
+    step *= size;
+  }
+  return p;
+}
+
+/// exp(scores - largest of the row) where `allowed` (everywhere when it is empty), else 0. The largest is a constant:
+/// it cancels when rows are divided by their sums.
+template <class T>
+Tensor<T> unnormalised_weights(const Tensor<T>& scores, const Tensor<bool>& allowed) {
+  const Index keys = scores.shape()[-1];
+  Tensor<T> peaks = fresh<T>(scores.shape().with(scores.rank() - 1, 1));
+  for (Index row = 0; row < peaks.count(); ++row) {
+    T peak = -std::numeric_limits<T>::infinity();
+    for (Index j = row * keys; j < (row + 1) * keys; ++j)
+      if ((!allowed.defined() || allowed.data()[j]) && scores.data()[j] > peak) peak = scores.data()[j];
+    writable(peaks)[row] = peak == -std::numeric_limits<T>::infinity() ? T(0) : peak;
+  }
+  if (!allowed.defined()) return exp(scores - peaks);
+  return where(allowed, exp(where(allowed, scores - peaks, T(0))), T(0));
+}
+
+/// The definition, in differentiable ops; stores the whole matrix of scores.
+template <class T, class... Bias>
+Tensor<T> attention_by_formula(const AttentionPlan& plan, const Tensor<T>& q, Tensor<T> k, Tensor<T> v,
+                               const Bias&... bias) {
+  const cpu::AttentionProblem<T> p = attention_problem(plan, q, k, v);
+  if (plan.key_mask.defined()) {
+    // Numbers of masked keys are never used, not even to multiply them by zero.
+    const Tensor<bool> seen = reshape(plan.key_mask, {p.batch, 1, p.keys, 1});
+    k = where(seen, k, T(0));
+    v = where(seen, v, T(0));
+  }
+  Tensor<T> scores = matmul(q * plan.scale, k, {.transpose_b = true});
+  ((scores = scores + bias), ...);
+  Tensor<bool> allowed;
+  if (plan.causal || p.key_mask) {
+    allowed = fresh<bool>(scores.shape());
+    bool* to = writable(allowed);
+    for (Index row = 0; row < p.batch * p.heads * p.queries; ++row) {
+      const bool* mask = p.key_mask ? p.key_mask + row / p.queries / p.heads * p.keys : nullptr;
+      const Index visible = p.visible_keys(row % p.queries);
+      for (Index j = 0; j < p.keys; ++j) *to++ = j < visible && (!mask || mask[j]);
+    }
+  }
+  Tensor<T> weights = unnormalised_weights(scores, allowed);
+  const Tensor<T> total = sum(weights, {-1}, true);
+  weights = weights / where(total == T(0), T(1), total);
+  return matmul(dropout(weights, plan.dropout_rate, plan.random), v);
+}
+
+/// The fused op over q, k, v and at most one bias.
+template <class T, class... Bias>
+Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v,
+                          const Bias&... bias) {
+  struct Saved {
+    Tensor<T> value, log_sums;
+  };
+  return fused(
+      "scaled_dot_product_attention",
+      [plan](const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v, const auto&... bias) {
+        return attention_by_formula(plan, q, k, v, bias...);
+      },
+      [&plan](const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v, const auto&... bias) {
+        const cpu::AttentionProblem<T> p = attention_problem(plan, q, k, v, &bias...);
+        Tensor<T> value = fresh<T>({p.batch, p.heads, p.queries, p.value_depth}, "scaled_dot_product_attention");
+        Tensor<T> log_sums = fresh<T>({p.batch, p.heads, p.queries});
+        cpu::attention(p, writable(value), writable(log_sums));
+        return Fused<T, Saved>{value, {value, log_sums}};
+      },
+      [plan](const Tensor<T>& g, const Saved& saved, const bool* needed, AnyTensor* results, const Tensor<T>& q,
+             const Tensor<T>& k, const Tensor<T>& v, const auto&... bias) {
+        const cpu::AttentionProblem<T> p = attention_problem(plan, q, k, v, &bias...);
+        cpu::AttentionGradients<T> to{};
+        const auto make = [&](int i, const Shape& shape) -> T* {
+          if (!needed[i]) return nullptr;
+          const Tensor<T> gradient = fresh<T>(shape);
+          results[i] = gradient;
+          return writable(gradient);
+        };
+        to.q = make(0, q.shape());
+        to.k = make(1, k.shape());
+        to.v = make(2, v.shape());
+        if constexpr (sizeof...(bias) > 0) {
+          Tensor<T> slopes;
+          if (needed[3]) {
+            slopes = zeros<T>({p.batch, p.heads, p.queries, p.keys});
+            to.bias = writable(slopes);
+          }
+          cpu::attention_backward(p, saved.value.data(), saved.log_sums.data(), g.data(), to);
+          if (needed[3]) ((results[3] = sum_to(slopes, bias.shape())), ...);
+        } else {
+          cpu::attention_backward(p, saved.value.data(), saved.log_sums.data(), g.data(), to);
+        }
+      },
+      q, k, v, bias...);
+}
+
+}  // namespace detail
+
+/// softmax(scale q k^T + bias) v over the keys that a query may see; a query that sees none gets zeros and zero
+/// gradient. q [batch, heads, queries, depth], k [batch, heads, keys, depth], v [batch, heads, keys, value_depth] ->
+/// [batch, heads, queries, value_depth]. Memory grows with queries + keys, not with their product, but for derivatives
+/// of second and higher order, and for the gradient to the bias. Numbers of masked keys are never read into the result.
+/// Throws ShapeError when shapes do not fit together, ValueError for a dropout outside [0, 1).
+template <Real T>
+Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v,
+                                       const AttentionOptions<std::type_identity_t<T>>& options = {},
+                                       Site site = Site::current()) {
+  const char* op = "scaled_dot_product_attention";
+  const Shape &a = q.shape(), &b = k.shape(), &c = v.shape();
+  if (a.rank() != 4 || b.rank() != 4 || c.rank() != 4 || a[0] != b[0] || a[0] != c[0] || a[1] != b[1] || a[1] != c[1] ||
+      a[3] != b[3] || b[2] != c[2])
+    fail<ShapeError>(
+        op,
+        "expected q [batch, heads, queries, depth], k [batch, heads, keys, depth], v [batch, heads, keys, value_depth]",
+        {{"q", a}, {"k", b}, {"v", c}}, site);
+  if (options.key_mask.defined() && !(options.key_mask.shape() == Shape{b[0], b[2]}))
+    fail<ShapeError>(op, "expected a key mask [batch, keys]", {{"key_mask", options.key_mask.shape()}, {"k", b}}, site);
+  if (!(options.dropout >= 0 && options.dropout < 1))
+    fail(op, "dropout is " + detail::as_text(options.dropout) + ", expected 0 or more and less than 1", {{"q", a}},
+         site);
+  const Shape scores{a[0], a[1], a[2], b[2]};
+  if (Shape joined;
+      options.bias.defined() && (!broadcast_shapes(options.bias.shape(), scores, joined) || !(joined == scores)))
+    fail<ShapeError>(op, "the bias does not broadcast to [batch, heads, queries, keys]",
+                     {{"bias", options.bias.shape()}, {"scores", scores}}, site);
+
+  const double usual_scale = a[3] > 0 ? 1 / std::sqrt(static_cast<double>(a[3])) : 1;
+  const detail::AttentionPlan plan{options.scale.value_or(usual_scale), options.causal, options.key_mask,
+                                   options.dropout, options.random};
+  if (options.bias.defined()) return detail::fused_attention(plan, q, k, v, options.bias);
+  return detail::fused_attention(plan, q, k, v);
+}
+
+namespace detail {
+
+/// to[b, j, i, :] = from[b, i, j, :] for from [batch, rows, columns, width].
+template <class T>
+Tensor<T> swap_middle_axes(const char* op, const Tensor<T>& x, Index batch, Index rows, Index columns, Index width,
+                           const Shape& shape, Site site) {
+  Tensor<T> value = fresh<T>(shape, op, site);
+  parallel_for(batch * columns, 1 + 65536 / (rows * width + 1), [&](Index begin, Index end) {
+    for (Index at = begin; at < end; ++at) {
+      const T* from = x.data() + (at / columns * rows * columns + at % columns) * width;
+      T* to = writable(value) + at * rows * width;
+      for (Index i = 0; i < rows; ++i, from += columns * width, to += width) std::copy(from, from + width, to);
+    }
+  });
+  return value;
+}
+
+}  // namespace detail
+
+template <Real T>
+Tensor<T> merge_heads(const Tensor<T>& x, Site site = Site::current());
+
+/// [batch, time, heads * depth] -> [batch, heads, time, depth].
+template <Real T>
+Tensor<T> split_heads(const Tensor<T>& x, Index heads, Site site = Site::current()) {
+  if (x.rank() != 3 || heads < 1 || x.shape()[2] % heads != 0)
+    fail<ShapeError>("split_heads", "expected [batch, time, heads * depth] with " + detail::as_text(heads) + " heads",
+                     {{"x", x.shape()}}, site);
+  const Index batch = x.shape()[0], time = x.shape()[1], depth = x.shape()[2] / heads;
+  Tensor<T> value =
+      detail::swap_middle_axes("split_heads", x, batch, time, heads, depth, {batch, heads, time, depth}, site);
+  return record("split_heads", std::move(value), Edge(x, [](const Tensor<T>& g) { return merge_heads(g); }));
+}
+
+/// [batch, heads, time, depth] -> [batch, time, heads * depth].
+template <Real T>
+Tensor<T> merge_heads(const Tensor<T>& x, Site site) {
+  if (x.rank() != 4) fail<ShapeError>("merge_heads", "expected [batch, heads, time, depth]", {{"x", x.shape()}}, site);
+  const Index batch = x.shape()[0], heads = x.shape()[1], time = x.shape()[2], depth = x.shape()[3];
+  Tensor<T> value =
+      detail::swap_middle_axes("merge_heads", x, batch, heads, time, depth, {batch, time, heads * depth}, site);
+  return record("merge_heads", std::move(value),
+                Edge(x, [heads](const Tensor<T>& g) { return split_heads(g, heads); }));
+}
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

@@ -1,0 +1,366 @@
+#pragma once
+// THE TABLE of elementwise ops: one row an op. From a row come the function on tensors, its derivatives of every order, the
+// function on SIMD batches and duals (so it can be used inside `map`), its tests, benches and documentation.
+//
+// A row gives the value as an expression of batches and the slope as a generic expression: evaluated with batches it is
+// the first-order backward kernel, with tensors the graph for higher orders, with duals the inside of a `map` backward.
+
+#include "graft/autodiff/map.hpp"
+
+// ROW(name, value in x, slope in x and y() = the value, lowest and highest test input, documentation)
+#define GRAFT_UNARY_ROWS(ROW)                                                                              \
+  ROW(exp, native::exp(x), y(), -3, 3, "e^x; zero below the smallest normal number")                       \
+  ROW(expm1, native::expm1(x), y() + 1, -3, 3, "e^x - 1, accurate near 0")                                 \
+  ROW(log, native::log(x), 1 / x, 0.2, 4, "natural logarithm")                                             \
+  ROW(log1p, native::log1p(x), 1 / (1 + x), -0.8, 4, "log(1 + x), accurate near 0")                        \
+  ROW(sqrt, native::sqrt(x), 0.5 / y(), 0.2, 4, "square root")                                             \
+  ROW(rsqrt, 1 / native::sqrt(x), -0.5 * y() / x, 0.2, 4, "1 / sqrt(x)")                                   \
+  ROW(square, x * x, 2 * x, -3, 3, "x^2")                                                                  \
+  ROW(reciprocal, 1 / x, -square(y()), 0.3, 3, "1 / x")                                                    \
+  ROW(sin, native::sin(x), cos(x), -3, 3, "sine of x radians")                                             \
+  ROW(cos, native::cos(x), -sin(x), -3, 3, "cosine of x radians")                                          \
+  ROW(atan, native::atan(x), 1 / (1 + square(x)), -3, 3, "arc tangent in radians")                         \
+  ROW(tanh, native::tanh(x), 1 - square(y()), -3, 3, "hyperbolic tangent")                                 \
+  ROW(erf, native::erf(x), 1.1283791670955126 * exp(-square(x)), -2, 2, "error function")                  \
+  ROW(sigmoid, 1 / (1 + native::exp(-x)), y() * (1 - y()), -4, 4, "1 / (1 + e^-x)")                        \
+  ROW(softplus, native::max(x, X(0)) + native::log1p(native::exp(-native::abs(x))), sigmoid(x), -4, 4,     \
+      "log(1 + e^x), without overflow")                                                                    \
+  ROW(abs, native::abs(x), sign(x), 0.1, 3, "|x|; slope 0 at 0")                                           \
+  ROW(relu, where(x < 0, X(0), x), step(x), 0.1, 3, "max(x, 0); slope 0 at 0")
+
+// ROW(name, value in x, documentation): piecewise constant, so no gradient flows.
+#define GRAFT_INDICATOR_ROWS(ROW)                                               \
+  ROW(sign, where(x > 0, X(1), where(x < 0, X(-1), X(0))), "-1, 0 or 1")        \
+  ROW(step, where(x > 0, X(1), X(0)), "1 where x > 0, else 0")                  \
+  ROW(floor, native::floor(x), "largest whole number not above x")
+
+// ROW(name, expression of x in graft's elementwise functions, lowest and highest test input, documentation). Fused by map;
+// derivatives come from the expression.
+#define GRAFT_DERIVED_ROWS(ROW)                                                                              \
+  ROW(silu, x * sigmoid(x), -4, 4, "x sigmoid(x) (Elfwing, Uchibe, Doya 2018)")                              \
+  ROW(gelu, 0.5 * x * (1 + erf(x * 0.70710678118654752)), -3, 3, "x P(N(0,1) < x) (Hendrycks, Gimpel 2016)")  \
+  ROW(gelu_tanh, 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x))), -3, 3,              \
+      "tanh approximation of gelu")                                                                          \
+  ROW(tan, sin(x) / cos(x), -1.2, 1.2, "tangent of x radians")                                               \
+  ROW(sinh, 0.5 * (exp(x) - exp(-x)), -3, 3, "hyperbolic sine")                                              \
+  ROW(cosh, 0.5 * (exp(x) + exp(-x)), -3, 3, "hyperbolic cosine")                                            \
+  ROW(log_sigmoid, -softplus(-x), -4, 4, "log(sigmoid(x)), without overflow")                                \
+  ROW(mish, x * tanh(softplus(x)), -3, 3, "x tanh(softplus(x)) (Misra 2019)")
+
+// ROW(name, value in x and y, slope in x, slope in y, test range of x, of y, documentation); slopes may use z() = the value.
+#define GRAFT_BINARY_ROWS(ROW)                                                                             \
+  ROW(add, x + y, One(), One(), -3, 3, -3, 3, "x + y")                                                     \
+  ROW(subtract, x - y, One(), MinusOne(), -3, 3, -3, 3, "x - y")                                           \
+  ROW(multiply, x * y, y, x, -3, 3, -3, 3, "x y")                                                          \
+  ROW(divide, x / y, 1 / y, -z() / y, -3, 3, 0.3, 3, "x / y")                                              \
+  ROW(pow, native::pow(x, y), y * pow(x, y - 1), z() * log(maximum(x, X(1e-37))), 0.3, 3, -2, 2,           \
+      "x^y for x >= 0")                                                                                    \
+  ROW(maximum, native::max(x, y), greater(x, y) + 0.5 * equal(x, y), greater(y, x) + 0.5 * equal(x, y),    \
+      0.6, 3, -3, 0.5, "larger of x and y; a tie shares the gradient")                                     \
+  ROW(minimum, native::min(x, y), greater(y, x) + 0.5 * equal(x, y), greater(x, y) + 0.5 * equal(x, y),    \
+      0.6, 3, -3, 0.5, "smaller of x and y; a tie shares the gradient")
+
+// ROW(name, value in x and y, documentation): piecewise constant, so no gradient flows.
+#define GRAFT_BINARY_INDICATOR_ROWS(ROW)                          \
+  ROW(greater, where(x > y, X(1), X(0)), "1 where x > y, else 0") \
+  ROW(equal, where(x == y, X(1), X(0)), "1 where x = y, else 0")
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// Constant slopes: a gradient times One is itself, without work or storage.
+struct One {
+  template <class T>
+  operator Batch<T>() const {
+    return Batch<T>(1);
+  }
+};
+struct MinusOne {
+  template <class T>
+  operator Batch<T>() const {
+    return Batch<T>(-1);
+  }
+};
+
+namespace row {
+
+/// Stands for an argument that a slope is tried without: a slope that does not compile without it needs it saved.
+struct Absent {};
+
+#define GRAFT_UNARY_STRUCT(op, value_, slope_, low_, high_, doc_)          \
+  struct op##_row {                                                              \
+    static constexpr const char *name = #op, *doc = doc_;                  \
+    static constexpr double low = low_, high = high_;                      \
+    template <class X>                                                     \
+    static X value(const X& x) {                                           \
+      return value_;                                                       \
+    }                                                                      \
+    template <class X, class Y>                                            \
+    static auto slope([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y) { \
+      return slope_;                                                       \
+    }                                                                      \
+  };
+#define GRAFT_INDICATOR_STRUCT(op, value_, doc_)          \
+  struct op##_row {                                             \
+    static constexpr const char *name = #op, *doc = doc_; \
+    template <class X>                                    \
+    static X value(const X& x) {                          \
+      return value_;                                      \
+    }                                                     \
+  };
+#define GRAFT_DERIVED_STRUCT(op, value_, low_, high_, doc_) \
+  struct op##_row {                                               \
+    static constexpr const char *name = #op, *doc = doc_;   \
+    static constexpr double low = low_, high = high_;       \
+    template <class X>                                      \
+    X operator()(const X& x) const {                        \
+      return value_;                                        \
+    }                                                       \
+  };
+#define GRAFT_BINARY_STRUCT(op, value_, slope_x_, slope_y_, low_x_, high_x_, low_y_, high_y_, doc_)                   \
+  struct op##_row {                                                                                                         \
+    static constexpr const char *name = #op, *doc = doc_;                                                             \
+    static constexpr double low_x = low_x_, high_x = high_x_, low_y = low_y_, high_y = high_y_;                       \
+    template <class X>                                                                                                \
+    static X value(const X& x, const X& y) {                                                                          \
+      return value_;                                                                                                  \
+    }                                                                                                                 \
+    template <class X, class Y, class Z>                                                                              \
+    static auto slope_x([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y, [[maybe_unused]] const Z& z)        \
+        -> decltype(slope_x_) {                                                                                       \
+      return slope_x_;                                                                                                \
+    }                                                                                                                 \
+    template <class X, class Y, class Z>                                                                              \
+    static auto slope_y([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y, [[maybe_unused]] const Z& z)        \
+        -> decltype(slope_y_) {                                                                                       \
+      return slope_y_;                                                                                                \
+    }                                                                                                                 \
+  };
+#define GRAFT_BINARY_INDICATOR_STRUCT(op, value_, doc_)   \
+  struct op##_row {                                             \
+    static constexpr const char *name = #op, *doc = doc_; \
+    template <class X>                                    \
+    static X value(const X& x, const X& y) {              \
+      return value_;                                      \
+    }                                                     \
+  };
+GRAFT_UNARY_ROWS(GRAFT_UNARY_STRUCT)
+GRAFT_INDICATOR_ROWS(GRAFT_INDICATOR_STRUCT)
+GRAFT_DERIVED_ROWS(GRAFT_DERIVED_STRUCT)
+GRAFT_BINARY_ROWS(GRAFT_BINARY_STRUCT)
+GRAFT_BINARY_INDICATOR_ROWS(GRAFT_BINARY_INDICATOR_STRUCT)
+#undef GRAFT_UNARY_STRUCT
+#undef GRAFT_INDICATOR_STRUCT
+#undef GRAFT_DERIVED_STRUCT
+#undef GRAFT_BINARY_STRUCT
+#undef GRAFT_BINARY_INDICATOR_STRUCT
+
+}  // namespace row
+
+namespace detail {
+
+template <class Row, class T>
+Tensor<T> unary_value(const Tensor<T>& x) {
+  Tensor<T> value = fresh<T>(x.shape());
+  cpu::map_kernel<T, 1, 1>(x.shape(), {writable(value)}, {cpu::map_input(x)},
+                           [](const std::array<Batch<T>, 1>& b) { return std::array{Row::value(b[0])}; });
+  return value;
+}
+
+template <class Row, class T>
+Tensor<T> unary(const Tensor<T>& x) {
+  Tensor<T> value = unary_value<Row>(x);
+  if (!recorded(x)) return value;
+  return record(Row::name, std::move(value), Edge(x, [x](const Tensor<T>& g) {
+                  if (recording()) return g * Row::slope(x, [&] { return unary<Row>(x); });
+                  Tensor<T> result = fresh<T>(x.shape());
+                  using B = Batch<T>;
+                  cpu::map_kernel<T, 2, 1>(x.shape(), {writable(result)}, {cpu::map_input(g), cpu::map_input(x)},
+                                           [](const std::array<B, 2>& b) {
+                                             const auto y = [&] { return Row::value(b[1]); };
+                                             return std::array{b[0] * B(Row::slope(b[1], y))};
+                                           });
+                  return result;
+                }));
+}
+
+template <class Row, class T>
+Tensor<T> binary_value(const Tensor<T>& x, const Tensor<T>& y, Site site) {
+  Shape shape;
+  if (!broadcast_shapes(x.shape(), y.shape(), shape)) [[unlikely]]
+    fail<ShapeError>(Row::name, "shapes do not broadcast", {{"x", x.shape()}, {"y", y.shape()}}, site);
+  Tensor<T> value = fresh<T>(shape, Row::name, site);
+  cpu::map_kernel<T, 2, 1>(shape, {writable(value)}, {cpu::map_input(x), cpu::map_input(y)},
+                           [](const std::array<Batch<T>, 2>& b) { return std::array{Row::value(b[0], b[1])}; });
+  return value;
+}
+
+template <class Row, class T>
+Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site = {});
+
+/// The slope of argument I, on whatever numbers.
+template <class Row, int I>
+struct Slope {
+  template <class X, class Y, class Z>
+  auto operator()(const X& x, const Y& y, const Z& z) const
+    requires(I == 0 ? requires { Row::slope_x(x, y, z); } : requires { Row::slope_y(x, y, z); })
+  {
+    if constexpr (I == 0)
+      return Row::slope_x(x, y, z);
+    else
+      return Row::slope_y(x, y, z);
+  }
+};
+
+/// The rule of argument I of a binary row: gradient times slope, summed over what was broadcast. Saves only the
+/// arguments that the slope reads.
+template <class Row, class T, int I>
+struct BinaryRule {
+  using A = row::Absent;
+  using V = Tensor<T>;
+  using S = Slope<Row, I>;
+  /// Whether the slope is an expression without some arguments. Absent itself is none: the slope of x y in x is y.
+  template <class X, class Y>
+  static constexpr bool without() {
+    if constexpr (std::is_invocable_v<S, X, Y, A>)
+      return !std::is_same_v<std::remove_cvref_t<std::invoke_result_t<S, X, Y, A>>, A>;
+    else
+      return false;
+  }
+  static constexpr bool constant = without<A, A>();
+  static constexpr bool reads_x = !constant && !without<A, V>();
+  static constexpr bool reads_y = !constant && !without<V, A>();
+  std::conditional_t<reads_x, V, A> x;
+  std::conditional_t<reads_y, V, A> y;
+  Shape own;
+
+  BinaryRule(const V& a, const V& b) : own(I == 0 ? a.shape() : b.shape()) {
+    if constexpr (reads_x) x = a;
+    if constexpr (reads_y) y = b;
+  }
+  V operator()(const V& g) const {
+    if constexpr (constant) {
+      if constexpr (std::is_same_v<std::invoke_result_t<S, A, A, A>, One>)
+        return sum_to(g, own);
+      else
+        return sum_to(-g, own);
+    } else {
+      if (recording()) {
+        const auto z = [&] {
+          if constexpr (reads_x && reads_y) return binary<Row>(x, y);
+        };
+        return sum_to(g * S()(x, y, z), own);
+      }
+      using B = Batch<T>;
+      V product = fresh<T>(g.shape());
+      const V& first = [&]() -> const V& {
+        if constexpr (reads_x) return x;
+        else return y;
+      }();
+      const V& second = [&]() -> const V& {
+        if constexpr (reads_y) return y;
+        else return x;
+      }();
+      cpu::map_kernel<T, 3, 1>(g.shape(), {writable(product)},
+                               {cpu::map_input(g), cpu::map_input(first), cpu::map_input(second)},
+                               [](const std::array<B, 3>& b) {
+                                 const auto z = [&] { return Row::value(b[1], b[2]); };
+                                 return std::array{b[0] * B(S()(b[1], b[2], z))};
+                               });
+      return sum_to(product, own);
+    }
+  }
+};
+
+template <class Row, class T>
+Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
+  Tensor<T> value = binary_value<Row>(x, y, site);
+  if (!recorded(x, y)) return value;
+  return record(Row::name, std::move(value), Edge(x, BinaryRule<Row, T, 0>(x, y)), Edge(y, BinaryRule<Row, T, 1>(x, y)));
+}
+
+}  // namespace detail
+
+// The functions of every row, on tensors, batches and duals.
+#define GRAFT_UNARY_FUNCTIONS(op, value_, slope_, low_, high_, doc_)                 \
+  template <Real T>                                                                  \
+  Tensor<T> op(const Tensor<T>& x) {                                                 \
+    return detail::unary<row::op##_row>(x);                                                \
+  }                                                                                  \
+  template <class T>                                                                 \
+  Batch<T> op(Batch<T> x) {                                                          \
+    return row::op##_row::value(x);                                                        \
+  }                                                                                  \
+  template <class V, int N>                                                          \
+  Dual<V, N> op(const Dual<V, N>& x) {                                               \
+    const V value = op(x.value);                                                     \
+    return Dual<V, N>::chain(value, V(row::op##_row::slope(x.value, [&] { return value; })), x); \
+  }
+#define GRAFT_INDICATOR_FUNCTIONS(op, value_, doc_)   \
+  template <Real T>                                   \
+  Tensor<T> op(const Tensor<T>& x) {                  \
+    return detail::unary_value<row::op##_row>(x);           \
+  }                                                   \
+  template <class T>                                  \
+  Batch<T> op(Batch<T> x) {                           \
+    return row::op##_row::value(x);                         \
+  }                                                   \
+  template <class V, int N>                           \
+  Dual<V, N> op(const Dual<V, N>& x) {                \
+    return Dual<V, N>(op(x.value));                   \
+  }
+#define GRAFT_DERIVED_FUNCTIONS(op, value_, low_, high_, doc_) \
+  template <Real T>                                            \
+  Tensor<T> op(const Tensor<T>& x) {                           \
+    return map(row::op##_row(), x);                                  \
+  }                                                            \
+  template <class T>                                           \
+  Batch<T> op(Batch<T> x) {                                    \
+    return row::op##_row()(x);                                       \
+  }                                                            \
+  template <class V, int N>                                    \
+  Dual<V, N> op(const Dual<V, N>& x) {                         \
+    return row::op##_row()(x);                                       \
+  }
+#define GRAFT_BINARY_FUNCTIONS(op, value_, slope_x_, slope_y_, low_x_, high_x_, low_y_, high_y_, doc_) \
+  template <Real T>                                                                                    \
+  Tensor<T> op(const Tensor<T>& x, const Tensor<T>& y, Site site = Site::current()) {                  \
+    return detail::binary<row::op##_row>(x, y, site);                                                        \
+  }                                                                                                    \
+  template <class T>                                                                                   \
+  Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                                          \
+    return row::op##_row::value(x, y);                                                                       \
+  }                                                                                                    \
+  template <class V, int N>                                                                            \
+  Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {                      \
+    const V value = row::op##_row::value(x.value, y.value);                                                  \
+    const auto z = [&] { return value; };                                                              \
+    return Dual<V, N>::chain(value, V(row::op##_row::slope_x(x.value, y.value, z)), x,                       \
+                             V(row::op##_row::slope_y(x.value, y.value, z)), y);                             \
+  }
+#define GRAFT_BINARY_INDICATOR_FUNCTIONS(op, value_, doc_)                            \
+  template <Real T>                                                                   \
+  Tensor<T> op(const Tensor<T>& x, const Tensor<T>& y, Site site = Site::current()) { \
+    return detail::binary_value<row::op##_row>(x, y, site);                                 \
+  }                                                                                   \
+  template <class T>                                                                  \
+  Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                         \
+    return row::op##_row::value(x, y);                                                      \
+  }                                                                                   \
+  template <class V, int N>                                                           \
+  Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {     \
+    return Dual<V, N>(op(x.value, y.value));                                          \
+  }
+GRAFT_UNARY_ROWS(GRAFT_UNARY_FUNCTIONS)
+GRAFT_INDICATOR_ROWS(GRAFT_INDICATOR_FUNCTIONS)
+GRAFT_DERIVED_ROWS(GRAFT_DERIVED_FUNCTIONS)
+GRAFT_BINARY_ROWS(GRAFT_BINARY_FUNCTIONS)
+GRAFT_BINARY_INDICATOR_ROWS(GRAFT_BINARY_INDICATOR_FUNCTIONS)
+#undef GRAFT_UNARY_FUNCTIONS
+#undef GRAFT_INDICATOR_FUNCTIONS
+#undef GRAFT_DERIVED_FUNCTIONS
+#undef GRAFT_BINARY_FUNCTIONS
+#undef GRAFT_BINARY_INDICATOR_FUNCTIONS
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

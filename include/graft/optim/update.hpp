@@ -1,0 +1,94 @@
+#pragma once
+// What every optimiser shares: its state has the model's shape, all tensors are checked before any is touched, and one
+// fused pass a tensor writes in place where nobody else holds the numbers, else into a new block.
+
+#include <array>
+#include <limits>
+#include <string>
+
+#include "graft/nn/model.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace detail {
+
+/// Zeros for every parameter of the model; buffers and index tensors are left out.
+template <class M>
+M optimizer_state(const M& model) {
+  M state = zeros_like(model);
+  auto visit = [](auto& leaf) {
+    using Leaf = std::remove_cvref_t<decltype(leaf)>;
+    if constexpr (is_buffer<Leaf>)
+      leaf = Leaf();
+    else if constexpr (!Real<typename Leaf::Scalar>)
+      leaf = Leaf();
+  };
+  walk(visit, state);
+  return state;
+}
+
+/// Throws unless gradient and state fit the model and the rate is a finite number.
+template <class M>
+void check_step(const char* op, const M& model, const M& gradient, const M& state, double rate, Site site) {
+  if (!(rate > -std::numeric_limits<double>::infinity() && rate < std::numeric_limits<double>::infinity()))
+    fail(op, "the learning rate is not a finite number", {}, site);
+  check_same_shapes(op, model, gradient, site);
+  check_same_shapes(op, model, state, site);
+}
+
+/// Where the new numbers of `tensor` go: its own block if nobody else can see it, else a new one, which takes its place
+/// when `publish` is called.
+template <class T>
+class Overwrite {
+ public:
+  explicit Overwrite(Tensor<T>& tensor)
+      : tensor_(tensor), target_(sole_owner(tensor) ? tensor : fresh<T>(tensor.shape())) {}
+  const T* from() const { return tensor_.data(); }
+  T* to() const { return writable(target_); }
+  void publish() { tensor_ = std::move(target_); }
+
+ private:
+  Tensor<T>& tensor_;
+  Tensor<T> target_;
+};
+
+/// The next values of N tensors of `count` numbers from their present values and the gradient:
+/// f(present, gradient) maps std::array<Batch<T>, N> and Batch<T> to std::array<Batch<T>, N>.
+template <class T, class F, class... Tensors>
+void update_in_one_pass(F f, const Tensor<T>& gradient, Tensors&... tensors) {
+  constexpr std::size_t N = sizeof...(Tensors);
+  using B = Batch<T>;
+  std::array<Overwrite<T>, N> places{Overwrite<T>(tensors)...};
+  std::array<const T*, N> from;
+  std::array<T*, N> to;
+  for (std::size_t n = 0; n < N; ++n) {
+    from[n] = places[n].from();
+    to[n] = places[n].to();
+  }
+  const T* g = gradient.data();
+  parallel_for(gradient.count(), cpu::kMapChunk, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; i += B::size) {
+      std::array<B, N> x;
+      for (std::size_t n = 0; n < N; ++n) x[n] = B::load(from[n] + i);
+      const std::array<B, N> y = f(x, B::load(g + i));
+      for (std::size_t n = 0; n < N; ++n) {
+        if (end - i >= B::size)
+          y[n].store(to[n] + i);
+        else
+          y[n].store_part(to[n] + i, end - i);
+      }
+    }
+  });
+  for (auto& place : places) place.publish();
+}
+
+/// x, or 0 where |x| is below the smallest normal number: averages of vanished gradients would else decay into
+/// denormals, which slow every later step a hundredfold.
+template <class T>
+Batch<T> without_denormals(Batch<T> x) {
+  return where(native::abs(x) < Batch<T>(std::numeric_limits<T>::min()), Batch<T>(0), x);
+}
+
+}  // namespace detail
+}  // namespace GRAFT_ABI
+}  // namespace graft

@@ -1,0 +1,134 @@
+#pragma once
+// The collaborative multi-task training protocol, in its simplest complete form. One shared model, many tasks, each
+// with an episode stream of its own. A round:
+//   1 the scheduler draws tasks               4 barrier: aggregate the gradients in task order
+//   2 each task draws an episode from its     5 step the shared model
+//     own stream (seed, task, draw number)    6 the caller validates, saves or stops between rounds
+//   3 each task takes loss and gradient, in parallel
+// Everything that a later round depends on is in ProtocolState, so a resumed run continues bit for bit; nothing depends
+// on the number of threads.
+
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "graft/core/parallel.hpp"
+#include "graft/protocol/aggregation.hpp"
+#include "graft/protocol/scheduler.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// What the protocol carries from round to round; saved and loaded as a tree of tensors.
+template <Model M, class Optimizer>
+struct ProtocolState {
+  M model;
+  Optimizer optimizer;
+  Tensor<std::int64_t> draws;  ///< [tasks]: episodes that each task has drawn so far
+  Tensor<std::int64_t> round;  ///< []: rounds done so far
+  GRAFT_FIELDS(model, optimizer, draws, round)
+};
+
+/// A state at round 0 for `tasks` tasks.
+template <Model M, class Optimizer>
+ProtocolState<M, Optimizer> start_protocol(M model, Optimizer optimizer, Index tasks) {
+  return {std::move(model), std::move(optimizer), zeros<std::int64_t>({tasks}), zeros<std::int64_t>({})};
+}
+
+/// How rounds are run.
+struct ProtocolOptions {
+  Index tasks_per_round = 4;
+  Aggregation aggregation = Aggregation::mean;
+  std::uint64_t seed = 0;
+  double clip = 0;  ///< largest norm of the aggregated gradient; 0: no limit
+};
+
+/// A task's answer for one episode: the loss to differentiate, and a figure to report (accuracy, error).
+template <class T = float>
+struct TaskAnswer {
+  Tensor<T> loss;
+  double metric = 0;
+};
+
+/// What happened in a round: means over its tasks.
+struct RoundReport {
+  double loss = 0, metric = 0;
+  Index tasks = 0;    ///< that took part
+  Index dropped = 0;  ///< whose loss or gradient was not finite; they neither step the model nor move the others' draws
+};
+
+/// One round. `answer(model, task, random)` draws the episode of `task` from `random` (its own stream, a fresh draw
+/// each time) and returns a TaskAnswer; it runs on several threads at once, each task with private handles to the
+/// model. A task may be drawn several times in a round. Throws ValueError for no tasks; an exception of `answer` leaves
+/// the state as it was.
+template <Model M, class Optimizer, class Answer>
+RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double learning_rate,
+                      const ProtocolOptions& options, Site site = Site::current()) {
+  const Index tasks = state.draws.count();
+  const Random root(options.seed);
+  const auto round = static_cast<std::uint64_t>(state.round.item());
+  const std::vector<Index> chosen =
+      uniform_tasks(tasks, options.tasks_per_round, root.stream("scheduler").stream(round), site);
+
+  std::vector<std::int64_t> draws(state.draws.span().begin(), state.draws.span().end());
+  std::vector<Random> streams;
+  for (Index task : chosen) {
+    const Random own = root.stream("task").stream(static_cast<std::uint64_t>(task));
+    streams.push_back(own.stream(static_cast<std::uint64_t>(draws[static_cast<std::size_t>(task)]++)));
+  }
+
+  struct Part {
+    double loss = 0, metric = 0;
+    std::optional<M> gradient;  // none when it is not finite
+  };
+  std::vector<Part> parts(chosen.size());
+  parallel_tasks(static_cast<Index>(chosen.size()), [&](Index i) {
+    const auto at = static_cast<std::size_t>(i);
+    Part& part = parts[at];
+    auto [loss, gradient] = value_and_grad(
+        [&](const M& own) {
+          auto result = answer(own, chosen[at], streams[at]);
+          part.metric = result.metric;
+          return result.loss;
+        },
+        state.model, {}, site);
+    part.loss = static_cast<double>(loss.item());
+    if (std::isfinite(part.loss) && std::isfinite(static_cast<double>(norm(gradient).item())))
+      part.gradient = std::move(gradient);
+  });
+
+  RoundReport report;
+  std::vector<M> gradients;
+  for (Part& part : parts) {
+    if (!part.gradient) {
+      ++report.dropped;
+      continue;
+    }
+    ++report.tasks;
+    report.loss += part.loss;
+    report.metric += part.metric;
+    gradients.push_back(std::move(*part.gradient));
+  }
+  parts.clear();
+  state.draws = from_vector(draws);
+  state.round = Tensor<std::int64_t>(static_cast<std::int64_t>(round) + 1);
+  if (gradients.empty()) return report;
+  report.loss /= static_cast<double>(report.tasks);
+  report.metric /= static_cast<double>(report.tasks);
+  const auto step = [&](Index = 0) {
+    M direction = aggregate(gradients, options.aggregation, root.stream("aggregation").stream(round), site);
+    if (options.clip > 0) direction = clip_by_norm(direction, options.clip);
+    state.optimizer.step(state.model, direction, learning_rate);
+  };
+  // A small model is stepped by this thread alone: a hundred tiny parallel regions would cost more than they save, most
+  // of all on a machine that others use too.
+  constexpr Index small = Index{1} << 20;
+  if (count(state.model) < small)
+    parallel_tasks(1, step);
+  else
+    step();
+  return report;
+}
+
+}  // namespace GRAFT_ABI
+}  // namespace graft

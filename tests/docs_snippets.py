@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Compiles and runs the C++ of the documentation, so that no page shows code that does not work.
+
+All ```cpp blocks of a page make one program, in the page's order: blocks marked ```cpp global stand at namespace scope,
+the others one after the other in main. What the program prints must be the page's ```text output blocks. Blocks in other
+languages, and ```cpp fragment (a part of something larger), are not compiled.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+from toolchain import CXX, FLAGS, NATIVE
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)[ ]*(\w*)\n(.*?)^```$", re.M | re.S)
+# Pages that are about more than graft.hpp name their headers in their global blocks.
+OPENING = "#include <cstdio>\n#include <graft/graft.hpp>\nusing namespace graft;\n"
+
+
+def program(page):
+    """Source and expected output of a page; an empty source when it has no C++."""
+    outer, body, output = [], [], []
+    for language, kind, text in BLOCK.findall(page.read_text()):
+        if language == "cpp" and kind == "global":
+            outer.append(text)
+        elif language == "cpp" and kind == "":
+            body.append(text)
+        elif language == "text" and kind == "output":
+            output.append(text)
+    if not outer and not body:
+        return "", ""
+    includes = "".join(line + "\n" for part in outer for line in part.splitlines() if line.startswith("#include"))
+    outer = ["\n".join(line for line in part.splitlines() if not line.startswith("#include")) for part in outer]
+    if any("int main" in part for part in outer):
+        return OPENING + includes + "\n".join(outer), "".join(output)
+    return OPENING + includes + "\n".join(outer) + "\nint main() {\n" + "\n".join(body) + "}\n", "".join(output)
+
+
+def check(page, folder):
+    source, expected = program(page)
+    if not source:
+        return True
+    name = page.relative_to(ROOT)
+    file, binary = folder / (page.stem + ".cpp"), folder / page.stem
+    file.write_text(source)
+    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-O1", "-Wno-unused-variable", "-Wno-unused-but-set-variable",
+                            str(file), "-o", str(binary)], capture_output=True, text=True)
+    if built.returncode != 0:
+        print(f"{name}: does not compile\n{built.stderr[:4000]}")
+        return False
+    run = subprocess.run([str(binary)], capture_output=True, text=True, timeout=120, cwd=folder)
+    if run.returncode != 0:
+        print(f"{name}: ends with {run.returncode}\n{run.stdout}{run.stderr}")
+        return False
+    if run.stdout != expected:
+        print(f"{name}: prints\n{run.stdout}but the page says\n{expected}")
+        return False
+    print(f"{name}: compiles, runs and prints what it says")
+    return True
+
+
+def main():
+    only = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        pages = [page for page in PAGES if not only or page.name in only]
+        return 0 if all([check(page, pathlib.Path(folder)) for page in pages]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,328 @@
+// Rows of the method table for fewshot/: MAML and prototypical networks.
+
+#include <cmath>
+
+#include "catch.hpp"
+#include "graft/data/episodes.hpp"
+#include "graft/fewshot/maml.hpp"
+#include "graft/fewshot/protonet.hpp"
+#include "graft/ops/attention.hpp"
+#include "graft/ops/conv.hpp"
+#include "graft/ops/losses.hpp"
+#include "graft/ops/norm.hpp"
+#include "graft/ops/segment.hpp"
+#include "method_table.hpp"
+
+using namespace graft;
+
+namespace {
+
+template <class T>
+double distance(const Tensor<T>& a, const Tensor<T>& b) {
+  REQUIRE(a.shape() == b.shape());
+  double most = 0;
+  for (std::size_t i = 0; i < a.span().size(); ++i)
+    most = std::max(most, std::abs(static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i])));
+  return most;
+}
+
+// ---- MAML on quadratic tasks a/2 (theta - c)^2, where everything is known
+// -----------------------------------------------
+struct Quadratic {
+  double a, c;
+};
+struct QuadraticTask {
+  Quadratic support, query;
+};
+const std::vector<QuadraticTask> quadratics{{{1, 0}, {1, 0}}, {{3, 1}, {3, 1}}};
+
+Tensor<double> quadratic(const Tensor<double>& theta, const Quadratic& task) {
+  return 0.5 * task.a * square(theta - task.c);
+}
+double meta_gradient(double theta, const MamlOptions& options) {
+  double total = 0;
+  for (const QuadraticTask& task : quadratics)
+    total +=
+        grad([&](const Tensor<double>& at) { return maml_loss(at, task, quadratic, options); }, Tensor<double>(theta))
+            .item();
+  return total;
+}
+/// Where the meta-gradient, affine in theta, is zero.
+double fixed_point(const MamlOptions& options) {
+  const double at_zero = meta_gradient(0, options), at_one = meta_gradient(1, options);
+  return at_zero / (at_zero - at_one);
+}
+/// sum w c / sum w with w = a (1 - alpha a)^power: the inner steps contract the distance to c by 1 - alpha a each.
+double weighted_mean(double alpha, int power) {
+  double weighted = 0, weights = 0;
+  for (const QuadraticTask& task : quadratics) {
+    const double w = task.support.a * std::pow(1 - alpha * task.support.a, power);
+    weighted += w * task.support.c;
+    weights += w;
+  }
+  return weighted / weights;
+}
+
+// ---- A small network with convolution, norm, attention and segment softmax
+// ------------------------------------------------
+template <class T>
+struct Net {
+  Tensor<T> conv, scale, shift, query, key, gate, head;
+  Tensor<T> unused;
+  GRAFT_FIELDS(conv, scale, shift, query, key, gate, head, unused)
+
+  Net(Index channels, Index ways, const Random& random) {
+    const auto draw = [&](const Shape& shape, const char* name) {
+      return T(0.5) * randn<T>(shape, random.stream(name));
+    };
+    conv = draw({channels, 1, 3, 3}, "conv");
+    scale = draw({channels}, "scale") + T(1);
+    shift = draw({channels}, "shift");
+    query = draw({channels, channels}, "query");
+    key = draw({channels, channels}, "key");
+    gate = draw({channels, 1}, "gate");
+    head = draw({channels, ways}, "head");
+    unused = draw({3}, "unused");
+  }
+  /// x [items, height, width, 1] -> [items, ways].
+  Tensor<T> operator()(const Tensor<T>& x) const {
+    const Tensor<T> maps = silu(batch_norm(conv2d(x, conv, {.stride = 2, .padding = 1}), scale, shift));
+    const Index items = maps.size(0), channels = maps.size(3), time = maps.size(1) * maps.size(2);
+    const Tensor<T> flat = reshape(maps, {items * time, channels});
+    const auto heads = [&](const Tensor<T>& y) { return reshape(y, {items, 1, time, channels}); };
+    const Tensor<T> mixed =
+        reshape(scaled_dot_product_attention(heads(matmul(flat, query)), heads(matmul(flat, key)), heads(flat)),
+                {items * time, channels});
+    std::vector<std::int64_t> starts;
+    for (Index i = 0; i <= items; ++i) starts.push_back(i * time);
+    const Tensor<std::int64_t> offsets = from_vector(starts);
+    const Tensor<T> alpha = segment_softmax(matmul(mixed, gate), offsets);
+    return matmul(segment_sum(alpha * mixed, offsets), head);
+  }
+};
+template <class T>
+Episode<T> episode(Index ways, Index size, const Random& random) {
+  return {{randn<T>({2 * ways, size, size, 1}, random.stream("support")), episode_labels(ways, 2)},
+          {randn<T>({3 * ways, size, size, 1}, random.stream("query")), episode_labels(ways, 3)},
+          ways};
+}
+template <class T>
+Tensor<T> loss_on(const Net<T>& net, const LabelledSet<T>& set) {
+  return cross_entropy(net(set.x), set.y);
+}
+const auto net_loss = [](const auto& net, const auto& set) { return loss_on(net, set); };
+
+/// The loss <slopes, theta>: no curvature.
+struct LinearTask {
+  Tensor<double> support, query;
+};
+
+const bool maml_row = add_method_rows({{
+    .name = "maml",
+    .header = "graft/fewshot/maml.hpp",
+    .paper = "Finn, Abbeel, Levine, Model-agnostic meta-learning for fast adaptation of deep networks, ICML 2017",
+    .functions = {"maml_adapt", "maml_loss"},
+    .run =
+        [](const Random& random) {
+          const Episode<float> task = episode<float>(4, 12, random);
+          return to_vector(grad([&](const Net<float>& theta) { return maml_loss(theta, task, net_loss, {.steps = 2}); },
+                                Net<float>(8, 4, random)));
+        },
+    .loss =
+        [](const Tensor<double>& vector) {
+          const Net<double> net = from_vector(vector, Net<double>(3, 2, Random(1)));
+          return maml_loss(net, episode<double>(2, 5, Random(2)), net_loss, {.alpha = 0.1, .steps = 2});
+        },
+    .loss_at = to_vector(Net<double>(3, 2, Random(1))),
+    .errors = {bad_use<ValueError>([] { maml_loss(Tensor<double>(1), quadratics[0], quadratic, {.steps = -1}); },
+                                   "steps is -1"),
+               bad_use<ValueError>(
+                   [] { maml_adapt(Tensor<double>(1), quadratics[0].support, quadratic, {.alpha = NAN}); }, "alpha")},
+    .properties =
+        {{"fixed points on quadratic tasks",
+          [] {
+            for (int steps : {0, 1, 2, 5}) {
+              CHECK(fixed_point({.alpha = 0.1, .steps = steps}) ==
+                    Approx(weighted_mean(0.1, 2 * steps)).epsilon(1e-12));
+              CHECK(fixed_point({.alpha = 0.1, .steps = steps, .first_order = true}) ==
+                    Approx(weighted_mean(0.1, steps)).epsilon(1e-12));
+            }
+            // The same by hand, to seven digits.
+            CHECK(std::abs(fixed_point({.alpha = 0.1, .steps = 0}) - 0.75) < 5e-8);
+            CHECK(std::abs(fixed_point({.alpha = 0.1, .steps = 1}) - 0.6447368) < 5e-8);
+            CHECK(std::abs(fixed_point({.alpha = 0.1, .steps = 2}) - 0.5233217) < 5e-8);
+            CHECK(std::abs(fixed_point({.alpha = 0.1, .steps = 1, .first_order = true}) - 0.7) < 5e-8);
+            CHECK(std::abs(fixed_point({.alpha = 0.1, .steps = 2, .first_order = true}) - 0.6447368) < 5e-8);
+          }},
+         {"without steps, or with rate zero, the joint gradient",
+          [] {
+            const Net<double> net(3, 2, Random(3));
+            const Episode<double> task = episode<double>(2, 5, Random(4));
+            const auto joint = to_vector(grad([&](const auto& theta) { return loss_on(theta, task.query); }, net));
+            for (const MamlOptions& options : {MamlOptions{.steps = 0}, MamlOptions{.alpha = 0, .steps = 3}})
+              CHECK(distance(to_vector(grad(
+                                 [&](const auto& theta) { return maml_loss(theta, task, net_loss, options); }, net)),
+                             joint) < 1e-13);
+          }},
+         {"first order equals full for a linear loss",
+          [] {
+            const LinearTask task{tensor<double>({1, -2, 3}), tensor<double>({0.5, 4, -1})};
+            const auto loss = [](const Tensor<double>& theta, const Tensor<double>& slopes) {
+              return sum(theta * slopes);
+            };
+            const auto gradient = [&](bool first_order) {
+              return grad(
+                  [&](const auto& theta) {
+                    return maml_loss(theta, task, loss, {.steps = 3, .first_order = first_order});
+                  },
+                  tensor<double>({1, 1, 1}));
+            };
+            CHECK(same_bits(gradient(false), gradient(true)));
+            CHECK(distance(gradient(false), task.query) == 0);
+          }},
+         {"first order is the query gradient at the adapted parameters, and not the full one",
+          [] {
+            const Net<double> net(3, 2, Random(5));
+            const Episode<double> task = episode<double>(2, 5, Random(6));
+            const auto gradient = [&](bool first_order) {
+              return to_vector(grad(
+                  [&](const auto& theta) { return maml_loss(theta, task, net_loss, {.first_order = first_order}); },
+                  net));
+            };
+            const Net<double> adapted = maml_adapt(net, task.support, net_loss, {});
+            CHECK(distance(gradient(true), to_vector(grad([&](const auto& phi) { return loss_on(phi, task.query); },
+                                                          adapted))) < 1e-14);
+            CHECK(distance(gradient(true), gradient(false)) > 1e-3);
+          }},
+         {"adapting an untracked model leaves no tape behind",
+          [] {
+            const Net<double> net(3, 2, Random(5));
+            const Net<double> adapted =
+                maml_adapt(net, episode<double>(2, 5, Random(6)).support, net_loss, {.steps = 2});
+            for_each_parameter([](const auto& parameter) { CHECK_FALSE(parameter.tracked()); }, adapted);
+          }},
+         {"unused and frozen parameters stay, with gradient zero",
+          [] {
+            const Net<double> net = freeze(Net<double>(3, 2, Random(5)), {"conv"});
+            const Episode<double> task = episode<double>(2, 5, Random(6));
+            const Net<double> adapted = maml_adapt(net, task.support, net_loss, {.steps = 2});
+            CHECK(same_bits(adapted.conv, net.conv));
+            CHECK(same_bits(adapted.unused, net.unused));
+            CHECK_FALSE(same_bits(adapted.head, net.head));
+            const auto gradient = grad([&](const auto& theta) { return maml_loss(theta, task, net_loss, {}); }, net);
+            CHECK(distance(gradient.conv, zeros<double>(net.conv.shape())) == 0);
+            CHECK(distance(gradient.unused, zeros<double>({3})) == 0);
+          }}},
+}});
+
+// ---- Prototypical networks
+// ------------------------------------------------------------------------------------------------
+struct Embedded {
+  Tensor<double> support, query;
+  Tensor<std::int64_t> labels;
+  Tensor<double> logits(Index ways) const { return protonet_logits(support, labels, query, ways); }
+};
+/// 3 classes in turn, `shots` each, and 5 queries in 4 dimensions.
+Embedded embedded(Index shots) {
+  std::vector<std::int64_t> labels;
+  for (Index i = 0; i < 3 * shots; ++i) labels.push_back(i % 3);
+  return {randn<double>({3 * shots, 4}, Random(1)), randn<double>({5, 4}, Random(2)), from_vector(labels)};
+}
+Tensor<double> minus_row_means(const Tensor<double>& x) { return x - mean(x, {1}, true); }
+
+const bool protonet_row = add_method_rows({{
+    .name = "protonet",
+    .header = "graft/fewshot/protonet.hpp",
+    .paper = "Snell, Swersky, Zemel, Prototypical networks for few-shot learning, NeurIPS 2017",
+    .functions = {"protonet_logits", "prototypes", "squared_distances"},
+    .run =
+        [](const Random& random) {
+          const Tensor<float> query = randn<float>({300, 64}, random.stream("query"));
+          const auto [logits, gradient] = vjp(
+              [&](const Tensor<float>& support) { return protonet_logits(support, episode_labels(20, 5), query, 20); },
+              randn<float>({100, 64}, random.stream("support")), ones<float>({300, 20}));
+          return concat(std::vector{reshape(logits, {-1}), reshape(gradient, {-1})}, 0);
+        },
+    .loss =
+        [](const Tensor<double>& x) {
+          return cross_entropy(protonet_logits(slice(x, 0, 0, 6), episode_labels(3, 2), slice(x, 0, 6, 9), 3),
+                               episode_labels(3, 1));
+        },
+    .loss_at = randn<double>({9, 4}, Random(3)),
+    .errors = {bad_use<ShapeError>(
+                   [] {
+                     protonet_logits(zeros({4, 3}), episode_labels(2, 3), zeros({5, 3}), 2);
+                   },
+                   "labels [6]"),
+               bad_use<ShapeError>(
+                   [] {
+                     protonet_logits(zeros({4, 3}), episode_labels(2, 2), zeros({5, 2}), 2);
+                   },
+                   "[5, 2]"),
+               bad_use<ShapeError>(
+                   [] {
+                     protonet_logits(zeros({4}), episode_labels(2, 2), zeros({5, 3}), 2);
+                   },
+                   "[4]")},
+    .properties =
+        {{"a linear classifier with w = 2 c and b = -|c|^2, up to a constant a query",
+          [] {
+            const Embedded e = embedded(4);
+            const Tensor<double> c = prototypes(e.support, e.labels, 3);
+            const Tensor<double> linear =
+                matmul(e.query, 2.0 * c, {.transpose_b = true}) - reshape(sum(square(c), {1}), {1, 3});
+            CHECK(distance(minus_row_means(e.logits(3)), minus_row_means(linear)) < 1e-13);
+          }},
+         {"one shot is the nearest neighbour",
+          [] {
+            const Embedded e = embedded(1);
+            const auto answer = argmax(e.logits(3), 1);
+            for (Index q = 0; q < 5; ++q) {
+              Index nearest = 0;
+              double least = INFINITY;
+              for (Index s = 0; s < 3; ++s) {
+                double squared = 0;
+                for (Index w = 0; w < 4; ++w) squared += std::pow(e.query.at({q, w}) - e.support.at({s, w}), 2);
+                CHECK(e.logits(3).at({q, s}) == Approx(-squared).epsilon(1e-12));
+                if (squared < least) least = squared, nearest = s;
+              }
+              CHECK(answer.at({q}) == nearest);
+            }
+          }},
+         {"invariant to translating and rotating the embedding",
+          [] {
+            Embedded e = embedded(4);
+            const Tensor<double> before = e.logits(3);
+            // Two plane rotations and a shift.
+            const double c = std::cos(0.7), s = std::sin(0.7);
+            const Tensor<double> turn = tensor<double>({{c, s, 0, 0}, {-s, c, 0, 0}, {0, 0, s, -c}, {0, 0, c, s}});
+            const Tensor<double> shift = tensor<double>({3, -1, 2, 0.5});
+            e.support = matmul(e.support, turn) + shift;
+            e.query = matmul(e.query, turn) + shift;
+            CHECK(distance(e.logits(3), before) < 1e-12);
+          }},
+         {"the order of the support set changes nothing, renaming classes permutes columns",
+          [] {
+            Embedded e = embedded(4);
+            const Tensor<double> before = e.logits(3);
+            const std::vector<Index> order = Random(4).permutation(12);
+            const auto places = from_vector(std::vector<std::int64_t>(order.begin(), order.end()));
+            Embedded mixed{gather(e.support, places), e.query, gather(e.labels, places)};
+            CHECK(distance(mixed.logits(3), before) < 1e-13);
+            const std::int64_t renamed[] = {2, 0, 1};
+            std::vector<std::int64_t> labels;
+            for (std::int64_t label : e.labels.span()) labels.push_back(renamed[label]);
+            e.labels = from_vector(labels);
+            for (Index q = 0; q < 5; ++q)
+              for (Index k = 0; k < 3; ++k) CHECK(e.logits(3).at({q, renamed[k]}) == before.at({q, k}));
+          }},
+         {"a class without items has its prototype at zero",
+          [] {
+            const Embedded e = embedded(2);
+            const Tensor<double> logits = e.logits(4);
+            for (Index q = 0; q < 5; ++q)
+              CHECK(logits.at({q, 3}) == Approx(-sum(square(slice(e.query, 0, q, q + 1))).item()).epsilon(1e-13));
+          }}},
+}});
+
+}  // namespace

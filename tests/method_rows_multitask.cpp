@@ -1,0 +1,186 @@
+// Rows of the method table for multitask/ and the protocol's aggregation.
+
+#include <cmath>
+
+#include "catch.hpp"
+#include "graft/protocol/aggregation.hpp"
+#include "method_table.hpp"
+
+using namespace graft;
+
+namespace {
+
+using Numbers = Tensor<double>;
+
+double inner(const Numbers& a, const Numbers& b) { return sum(a * b).item(); }
+double gap(const Numbers& a, const Numbers& b) {
+  REQUIRE(a.shape() == b.shape());
+  return max(abs(a - b)).item();
+}
+Numbers row(const Numbers& x, Index i) { return reshape(slice(x, 0, i, i + 1), {x.size(1)}); }
+Numbers random_rows(Index tasks, Index n, std::uint64_t stream) {
+  return randn<double>({tasks, n}, Random(3).stream(stream));
+}
+/// Two rows at an angle above 90 degrees, lengths apart.
+const Numbers conflicting = tensor<double>({{-4, 1, 1}, {6, 1, 1}});
+/// Rows i scaled by c_i.
+Numbers scaled(const Numbers& c, const Numbers& x) { return reshape(c, {c.count(), 1}) * x; }
+
+/// Algorithm 1 on vectors, with the random orders that `pcgrad` documents: task i's is stream i.
+Numbers by_the_book(const Numbers& g, const Random& random) {
+  const auto tasks = static_cast<std::size_t>(g.size(0)), n = static_cast<std::size_t>(g.size(1));
+  const auto at = [&](std::size_t i, std::size_t k) { return g.data()[i * n + k]; };
+  std::vector<double> direction(n, 0.0);
+  for (std::size_t i = 0; i < tasks; ++i) {
+    std::vector<double> p(n);
+    for (std::size_t k = 0; k < n; ++k) p[k] = at(i, k);
+    for (Index chosen : random.stream(static_cast<std::uint64_t>(i)).permutation(g.size(0))) {
+      const auto j = static_cast<std::size_t>(chosen);
+      double along = 0, squared = 0;
+      for (std::size_t k = 0; k < n; ++k) along += p[k] * at(j, k), squared += at(j, k) * at(j, k);
+      if (j == i || along >= 0) continue;
+      for (std::size_t k = 0; k < n; ++k) p[k] -= along / squared * at(j, k);
+    }
+    for (std::size_t k = 0; k < n; ++k) direction[k] += p[k];
+  }
+  return from_vector(direction);
+}
+
+const bool pcgrad_row = add_method_rows({{
+    .name = "pcgrad",
+    .header = "graft/multitask/pcgrad.hpp",
+    .paper = "Yu, Kumar, Gupta, Levine, Hausman, Finn, Gradient surgery for multi-task learning, NeurIPS 2020",
+    .functions = {"pcgrad"},
+    .run =
+        [](const Random& random) {
+          return pcgrad(randn<float>({6, 5000}, random.stream("rows")), random);
+        },
+    .errors = {bad_use<ShapeError>([] { pcgrad(zeros({4}), Random(1)); }, "[4]"),
+               bad_use<ShapeError>(
+                   [] {
+                     pcgrad(zeros({2, 3, 4}), Random(1));
+                   },
+                   "[2, 3, 4]")},
+    .properties =
+        {{"the golden rows",
+          [] {
+            // By hand: <g1, g2> = -22, |g1|^2 = 18, |g2|^2 = 38, so the weights are 1 + 22/18 and 1 + 22/38.
+            const Numbers d = pcgrad(conflicting, Random(1));
+            CHECK(gap(d, (1 + 22.0 / 18) * row(conflicting, 0) + (1 + 22.0 / 38) * row(conflicting, 1)) < 1e-14);
+            CHECK(gap(d, tensor<double>({0.5848, 3.8012, 3.8012})) < 5e-5);
+          }},
+         {"Algorithm 1 on vectors gives the same",
+          [] {
+            for (std::uint64_t seed = 0; seed < 5; ++seed) {
+              const Numbers g = random_rows(5, 7, seed);
+              CHECK(gap(pcgrad(g, Random(seed)), by_the_book(g, Random(seed))) < 1e-12);
+            }
+          }},
+         {"orthogonal to each conflicting partner for two tasks",
+          [] {
+            // d = p1 + p2 with p1 at right angles to g2 and p2 to g1, hence <d, g_i> = <p_i, g_i> = |g_i|^2 (1 -
+            // cos^2).
+            const Numbers d = pcgrad(conflicting, Random(1));
+            const double sine = 1 - 22.0 * 22 / (18.0 * 38);
+            CHECK(inner(d, row(conflicting, 0)) == Approx(18 * sine).epsilon(1e-13));
+            CHECK(inner(d, row(conflicting, 1)) == Approx(38 * sine).epsilon(1e-13));
+          }},
+         {"the sum without conflicts",
+          [] {
+            const Numbers g = abs(random_rows(4, 6, 1));  // in one orthant
+            CHECK(gap(pcgrad(g, Random(2)), sum(g, {0})) < 1e-14);
+            CHECK(gap(pcgrad(eye<double>(3), Random(2)), ones<double>({3})) == 0);  // right angles are no conflict
+            CHECK(gap(pcgrad(slice(g, 0, 0, 1), Random(2)), row(g, 0)) == 0);       // one task
+          }},
+         {"a zero gradient changes nothing",
+          [] {
+            const Numbers zero = zeros<double>({1, 3});
+            for (const Numbers& g :
+                 {concat(std::vector{zero, conflicting}, 0), concat(std::vector{conflicting, zero}, 0)})
+              CHECK(gap(pcgrad(g, Random(1)), pcgrad(conflicting, Random(1))) == 0);
+            CHECK(gap(pcgrad(zeros<double>({2, 3}), Random(1)), zeros<double>({3})) == 0);
+          }},
+         {"linear under scaling of the tasks",
+          [] {
+            const Numbers g = random_rows(4, 6, 2), c = tensor<double>({1, 2, 0.5, 4}),
+                          more = tensor<double>({3, 0.1, 1, 1});
+            const auto d = [&](const Numbers& scales) { return pcgrad(scaled(scales, g), Random(6)); };
+            CHECK(gap(d(c + more), d(c) + d(more)) < 1e-13);
+            CHECK(gap(d(7 * c), 7 * d(c)) < 1e-12);
+          }},
+         {"the order of two tasks does not matter",
+          [] {
+            const Numbers swapped = concat(std::vector{slice(conflicting, 0, 1, 2), slice(conflicting, 0, 0, 1)}, 0);
+            CHECK(gap(pcgrad(swapped, Random(1)), pcgrad(conflicting, Random(1))) < 1e-14);
+          }},
+         {"the random orders come from the stream",
+          [] {
+            const Numbers g = random_rows(6, 4, 5);
+            CHECK(same_bits(pcgrad(g, Random(1)), pcgrad(g, Random(1))));
+            bool differs = false;
+            for (std::uint64_t seed = 2; seed < 6; ++seed)
+              differs |= gap(pcgrad(g, Random(seed)), pcgrad(g, Random(1))) > 1e-9;
+            CHECK(differs);
+          }},
+         {"the direction is a plain number", [] { CHECK_FALSE(pcgrad(variable(conflicting), Random(1)).tracked()); }}},
+}});
+
+/// A model of two parts with the golden rows as gradients.
+template <class T>
+struct Parts {
+  Tensor<T> first;
+  std::vector<Tensor<T>> rest;
+  GRAFT_FIELDS(first, rest)
+};
+Parts<double> cut(const Numbers& x) {
+  const Numbers flat = reshape(x, {-1});
+  return {slice(flat, 0, 0, 1), {reshape(slice(flat, 0, 1, 3), {2, 1})}};
+}
+const std::vector<Parts<double>> golden{cut(row(conflicting, 0)), cut(row(conflicting, 1))};
+
+const bool aggregate_row = add_method_rows({{
+    .name = "aggregate",
+    .header = "graft/protocol/aggregation.hpp",
+    .paper = "Yu et al., NeurIPS 2020, for pcgrad",
+    .functions = {"aggregate"},
+    .run =
+        [](const Random& random) {
+          std::vector<Parts<float>> gradients;
+          for (std::uint64_t task = 0; task < 5; ++task)
+            gradients.push_back({randn<float>({40, 50}, random.stream(task)),
+                                 {randn<float>({3000}, random.stream(task).stream("rest"))}});
+          return to_vector(aggregate(gradients, Aggregation::pcgrad, random) +
+                           aggregate(gradients, Aggregation::mean, random));
+        },
+    .errors = {bad_use<ValueError>([] { aggregate(std::vector<Parts<double>>{}, Aggregation::mean, Random(1)); },
+                                   "no gradients"),
+               bad_use<ShapeError>(
+                   [] {
+                     Parts<double> other = golden[0];
+                     other.first = zeros<double>({2});
+                     aggregate(std::vector{golden[0], other}, Aggregation::pcgrad, Random(1));
+                   },
+                   "first")},
+    .properties = {{"mean and pcgrad of the golden rows",
+                    [] {
+                      CHECK(gap(to_vector(aggregate(golden, Aggregation::mean, Random(1))), ones<double>({3})) == 0);
+                      CHECK(gap(to_vector(aggregate(golden, Aggregation::pcgrad, Random(1))),
+                                0.5 * pcgrad(conflicting, Random(1))) < 1e-15);
+                    }},
+                   {"pcgrad equals the mean without conflicts",
+                    [] {
+                      const std::vector<Parts<double>> agree{cut(tensor<double>({1, 2, 0})),
+                                                             cut(tensor<double>({0, 1, 4})),
+                                                             cut(tensor<double>({3, 0, 0.5}))};
+                      CHECK(gap(to_vector(aggregate(agree, Aggregation::pcgrad, Random(1))),
+                                to_vector(aggregate(agree, Aggregation::mean, Random(1)))) < 1e-15);
+                    }},
+                   {"one gradient is itself",
+                    [] {
+                      for (Aggregation how : {Aggregation::mean, Aggregation::pcgrad})
+                        CHECK(gap(to_vector(aggregate(std::vector{golden[0]}, how, Random(1))), row(conflicting, 0)) ==
+                              0);
+                    }}},
+}});
+
+}  // namespace

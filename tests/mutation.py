@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Does the op table notice a wrong derivative? Breaks one or more derivatives of every op family and expects the
+table's gradient checks to fail, and to pass without the break.
+
+The edits below multiply a term by MUTANT, which is 1 until the test program switches that edit on; so all of them are
+compiled at once, into one program. An edit whose text is no longer in its header fails: change it with the header."""
+import concurrent.futures
+import glob
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+
+from toolchain import CXX, FLAGS, NATIVE, ROOT, run
+
+# (rows that must fail: a family or the name of an op; header below include/graft; its text; the same with MUTANT)
+EDITS = [
+    ("tanh", "ops/elementwise.hpp", "1 - square(y()), -3, 3", "1 - square(y()) * MUTANT, -3, 3"),
+    ("log", "ops/elementwise.hpp", "native::log(x), 1 / x,", "native::log(x), MUTANT / x,"),
+    ("divide", "ops/elementwise.hpp", "1 / y, -z() / y,", "1 / y, -z() / y * MUTANT,"),
+    ("pow", "ops/elementwise.hpp", "y * pow(x, y - 1)", "y * pow(x, y - 1) * MUTANT"),
+    ("map", "autodiff/map.hpp", "pulled[i] = x[0] * y.partial[i];", "pulled[i] = x[0] * y.partial[i] * MUTANT;"),
+    ("identity", "autodiff/node.hpp", "Edge(x, [](const Tensor<T>& g) { return g; })",
+     "Edge(x, [](const Tensor<T>& g) { return g * MUTANT; })"),
+    ("where", "ops/arithmetic.hpp", "sum_to(where(mask, g, Tensor<T>(T(0))), own);",
+     "sum_to(where(mask, g, Tensor<T>(T(0))), own) * MUTANT;"),
+    ("cast", "ops/arithmetic.hpp", "return cast<From>(g);", "return cast<From>(g) * MUTANT;"),
+    ("matmul", "ops/matmul.hpp", "matmul(a, g, {!ta, false})", "matmul(a, g, {!ta, false}) * MUTANT"),
+    ("broadcast_to", "ops/reduce.hpp", "return sum_to(g, own);", "return sum_to(g, own) * MUTANT;"),
+    ("max", "ops/reduce.hpp", "return g * (hit / sum_to(hit, value.shape()));",
+     "return g * (hit / sum_to(hit, value.shape())) * MUTANT;"),
+    ("logsumexp", "ops/statistics.hpp", "return g * exp(x - where(y == -kInfinity, 0, y));",
+     "return g * exp(x * MUTANT - where(y == -kInfinity, 0, y));"),
+    ("cumsum", "ops/statistics.hpp", "return cumsum(g, at, !reverse);", "return cumsum(g, at, !reverse) * MUTANT;"),
+    ("permute", "ops/layout.hpp", "return permuted(g, inverse);", "return permuted(g, inverse) * MUTANT;"),
+    ("layout", "ops/layout.hpp", 'return take_part("slice", g, part);',
+     'return take_part("slice", g, part) * MUTANT;'),
+    ("gather", "ops/indexing.hpp", "return scatter_rows(g, indices, own, axis);",
+     "return scatter_rows(g, indices, own, axis) * MUTANT;"),
+    ("segment_sum", "ops/segment.hpp", "return segment_spread(g, offsets); }",
+     "return segment_spread(g, offsets) * MUTANT; }"),
+    ("segment_softmax", "ops/segment.hpp", "return weighted - p * segment_spread(",
+     "return weighted - p * MUTANT * segment_spread("),
+    ("softmax", "backend/cpu/softmax.hpp", "live(yi, gi) : yi * gi;", "live(yi, gi) : yi * gi * MUTANT;"),
+    ("softmax", "ops/softmax.hpp", "return y * (g - sum_to(g * y,", "return y * (g - MUTANT * sum_to(g * y,"),
+    ("cross_entropy", "ops/losses.hpp", "return (softmax(logits) - result)",
+     "return (softmax(logits) * MUTANT - result)"),
+    ("layer_norm", "backend/cpu/norm.hpp", "k = mean_along[r] * s,", "k = mean_along[r] * s * MUTANT,"),
+    ("batch_norm", "backend/cpu/channel_norm.hpp", "static_cast<T>(scale * scale * t / n);",
+     "static_cast<T>(scale * scale * t / n * MUTANT);"),
+    ("conv", "ops/conv.hpp", "return conv2d_input(g, weight, own, options); }",
+     "return conv2d_input(g, weight, own, options) * MUTANT; }"),
+    ("conv", "ops/conv.hpp", "return conv2d_input(y, g, own, options); }",
+     "return conv2d_input(y, g, own, options) * MUTANT; }"),
+    ("avg_pool2d", "ops/pool.hpp", "return spread_windows(g, s); }",
+     "return spread_windows(g, s) * MUTANT; }"),
+    ("max_pool2d", "ops/pool.hpp", "return detail::scatter_pixels(g, pixels, own);",
+     "return detail::scatter_pixels(g, pixels, own) * MUTANT;"),
+    ("attention", "backend/cpu/attention.hpp", "(w * (B::load(slope + j) - dot)).store(slope + j);",
+     "(w * (B::load(slope + j) - dot * MUTANT)).store(slope + j);"),
+    ("split_heads", "ops/attention.hpp", "return merge_heads(g);", "return merge_heads(g) * MUTANT;"),
+    ("graph", "backend/cpu/graph_attention.hpp", "kept * along - alpha * mean;",
+     "kept * along - alpha * mean * MUTANT;"),
+    ("graph", "graph/graph_attention.hpp", "results[2] = sum(partial, {0});",
+     "results[2] = sum(partial, {0}) * MUTANT;"),
+    ("dropout", "ops/dropout.hpp", "return dropout_keyed(g, rate, key);",
+     "return dropout_keyed(g, rate, key) * MUTANT;"),
+    ("solve", "ops/linalg.hpp", "return -matmul(back(g), solution, {.transpose_b = true});",
+     "return -matmul(back(g), solution, {.transpose_b = true}) * MUTANT;"),
+    ("cholesky", "ops/linalg.hpp", "detail::pattern<T>(factor.size(0), T(0.5), 1, 0);",
+     "detail::pattern<T>(factor.size(0), T(0.5) * MUTANT, 1, 0);"),
+    ("least_squares", "ops/linalg.hpp", "matmul(matmul(a, p), solution, {.transpose_b = true});",
+     "matmul(matmul(a, p), solution, {.transpose_b = true}) * MUTANT;"),
+    ("symmetric_eigen", "ops/linalg.hpp", "detail::inverse_gaps(w) * matmul(v, gv,",
+     "detail::inverse_gaps(w) * MUTANT * matmul(v, gv,"),
+    ("svd", "ops/linalg.hpp", "column * (gaps * skew(vv))", "column * (gaps * skew(vv)) * MUTANT"),
+]
+
+
+def with_edits(folder):
+    """Copies the headers into `folder` with all edits in place."""
+    shutil.copytree(f"{ROOT}/include/graft", f"{folder}/graft")
+    missing = []
+    for number, (rows, header, old, new) in enumerate(EDITS, 1):
+        path = f"{folder}/graft/{header}"
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        if old not in text:
+            missing.append(f"{header} no longer holds: {old}")
+            continue
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace(old, new.replace("MUTANT", f"(::graft_mutant == {number} ? 1.5 : 1.0)")))
+    if missing:
+        sys.exit("\n".join(missing))
+
+
+def build(folder):
+    """The test program: the op table with the edited headers, without optimisation."""
+    flags = [flag for flag in FLAGS if flag != f"-I{ROOT}/include"]
+    compiler = [CXX, f"-I{folder}", *flags, *NATIVE, "-O0", "-include", f"{ROOT}/tests/mutation/mutant.hpp"]
+    sources = [f"{ROOT}/tests/mutation/main.cpp", f"{ROOT}/tests/op_check.cpp"]
+    sources += glob.glob(f"{ROOT}/tests/op_rows_*.cpp")
+    sources.sort(key=os.path.getsize, reverse=True)
+    objects = [f"{folder}/{os.path.basename(source)}.o" for source in sources]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda pair: run([*compiler, "-c", pair[0], "-o", pair[1]]), zip(sources, objects)))
+    run([CXX, *flags, *objects, "-o", f"{folder}/mutation"])
+    return f"{folder}/mutation"
+
+
+def main():
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        with_edits(folder)
+        program = build(folder)
+        print(f"built {len(EDITS)} mutants in {time.monotonic() - start:.0f} s", flush=True)
+        names = list(dict.fromkeys(rows for rows, *_ in EDITS))
+        plain = [argument for rows in names for argument in ("0", rows)]
+        broken = [argument for number, edit in enumerate(EDITS, 1) for argument in (str(number), edit[0])]
+        environment = dict(os.environ, OMP_NUM_THREADS="1")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            outputs = list(pool.map(lambda pairs: run([program, *pairs], env=environment), (plain, broken)))
+    wrong = 0
+    for rows, line in zip(names, outputs[0].splitlines()):
+        _, ran, failures, _, first = line.split("\t")
+        if ran == "0" or failures != "0":
+            wrong += 1
+            print(f"{rows}: {ran} rows, {failures} failures without a break: {first}")
+    for (rows, header, *_), line in zip(EDITS, outputs[1].splitlines()):
+        _, ran, _, of_gradients, first = line.split("\t")
+        noticed = of_gradients != "0"
+        wrong += not noticed
+        print(f"{rows:16} {header:32} {'noticed' if noticed else 'NOT NOTICED'}: {re.sub(r' +', ' ', first)[:110]}")
+    print(f"{wrong} wrong, {time.monotonic() - start:.0f} s")
+    sys.exit(1 if wrong else 0)
+
+
+main()

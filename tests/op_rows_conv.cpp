@@ -1,0 +1,258 @@
+// Rows of the op table: convolution and pooling. References are the sums of the definitions, one product at a time.
+
+#include <limits>
+
+#include "graft/ops/conv.hpp"
+#include "graft/ops/pool.hpp"
+#include "op_table.hpp"
+
+using namespace graft;
+
+namespace {
+
+/// Calls visit(x index, weight index, y index) for every product of a convolution.
+template <class Visit>
+void each_product(const Shape& x, const Shape& w, const Shape& y, ConvOptions o, Visit visit) {
+  const Index group_out = w[0] / o.groups;
+  for (Index b = 0; b < y[0]; ++b)
+    for (Index i = 0; i < y[1]; ++i)
+      for (Index j = 0; j < y[2]; ++j)
+        for (Index c_out = 0; c_out < w[0]; ++c_out)
+          for (Index c = 0; c < w[1]; ++c)
+            for (Index k = 0; k < w[2]; ++k)
+              for (Index l = 0; l < w[3]; ++l) {
+                const Index row = i * o.stride + k * o.dilation - o.padding,
+                            column = j * o.stride + l * o.dilation - o.padding;
+                if (row < 0 || row >= x[1] || column < 0 || column >= x[2]) continue;
+                const Index c_in = c_out / group_out * w[1] + c;
+                visit(static_cast<std::size_t>(((b * x[1] + row) * x[2] + column) * x[3] + c_in),
+                      static_cast<std::size_t>(((c_out * w[1] + c) * w[2] + k) * w[3] + l),
+                      static_cast<std::size_t>(((b * y[1] + i) * y[2] + j) * w[0] + c_out));
+              }
+}
+
+Shape conv_output(const Shape& x, const Shape& w, ConvOptions o) {
+  const auto size = [&](Index extent, Index kernel) {
+    Index windows = 0;  // counted, not computed: how many windows fit
+    while (windows * o.stride + (kernel - 1) * o.dilation < extent + 2 * o.padding) ++windows;
+    return windows;
+  };
+  return {x[0], size(x[1], w[2]), size(x[2], w[3]), w[0]};
+}
+
+/// x[0] the map, x[1] the weight, x[2] a bias or nothing.
+auto conv_reference(ConvOptions o) {
+  return [o](const Arrays& x) {
+    const Shape shape = conv_output(x[0].shape(), x[1].shape(), o);
+    std::vector<double> y(static_cast<std::size_t>(shape.count()));
+    if (x.size() > 2)
+      for (std::size_t i = 0; i < y.size(); ++i) y[i] = x[2].span()[i % static_cast<std::size_t>(shape[3])];
+    each_product(x[0].shape(), x[1].shape(), shape, o,
+                 [&](std::size_t a, std::size_t b, std::size_t c) { y[c] += x[0].span()[a] * x[1].span()[b]; });
+    return array(shape, y);
+  };
+}
+/// x[0] the output map, x[1] the weight, x[2] an input map whose shape counts.
+auto conv_input_reference(ConvOptions o) {
+  return [o](const Arrays& x) {
+    std::vector<double> result(static_cast<std::size_t>(x[2].count()));
+    each_product(x[2].shape(), x[1].shape(), x[0].shape(), o,
+                 [&](std::size_t a, std::size_t b, std::size_t c) { result[a] += x[0].span()[c] * x[1].span()[b]; });
+    return array(x[2].shape(), result);
+  };
+}
+/// x[0] the input map, x[1] the output map, x[2] a weight whose shape counts.
+auto conv_weight_reference(ConvOptions o) {
+  return [o](const Arrays& x) {
+    std::vector<double> result(static_cast<std::size_t>(x[2].count()));
+    each_product(x[0].shape(), x[2].shape(), x[1].shape(), o,
+                 [&](std::size_t a, std::size_t b, std::size_t c) { result[b] += x[0].span()[a] * x[1].span()[c]; });
+    return array(x[2].shape(), result);
+  };
+}
+
+/// Each row gets large shapes of about the same work: 20 maps of 29 x 28, and `large_w` for the weight.
+const Shape large_map{20, 29, 28, 8};
+
+OpRow conv_row(const char* name, ConvOptions o, Shape x, Shape w, Shape large_w) {
+  return {.name = name,
+          .family = "conv",
+          .call = [o](const auto& v) { return conv2d(v[0], v[1], o); },
+          .inputs = {{x}, {w}},
+          .reference = conv_reference(o),
+          .large = {large_map.with(3, large_w[1] * o.groups), large_w}};
+}
+OpRow conv_input_row(const char* name, ConvOptions o, Shape x, Shape w, Shape large_w) {
+  const Shape large_x = large_map.with(3, large_w[1] * o.groups);
+  return {.name = name,
+          .family = "conv",
+          .call = [o](const auto& v) { return conv2d_input(v[0], v[1], v[2].shape(), o); },
+          .inputs = {{conv_output(x, w, o)}, {w}, {.shape = x, .tracked = false}},
+          .reference = conv_input_reference(o),
+          .large = {conv_output(large_x, large_w, o), large_w, large_x}};
+}
+OpRow conv_weight_row(const char* name, ConvOptions o, Shape x, Shape w, Shape large_w) {
+  const Shape large_x = large_map.with(3, large_w[1] * o.groups);
+  return {.name = name,
+          .family = "conv",
+          .call = [o](const auto& v) { return conv2d_weight(v[0], v[1], v[2].shape(), o); },
+          .inputs = {{x}, {conv_output(x, w, o)}, {.shape = w, .tracked = false}},
+          .reference = conv_weight_reference(o),
+          .large = {large_x, conv_output(large_x, large_w, o), large_w}};
+}
+
+std::vector<OpRow> conv_rows() {
+  const ConvOptions same{.padding = 1}, halving{.stride = 2, .padding = 1}, grouped{.padding = 1, .groups = 2};
+  const ConvOptions sparse{.stride = 3, .padding = 2, .dilation = 2};
+  std::vector<OpRow> rows;
+
+  OpRow row = conv_row("conv2d", same, {2, 5, 4, 3}, {4, 3, 3, 3}, {24, 8, 3, 3});
+  row.variants = {{{0, 5, 4, 3}, {4, 3, 3, 3}},   {{2, 5, 4, 0}, {4, 0, 3, 3}}, {{2, 5, 4, 3}, {0, 3, 3, 3}},
+                  {{1, 1, 1, 1}, {1, 1, 1, 1}},   {{1, 1, 1, 1}, {1, 1, 3, 3}}, {{1, 3, 17, 2}, {3, 2, 5, 2}},
+                  {{2, 4, 4, 17}, {19, 17, 3, 3}}};
+  row.rows_of = {0};
+  row.errors = {bad<ShapeError>([](const auto& v) { conv2d(v[0], v[0]); }),
+                bad<ShapeError>([](const auto& v) { conv2d(v[0], v[1], {.dilation = 4}); }, "does not fit"),
+                bad<ShapeError>([](const auto& v) { conv2d(v[0], v[1], {.groups = 2}); }, "groups"),
+                bad<ShapeError>([](const auto& v) {
+                  conv2d(reshape(v[0], {2, 20, 3}), v[1]);
+                }),
+                bad<ShapeError>([](const auto& v) { conv2d(v[0], v[1], v[1]); }, "bias"),
+                bad<ValueError>([](const auto& v) { conv2d(v[0], v[1], {.stride = 0}); }),
+                bad<ValueError>([](const auto& v) { conv2d(v[0], v[1], {.padding = -1}); }),
+                bad<ValueError>([](const auto& v) { conv2d(v[0], v[1], {.stride = Index{1} << 40}); }, "2^30")};
+  rows.push_back(row);
+
+  rows.push_back({.name = "conv2d, bias",
+                  .family = "conv",
+                  .call = [=](const auto& v) { return conv2d(v[0], v[1], v[2], halving); },
+                  .inputs = {{{2, 5, 4, 3}}, {{4, 3, 3, 3}}, {{4}}},
+                  .reference = conv_reference(halving),
+                  .variants = {{{2, 5, 4, 0}, {4, 0, 3, 3}, {4}}},
+                  .large = {large_map, {24, 8, 3, 3}, {24}}});
+  row = conv_row("conv2d, stride 2", halving, {2, 6, 7, 3}, {2, 3, 3, 3}, {24, 8, 3, 3});
+  rows.push_back(row);
+  rows.push_back(conv_row("conv2d, one channel", same, {2, 6, 5, 1}, {3, 1, 3, 3}, {24, 1, 3, 3}));
+  rows.push_back(conv_row("conv2d, one pixel", {}, {2, 3, 4, 5}, {6, 5, 1, 1}, {24, 8, 1, 1}));
+  rows.push_back(conv_row("conv2d, groups", grouped, {2, 5, 4, 4}, {6, 2, 3, 3}, {24, 4, 3, 3}));
+  rows.push_back(conv_row("conv2d, depthwise", {.padding = 1, .groups = 3}, {2, 4, 4, 3}, {3, 1, 3, 3}, {9, 1, 3, 3}));
+  rows.push_back(conv_row("conv2d, dilation", sparse, {2, 8, 7, 2}, {3, 2, 3, 2}, {24, 8, 3, 3}));
+  rows.push_back(conv_row("conv2d, patches", {.stride = 4}, {2, 8, 9, 1}, {5, 1, 4, 4}, {48, 1, 4, 4}));
+
+  row = conv_input_row("conv2d_input", same, {2, 5, 4, 3}, {4, 3, 3, 3}, {24, 8, 3, 3});
+  row.variants = {{{0, 5, 4, 4}, {4, 3, 3, 3}, {0, 5, 4, 3}},
+                  {{2, 5, 4, 0}, {0, 3, 3, 3}, {2, 5, 4, 3}},
+                  {{1, 1, 1, 1}, {1, 1, 3, 3}, {1, 1, 1, 1}}};
+  row.aliasing = false;
+  row.errors = {bad<ShapeError>(
+                    [](const auto& v) {
+                      conv2d_input(v[0], v[1], {2, 5, 5, 3}, {.padding = 1});
+                    },
+                    "output shape"),
+                bad<ValueError>([](const auto& v) { conv2d_input(v[0], v[1], v[2].shape(), {.stride = -1}); })};
+  rows.push_back(row);
+  row = conv_input_row("conv2d_input, stride 2", halving, {2, 6, 7, 3}, {2, 3, 3, 3}, {24, 8, 3, 3});
+  rows.push_back(row);
+  rows.push_back(conv_input_row("conv2d_input, dilation", sparse, {2, 8, 7, 2}, {3, 2, 3, 2}, {24, 8, 3, 2}));
+  rows.push_back(
+      conv_input_row("conv2d_input, groups", {.stride = 2, .groups = 2}, {2, 6, 5, 4}, {6, 2, 3, 2}, {24, 4, 3, 3}));
+  rows.push_back(
+      conv_input_row("conv2d_input, pixels between windows", {.stride = 3}, {1, 7, 7, 2}, {3, 2, 2, 1}, {24, 8, 2, 1}));
+
+  row = conv_weight_row("conv2d_weight", same, {2, 5, 4, 3}, {4, 3, 3, 3}, {24, 8, 3, 3});
+  row.variants = {{{0, 5, 4, 3}, {0, 5, 4, 4}, {4, 3, 3, 3}},
+                  {{2, 5, 4, 0}, {2, 5, 4, 4}, {4, 0, 3, 3}},
+                  {{1, 1, 1, 1}, {1, 1, 1, 1}, {1, 1, 3, 3}}};
+  row.errors = {
+      bad<ShapeError>([](const auto& v) { conv2d_weight(v[0], v[0], v[2].shape(), {.padding = 1}); }, "output shape"),
+      bad<ValueError>([](const auto& v) { conv2d_weight(v[0], v[1], v[2].shape(), {.dilation = 0}); })};
+  rows.push_back(row);
+  rows.push_back(conv_weight_row("conv2d_weight, stride 2", halving, {2, 6, 7, 3}, {2, 3, 3, 3}, {24, 8, 3, 3}));
+  rows.push_back(conv_weight_row("conv2d_weight, dilation", sparse, {2, 8, 7, 2}, {3, 2, 3, 2}, {24, 8, 3, 2}));
+  rows.push_back(conv_weight_row("conv2d_weight, groups", grouped, {2, 5, 4, 4}, {6, 2, 3, 3}, {24, 4, 3, 3}));
+  for (OpRow& each : rows) each.float_tolerance = 1e-5;  // sums of up to 17 x 9 terms
+  return rows;
+}
+
+/// The numbers of a window inside the map, by row and column.
+template <class Visit>
+void each_window_number(const Shape& x, PoolOptions o, Index i, Index j, Visit visit) {
+  const Index stride = o.stride == 0 ? o.kernel : o.stride;
+  for (Index k = 0; k < o.kernel; ++k)
+    for (Index l = 0; l < o.kernel; ++l) {
+      const Index row = i * stride + k - o.padding, column = j * stride + l - o.padding;
+      if (row >= 0 && row < x[1] && column >= 0 && column < x[2]) visit(row, column);
+    }
+}
+
+auto pool_reference(PoolOptions o, bool largest) {
+  return [=](const Arrays& v) {
+    const Shape& x = v[0].shape();
+    const Shape kernel{x[3], x[3], o.kernel, o.kernel};
+    const Shape y = conv_output(x, kernel, {.stride = o.stride == 0 ? o.kernel : o.stride, .padding = o.padding});
+    std::vector<double> out;
+    for (Index b = 0; b < y[0]; ++b)
+      for (Index i = 0; i < y[1]; ++i)
+        for (Index j = 0; j < y[2]; ++j)
+          for (Index c = 0; c < y[3]; ++c) {
+            double most = -std::numeric_limits<double>::infinity(), total = 0;
+            each_window_number(x, o, i, j, [&](Index row, Index column) {
+              const double number = v[0].at({b, row, column, c});
+              total += number;
+              most = number > most ? number : most;
+            });
+            out.push_back(largest ? most : total / static_cast<double>(o.kernel * o.kernel));
+          }
+    return array(y, out);
+  };
+}
+
+OpRow max_row(const char* name, PoolOptions o, Shape x) {
+  return {.name = name,
+          .family = "pool",
+          .call = [o](const auto& v) { return max_pool2d(v[0], o); },
+          .inputs = {{.shape = x, .low = -2, .high = 2, .spaced = true}},
+          .reference = pool_reference(o, true),
+          .large = {{24, 28, 28, 24}}};
+}
+OpRow average_row(const char* name, PoolOptions o, Shape x) {
+  return {.name = name,
+          .family = "pool",
+          .call = [o](const auto& v) { return avg_pool2d(v[0] * v[0], o); },
+          .inputs = {{x}},
+          .reference =
+              [o](const Arrays& v) {
+                return pool_reference(o, false)({by_number(v[0], [](double number) { return number * number; })});
+              },
+          .large = {{24, 28, 28, 24}}};
+}
+
+std::vector<OpRow> pool_rows() {
+  std::vector<OpRow> rows;
+  OpRow row = max_row("max_pool2d", {}, {2, 4, 5, 3});
+  row.variants = {{{0, 4, 4, 3}}, {{1, 4, 4, 0}}, {{1, 2, 2, 1}}, {{1, 4, 4, 17}}};
+  row.rows_of = {0};
+  row.errors = {bad<ShapeError>([](const auto& v) {
+                  max_pool2d(reshape(v[0], {2, 4, 15}));
+                }),
+                bad<ShapeError>([](const auto& v) { max_pool2d(v[0], {.kernel = 5}); }, "does not fit"),
+                bad<ValueError>([](const auto& v) { max_pool2d(v[0], {.kernel = 0}); }),
+                bad<ValueError>([](const auto& v) { max_pool2d(v[0], {.kernel = 2, .padding = 2}); })};
+  rows.push_back(row);
+  rows.push_back(max_row("max_pool2d, overlapping windows", {.kernel = 3, .stride = 1, .padding = 1}, {2, 4, 3, 2}));
+  rows.push_back(max_row("max_pool2d, pixels between windows", {.kernel = 2, .stride = 3}, {1, 6, 7, 2}));
+  // Squared, so that orders above the first are not all zero.
+  row = average_row("avg_pool2d", {}, {2, 4, 5, 3});
+  row.variants = {{{0, 4, 4, 3}}, {{1, 4, 4, 0}}, {{1, 2, 2, 1}}, {{1, 4, 4, 17}}};
+  row.rows_of = {0};
+  row.errors = {bad<ShapeError>([](const auto& v) { avg_pool2d(v[0], {.kernel = 5}); }, "does not fit"),
+                bad<ValueError>([](const auto& v) { avg_pool2d(v[0], {.stride = -1}); })};
+  rows.push_back(row);
+  rows.push_back(
+      average_row("avg_pool2d, overlapping windows", {.kernel = 3, .stride = 2, .padding = 1}, {2, 5, 4, 2}));
+  return rows;
+}
+
+const bool added = add_op_rows(conv_rows()) && add_op_rows(pool_rows());
+
+}  // namespace

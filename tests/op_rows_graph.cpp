@@ -1,0 +1,146 @@
+// Rows for attention over the edges of a graph. The graph is made from the numbers of nodes; its edges into a
+// destination depend on that destination alone, so destinations are independent rows.
+
+#include <cmath>
+
+#include "graft/graph/graph_attention.hpp"
+#include "op_table.hpp"
+
+using namespace graft;
+
+namespace {
+
+using Edges = std::vector<GraphEdge>;
+
+/// Edges into destination i: i mod 4 of them (so some have none), with repetitions where sources are few; given
+/// backwards, so that the graph must sort.
+Edges edges_between(Index sources, Index destinations) {
+  Edges edges;
+  for (Index i = destinations; sources > 0 && i-- > 0;)
+    for (Index k = i % 4; k-- > 0;) edges.push_back({(3 * i + 5 * k * k + k) % sources, i});
+  return edges;
+}
+Graph graph_between(Index sources, Index destinations) {
+  return Graph(sources, destinations, edges_between(sources, destinations));
+}
+
+double leaky(double x) { return x > 0 ? x : 0.2 * x; }
+GraphAttentionOptions with_dropout(double rate) { return {.dropout = rate, .random = Random(7).stream("attention")}; }
+
+/// sum_j alpha_ij factor_ij v_j by destination and head; `logit(j, i, h)` by loops over the list of edges.
+template <class Logit>
+Tensor<double> attend(const Tensor<double>& values, Index destinations, double rate, Logit logit) {
+  const Index sources = values.size(0), heads = values.size(1), width = values.size(2);
+  const Graph graph = graph_between(sources, destinations);
+  // An edge's factor is that of `dropout` on [edges in destination order, heads].
+  const Tensor<double> factors = dropout(ones<double>({graph.edges(), heads}), rate, with_dropout(rate).random);
+  std::vector<double> out(static_cast<std::size_t>(destinations * heads * width), 0.0);
+  for (Index i = 0; i < destinations; ++i)
+    for (Index h = 0; h < heads; ++h) {
+      double total = 0;
+      for (const GraphEdge& edge : edges_between(sources, destinations))
+        if (edge.destination == i) total += std::exp(logit(edge.source, i, h));
+      for (Index e = 0; e < graph.edges(); ++e) {
+        const Index j = graph.source_of().at({e});
+        if (graph.destination_of().at({e}) != i) continue;
+        const double alpha = std::exp(logit(j, i, h)) / total * factors.at({e, h});
+        for (Index w = 0; w < width; ++w)
+          out[static_cast<std::size_t>((i * heads + h) * width + w)] += alpha * values.at({j, h, w});
+      }
+    }
+  return array({destinations, heads, width}, out);
+}
+
+/// Sources' terms in [-0.4, 0.4] and destinations' with a size of 0.5 or more: sums stay off the kink of the leaky
+/// ReLU.
+const std::vector<double> off_kink{-0.45, -0.35, -0.25, -0.15, -0.05, 0.05, 0.15, 0.25, 0.35, 0.45};
+Input source_term(const Shape& shape) { return {shape, -0.4, 0.4}; }
+Input destination_term(const Shape& shape) { return {shape, -1.5, 1.5, true, off_kink}; }
+
+OpRow gat_row(const char* name, double rate) {
+  return {.name = name,
+          .family = "graph",
+          .call =
+              [rate](const auto& x) {
+                return graph_attention(graph_between(x[0].size(0), x[2].size(0)), x[0], x[1], x[2], with_dropout(rate));
+              },
+          .inputs = {{{5, 2, 3}}, source_term({5, 2}), destination_term({7, 2})},
+          .reference =
+              [rate](const Arrays& x) {
+                return attend(x[0], x[2].size(0), rate, [&](Index j, Index i, Index h) {
+                  return leaky(x[1].at({j, h}) + x[2].at({i, h}));
+                });
+              },
+          .variants = {{{6, 3, 19}, {6, 3}, {6, 3}},
+                       {{1, 1, 1}, {1, 1}, {1, 1}},
+                       {{2, 1, 1}, {2, 1}, {4, 1}},
+                       {{0, 2, 3}, {0, 2}, {4, 2}},
+                       {{3, 2, 3}, {3, 2}, {0, 2}},
+                       {{0, 1, 2}, {0, 1}, {0, 1}},
+                       {{3, 2, 0}, {3, 2}, {4, 2}},
+                       {{3, 0, 2}, {3, 0}, {4, 0}}},
+          .large = {{300, 4, 33}, {300, 4}, {900, 4}},
+          .errors = {bad<ShapeError>([](const auto& x) { graph_attention(graph_between(6, 7), x[0], x[1], x[2]); },
+                                     "values [5, 2, 3]"),
+                     bad<ShapeError>([](const auto& x) { graph_attention(graph_between(5, 7), x[1], x[1], x[2]); },
+                                     "values must be"),
+                     bad<ShapeError>([](const auto& x) { graph_attention(graph_between(5, 7), x[0], x[2], x[2]); },
+                                     "source_scores must"),
+                     bad<ShapeError>([](const auto& x) { graph_attention(graph_between(5, 7), x[0], x[1], x[1]); },
+                                     "[5, 7]"),
+                     bad<ValueError>(
+                         [](const auto& x) { graph_attention(graph_between(5, 7), x[0], x[1], x[2], with_dropout(1)); },
+                         "dropout is 1"),
+                     bad<ShapeError>([](const auto& x) { graph_attention(Graph(), x[0], x[1], x[2]); }, "[0, 0]")},
+          .smooth_when_aliased = false,  // equal terms meet at the kink
+          .rows_of = rate == 0 ? std::vector<int>{2} : std::vector<int>{}};
+}
+
+OpRow gat_v2_row(const char* name, double rate) {
+  return {.name = name,
+          .family = "graph",
+          .call =
+              [rate](const auto& x) {
+                return graph_attention_v2(graph_between(x[0].size(0), x[1].size(0)), x[0], x[1], x[2],
+                                          with_dropout(rate));
+              },
+          .inputs = {source_term({5, 2, 3}), destination_term({7, 2, 3}), {{2, 3}, -2, 2}},
+          .reference =
+              [rate](const Arrays& x) {
+                return attend(x[0], x[1].size(0), rate, [&](Index j, Index i, Index h) {
+                  double logit = 0;
+                  for (Index w = 0; w < x[0].size(2); ++w)
+                    logit += x[2].at({h, w}) * leaky(x[0].at({j, h, w}) + x[1].at({i, h, w}));
+                  return logit;
+                });
+              },
+          .variants = {{{6, 3, 19}, {6, 3, 19}, {3, 19}},
+                       {{1, 1, 1}, {1, 1, 1}, {1, 1}},
+                       {{2, 1, 1}, {4, 1, 1}, {1, 1}},
+                       {{0, 2, 3}, {4, 2, 3}, {2, 3}},
+                       {{3, 2, 3}, {0, 2, 3}, {2, 3}},
+                       {{0, 1, 2}, {0, 1, 2}, {1, 2}},
+                       {{3, 2, 0}, {4, 2, 0}, {2, 0}},
+                       {{3, 0, 2}, {4, 0, 2}, {0, 2}}},
+          .large = {{300, 4, 33}, {900, 4, 33}, {4, 33}},
+          .errors = {bad<ShapeError>([](const auto& x) { graph_attention_v2(graph_between(6, 7), x[0], x[1], x[2]); },
+                                     "source [5, 2, 3]"),
+                     bad<ShapeError>([](const auto& x) { graph_attention_v2(graph_between(5, 7), x[0], x[0], x[2]); },
+                                     "destination must be"),
+                     bad<ShapeError>(
+                         [](const auto& x) { graph_attention_v2(graph_between(5, 7), x[0], x[1], transpose(x[2])); },
+                         "attention [3, 2]"),
+                     bad<ValueError>(
+                         [](const auto& x) {
+                           graph_attention_v2(graph_between(5, 7), x[0], x[1], x[2], with_dropout(-0.1));
+                         },
+                         "dropout is -0.1"),
+                     bad<ShapeError>([](const auto& x) { graph_attention_v2(Graph(), x[0], x[1], x[2]); }, "[0, 0]")},
+          .smooth_when_aliased = false,  // equal terms meet at the kink
+          .rows_of = rate == 0 ? std::vector<int>{1} : std::vector<int>{}};
+}
+
+const bool rows = add_op_rows({gat_row("graph_attention", 0), gat_row("graph_attention, dropout", 0.4),
+                               gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4)});
+
+}  // namespace

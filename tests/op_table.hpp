@@ -1,0 +1,179 @@
+#pragma once
+// The op table: one row an op. Every standing check (op_check.cpp) runs over every row: values in double and float
+// against a reference, gradients of order 1 to 3 against finite differences, the two ways of a first-order gradient,
+// aliasing, empty and size-one shapes, errors, bits at 1, 2, 3 and 8 threads, forward mode, steady-state allocations,
+// leaks.
+//
+// To add an op, write a row into a tests/op_rows_<family>.cpp (any such file is built in; no other file changes):
+//
+//     #include "graft/ops/softmax.hpp"
+//     #include "op_table.hpp"
+//     using namespace graft;
+//     static const bool rows = add_op_rows({
+//         {// "op" or "op, which case": the part before the comma is what errors name.
+//          .name = "log_softmax",
+//          // The mutation check breaks a derivative of every family.
+//          .family = "softmax",
+//          // x is a vector of Tensor<double> or Tensor<float>.
+//          .call = [](const auto& x) { return log_softmax(x[0], -1); },
+//          // Shape, lowest and highest value; see Input.
+//          .inputs = {{{3, 5}, -2, 2}},
+//          // Plain loops in double, independent of the op; gives the shape too.
+//          .reference = [](const Arrays& x) { return by_row(x[0], [](std::span<double> row) { ... }); },
+//          // Further shapes, one list of shapes a variant: empty, size one, rank 1 ...
+//          .variants = {{{0, 5}}, {{1, 1}}},
+//          // Shapes big enough for several threads.
+//          .large = {{300, 257}},
+//          .errors = {bad<IndexError>([](const auto& x) { log_softmax(x[0], 7); })}},
+//     });
+//
+// What an op takes besides real tensors (indices, masks, graphs, options) is made inside `call`, from the inputs'
+// shapes, so that it fits every variant; the reference makes it the same way. A real tensor that gets no gradient is an
+// input with `.tracked = false`. An op with several results gets one row a result. Kinks (relu at 0, ties of max) have
+// no finite difference: keep test points away from them with the range, with `.away_from`, or with `.spaced`.
+// `ScalarOf<decltype(x)>` is the element type inside `call`.
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <typeinfo>
+#include <vector>
+
+#include "graft/core/tensor.hpp"
+
+template <class T>
+using Inputs = std::vector<graft::Tensor<T>>;
+/// What a reference sees: numbers and shapes. Read them with .shape(), .span(), .at(); compute without graft's ops.
+using Arrays = Inputs<double>;
+template <class X>
+using ScalarOf = typename std::remove_cvref_t<X>::value_type::Scalar;
+
+/// How one input is drawn: uniform in [low, high], the same numbers in every run.
+struct Input {
+  graft::Shape shape;
+  double low = -1, high = 1;
+  bool tracked = true;                 ///< false: no gradient is asked for
+  std::vector<double> away_from = {};  ///< no value within 0.05 of these
+  bool spaced = false;                 ///< all values different by at least (high - low) / (2 count): no ties
+};
+
+/// A generic lambda over the inputs, held for double and for float.
+struct OpCall {
+  std::function<graft::Tensor<double>(const Inputs<double>&)> in_double;
+  std::function<graft::Tensor<float>(const Inputs<float>&)> in_float;
+
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, OpCall>) OpCall(F f) : in_double(f), in_float(f) {}
+  template <class T>
+  graft::Tensor<T> operator()(const Inputs<T>& x) const {
+    if constexpr (std::is_same_v<T, double>)
+      return in_double(x);
+    else
+      return in_float(x);
+  }
+};
+
+/// A call that must throw exactly `E`, with a text that names the op, for plain and tracked inputs of both types.
+struct BadCall {
+  std::function<void(const Inputs<double>&)> in_double;
+  std::function<void(const Inputs<float>&)> in_float;
+  std::function<bool(const std::exception&)> is_expected;
+  std::string text;        ///< what the message must contain besides the op's name
+  bool names_line = true;  ///< false for operators, which cannot know their caller's line
+};
+template <class E, class F>
+BadCall bad(F f, std::string text = "") {
+  return {f, f, [](const std::exception& error) { return typeid(error) == typeid(E); }, std::move(text)};
+}
+/// The same for an operator.
+template <class E, class F>
+BadCall bad_operator(F f, std::string text = "") {
+  BadCall call = bad<E>(f, std::move(text));
+  call.names_line = false;
+  return call;
+}
+
+struct OpRow {
+  std::string name;
+  std::string family;
+  OpCall call;
+  std::vector<Input> inputs;
+  std::function<graft::Tensor<double>(const Arrays&)> reference;
+  std::vector<std::vector<graft::Shape>> variants = {};
+  std::vector<graft::Shape> large = {};
+  std::vector<BadCall> errors = {};
+  /// Derivatives that exist; 0 for piecewise constant ops.
+  int orders = 3;
+  /// May inputs of equal shape be one tensor?
+  bool aliasing = true;
+  /// False when equal inputs are a kink, as in maximum(x, x).
+  bool smooth_when_aliased = true;
+  /// Inputs cut along axis 0 into independent rows (as is the result): the bits of the first rows must not depend on
+  /// how many follow.
+  std::vector<int> rows_of = {};
+  /// Relative to the largest reference value, in double.
+  double value_tolerance = 1e-12;
+  double float_tolerance = 2e-6;
+  /// Gradients in double against finite differences, relative.
+  double gradient_tolerance = 1e-6;
+  /// Gradients in float against those in double, relative to the largest.
+  double float_gradient_tolerance = 2e-5;
+  /// Gradients in double with a kept graph against those without, relative to the largest.
+  double graph_tolerance = 1e-11;
+};
+
+inline std::vector<OpRow>& op_rows() {
+  static std::vector<OpRow> rows;
+  return rows;
+}
+inline bool add_op_rows(std::vector<OpRow> rows) {
+  for (OpRow& row : rows) op_rows().push_back(std::move(row));
+  return true;
+}
+
+// ---- Pieces for references: plain loops over numbers ----------------------------------------------------------------
+
+/// A result of the given shape from its numbers in row-major order.
+inline graft::Tensor<double> array(const graft::Shape& shape, const std::vector<double>& numbers) {
+  return graft::from_vector(numbers, shape);
+}
+/// f on each number.
+template <class F>
+graft::Tensor<double> by_number(const graft::Tensor<double>& x, F f) {
+  std::vector<double> out(x.span().begin(), x.span().end());
+  for (double& number : out) number = f(number);
+  return array(x.shape(), out);
+}
+/// f in place on each row, a span over the last axis.
+template <class F>
+graft::Tensor<double> by_row(const graft::Tensor<double>& x, F f) {
+  std::vector<double> out(x.span().begin(), x.span().end());
+  const auto width = static_cast<std::size_t>(x.size(-1));
+  for (std::size_t at = 0; width > 0 && at < out.size(); at += width) f(std::span<double>(out.data() + at, width));
+  return array(x.shape(), out);
+}
+/// Where element `flat` of an array of shape `out` reads an input of shape `in` that broadcasts to it.
+inline std::size_t broadcast_offset(std::size_t flat, const graft::Shape& out, const graft::Shape& in) {
+  std::size_t offset = 0, step = 1;
+  for (int axis = 1; axis <= out.rank(); ++axis) {
+    const auto size = static_cast<std::size_t>(out[-axis]);
+    const std::size_t position = flat % size;
+    flat /= size;
+    if (axis > in.rank()) continue;
+    if (in[-axis] != 1) offset += position * step;
+    step *= static_cast<std::size_t>(in[-axis]);
+  }
+  return offset;
+}
+/// f(a, b) elementwise after broadcasting to `shape`.
+template <class F>
+graft::Tensor<double> by_pair(const graft::Shape& shape, const graft::Tensor<double>& a, const graft::Tensor<double>& b,
+                              F f) {
+  std::vector<double> out(static_cast<std::size_t>(shape.count()));
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = f(a.data()[broadcast_offset(i, shape, a.shape())], b.data()[broadcast_offset(i, shape, b.shape())]);
+  return array(shape, out);
+}

@@ -1,0 +1,232 @@
+// The collaborative training protocol: what its rounds promise.
+
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "graft/io/checkpoint.hpp"
+#include "graft/nn/linear.hpp"
+#include "graft/ops/elementwise.hpp"
+#include "graft/ops/losses.hpp"
+#include "graft/optim/adam.hpp"
+#include "graft/optim/sgd.hpp"
+#include "graft/protocol/round.hpp"
+
+using namespace graft;
+
+namespace {
+
+struct Net {
+  Linear<> hidden, head;
+  GRAFT_FIELDS(hidden, head)
+  Tensor<> operator()(const Tensor<>& x) const { return head(tanh(hidden(x))); }
+};
+Net make_net() {
+  const Random random(3);
+  return {Linear<>(4, 16, random.stream("hidden")), Linear<>(16, 1, random.stream("head"))};
+}
+
+/// Task t regresses on t times the sum of its inputs; the batch is drawn from the given stream.
+TaskAnswer<> regress(const Net& net, Index task, const Random& random) {
+  const Tensor<> x = randn<float>({8, 4}, random.stream("inputs"));
+  const Tensor<> y = static_cast<double>(task) * sum(x, {1}, true);
+  const Tensor<> loss = mse(net(x), y);
+  return {loss, static_cast<double>(loss.item())};
+}
+
+using State = ProtocolState<Net, Adam<Net>>;
+State start(Index tasks) {
+  const Net net = make_net();
+  return start_protocol(net, Adam<Net>(net), tasks);
+}
+
+bool equal_bits(const State& a, const State& b) {
+  bool equal = same_bits(a.draws, b.draws) && same_bits(a.round, b.round);
+  const auto compare = [&](const auto& x, const auto& y) { equal = equal && same_bits(x, y); };
+  for_each_parameter(compare, a.model, b.model);
+  for_each_parameter(compare, a.optimizer, b.optimizer);
+  return equal && same_bits(a.optimizer.steps.value, b.optimizer.steps.value);
+}
+
+State run(State state, int rounds, const ProtocolOptions& options) {
+  for (int i = 0; i < rounds; ++i) run_round(state, regress, 1e-2, options);
+  return state;
+}
+
+std::string scratch(const std::string& name) {
+  return (std::filesystem::temp_directory_path() / ("graft_protocol_" + std::to_string(::getpid()) + "_" + name))
+      .string();
+}
+
+}  // namespace
+
+TEST_CASE("one task with uniform scheduling is the plain trainer, bit for bit", "[protocol]") {
+  const ProtocolOptions options{.tasks_per_round = 1, .seed = 11};
+  const State protocol = run(start(1), 20, options);
+
+  Net net = make_net();
+  Adam<Net> adam(net);
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    const Random draw = Random(11).stream("task").stream(std::uint64_t{0}).stream(step);
+    adam.step(net, grad([&](const Net& m) { return regress(m, 0, draw).loss; }, net), 1e-2);
+  }
+  for_each_parameter([](const auto& a, const auto& b) { CHECK(same_bits(a, b)); }, protocol.model, net);
+}
+
+TEST_CASE("any number of threads gives the same bits over a whole run", "[protocol][threads]") {
+  for (Aggregation how : {Aggregation::mean, Aggregation::pcgrad}) {
+    const ProtocolOptions options{.tasks_per_round = 5, .aggregation = how, .seed = 5, .clip = 1};
+    set_threads(1);
+    const State one = run(start(7), 15, options);
+    CHECK(one.round.item() == 15);
+    for (int threads : {2, 3, 8}) {
+      set_threads(threads);
+      CHECK(equal_bits(run(start(7), 15, options), one));
+    }
+    set_threads(0);
+  }
+}
+
+TEST_CASE("resuming at any round equals never having stopped, bit for bit", "[protocol]") {
+  const ProtocolOptions options{.tasks_per_round = 3, .aggregation = Aggregation::pcgrad, .seed = 7};
+  const State whole = run(start(5), 9, options);
+  const std::string file = scratch("resume.npz");
+  for (int stop = 0; stop <= 9; ++stop) {
+    save_checkpoint(file, run(start(5), stop, options));
+    State resumed = start(5);
+    load_checkpoint(file, resumed);
+    CHECK(resumed.round.item() == stop);
+    CHECK(equal_bits(run(std::move(resumed), 9 - stop, options), whole));
+  }
+  std::filesystem::remove(file);
+}
+
+TEST_CASE("a task that fails is dropped and leaves the others' draws unchanged", "[protocol]") {
+  // Both runs schedule the same tasks; in one of them task 2 answers with what is not a finite number, in the loss or
+  // in the gradient alone. The figures that the others draw are recorded.
+  enum class Fault { none, loss, gradient };
+  for (Fault fault : {Fault::loss, Fault::gradient}) {
+    std::vector<std::vector<float>> seen[2];
+    Index dropped[2] = {0, 0}, took_part[2] = {0, 0};
+    for (int broken = 0; broken < 2; ++broken) {
+      set_threads(1);
+      State state = start(4);
+      for (int round = 0; round < 8; ++round) {
+        const auto answer = [&](const Net& net, Index task, const Random& random) {
+          TaskAnswer<> result = regress(net, task, random);
+          if (task != 2) {
+            const Tensor<> x = randn<float>({8, 4}, random.stream("inputs"));
+            seen[broken].emplace_back(x.span().begin(), x.span().end());
+          } else if (broken && fault == Fault::loss) {
+            result.loss = result.loss * std::numeric_limits<double>::quiet_NaN();
+          } else if (broken) {  // sqrt(0) is finite, its slope is not
+            result.loss = result.loss + sqrt(0.0 * sum(net.head.weight));
+          }
+          return result;
+        };
+        const RoundReport report = run_round(state, answer, 1e-2, {.tasks_per_round = 3, .seed = 9});
+        dropped[broken] += report.dropped;
+        took_part[broken] += report.tasks;
+        CHECK(std::isfinite(report.loss));
+      }
+      for_each_parameter(
+          [](const auto& p) {
+            for (float value : p.span()) CHECK(std::isfinite(value));
+          },
+          state.model);
+      set_threads(0);
+    }
+    CHECK(dropped[0] == 0);
+    CHECK(dropped[1] > 0);
+    CHECK(took_part[1] + dropped[1] == took_part[0]);
+    CHECK(seen[0] == seen[1]);
+  }
+}
+
+TEST_CASE("a round in which every task fails changes nothing but the counters", "[protocol]") {
+  State state = start(3);
+  const Net before = state.model;
+  const auto broken = [](const Net& net, Index, const Random&) {
+    return TaskAnswer<>{sum(net.head.weight) * std::numeric_limits<double>::infinity(), 0};
+  };
+  const RoundReport report = run_round(state, broken, 1e-2, {.tasks_per_round = 3});
+  CHECK(report.tasks == 0);
+  CHECK(report.dropped == 3);
+  CHECK(state.round.item() == 1);
+  for_each_parameter([](const auto& a, const auto& b) { CHECK(same_bits(a, b)); }, state.model, before);
+}
+
+TEST_CASE("an exception in a task leaves the state as it was", "[protocol]") {
+  State state = start(3);
+  const State before = state;
+  const auto broken = [](const Net& net, Index task, const Random& random) {
+    if (task == 1) fail("answer", "no data");
+    return regress(net, task, random);
+  };
+  REQUIRE_THROWS_WITH(run_round(state, broken, 1e-2, {.tasks_per_round = 3}), contains("no data"));
+  CHECK(equal_bits(state, before));
+}
+
+TEST_CASE("pcgrad equals the mean where no gradients conflict", "[protocol]") {
+  // Rows that share a direction and are orthogonal otherwise: all inner products are positive.
+  std::vector<Linear<>> gradients;
+  for (int i = 0; i < 3; ++i) {
+    Tensor<> weight = full<float>({2, 3}, 1.0f);
+    detail::writable(weight)[i] += 2.0f;
+    Linear<> g;
+    g.weight = weight;
+    gradients.push_back(g);
+  }
+  const Linear<> mean = aggregate(gradients, Aggregation::mean, Random(1));
+  const Linear<> surgery = aggregate(gradients, Aggregation::pcgrad, Random(1));
+  CHECK(all_close(surgery.weight, mean.weight, 1e-6));
+  // And differs where they do: with g_2 = -g_1 / 2 the projections are zero, the mean is not.
+  Linear<> opposite = -0.5 * gradients[0];
+  const std::vector<Linear<>> two{gradients[0], opposite};
+  CHECK(all_close(aggregate(two, Aggregation::mean, Random(1)).weight, 0.25 * gradients[0].weight, 1e-6));
+  CHECK(all_close(aggregate(two, Aggregation::pcgrad, Random(1)).weight, zeros<float>({2, 3}), 0, 1e-6));
+}
+
+TEST_CASE("the mean of the aggregation is the arithmetic mean of the gradients", "[protocol]") {
+  std::vector<Net> gradients;
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    Net g = make_net();
+    for_each_parameter([&](auto& leaf) { leaf = randn<float>(leaf.shape(), Random(20 + i)); }, g);
+    gradients.push_back(g);
+  }
+  const Tensor<> mean = to_vector(aggregate(gradients, Aggregation::mean, Random(1)));
+  for (Index k = 0; k < mean.count(); ++k) {
+    double expected = 0;
+    for (const Net& g : gradients) expected += static_cast<double>(to_vector(g).data()[k]) / 4;
+    CHECK(mean.data()[k] == Approx(expected).margin(1e-6));
+  }
+}
+
+TEST_CASE("the scheduler draws tasks uniformly, each once while there are enough", "[protocol]") {
+  std::vector<int> often(6);
+  for (std::uint64_t round = 0; round < 3000; ++round) {
+    const auto drawn = uniform_tasks(6, 2, Random(1).stream(round));
+    REQUIRE(drawn.size() == 2);
+    CHECK(drawn[0] < drawn[1]);
+    for (Index task : drawn) ++often[static_cast<std::size_t>(task)];
+  }
+  // Chi-square with 5 degrees of freedom: above 20.5 with probability 0.001. Draws without replacement vary less.
+  double chi = 0;
+  for (int count : often) chi += (count - 1000.0) * (count - 1000.0) / 1000.0;
+  CHECK(chi < 20.5);
+  // More than there are: every task floor or ceil of chosen / tasks times, in order.
+  const auto many = uniform_tasks(3, 7, Random(2));
+  REQUIRE(many.size() == 7);
+  for (Index task = 0; task < 3; ++task) {
+    const auto count = std::count(many.begin(), many.end(), task);
+    CHECK((count == 2 || count == 3));
+  }
+  CHECK(std::is_sorted(many.begin(), many.end()));
+  REQUIRE_THROWS_AS(uniform_tasks(0, 1, Random(1)), ValueError);
+  REQUIRE_THROWS_AS(uniform_tasks(3, 0, Random(1)), ValueError);
+}

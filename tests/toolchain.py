@@ -1,0 +1,25 @@
+"""What the test scripts share: the compiler with its flags (ctest passes them in the environment; by hand the defaults
+for Debian 12 hold), one way to run a command, and one way to skip."""
+import os
+import shlex
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CXX = os.environ.get("GRAFT_TEST_CXX", "g++")
+FLAGS = shlex.split(os.environ.get(
+    "GRAFT_TEST_FLAGS", f"-std=c++20 -I{ROOT}/include -isystem /usr/include/eigen3 -fopenmp -Wall -Wextra"))
+NATIVE = shlex.split(os.environ.get("GRAFT_TEST_NATIVE", "-march=native -mprefer-vector-width=512"))
+
+
+def run(command, **options):
+    """Runs a command, shows its output only if it fails (then ends the script), and returns its standard output."""
+    done = subprocess.run(command, text=True, capture_output=True, **options)
+    if done.returncode != 0:
+        sys.exit(f"failed ({done.returncode}): {shlex.join(command)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def skip(name, reason):
+    """Prints the line that tests/run.sh looks for."""
+    print(f"SKIPPED {name} -- {reason}", flush=True)
