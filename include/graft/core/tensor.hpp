@@ -303,11 +303,11 @@ Tensor<T> from_vector(const std::vector<T>& values, Site site = Site::current())
 }
 /// A vector [n] or, with nested braces, a matrix [rows, columns]: `tensor<float>({{1, 2}, {3, 4}})`.
 template <class T = float>
-Tensor<T> tensor(std::initializer_list<std::type_identity_t<T>> values, Site site = Site::current()) {
+Tensor<T> tensor(std::initializer_list<T> values, Site site = Site::current()) {
   return from_span(std::span<const T>(values.begin(), values.size()), {static_cast<Index>(values.size())}, site);
 }
 template <class T = float>
-Tensor<T> tensor(std::initializer_list<std::initializer_list<std::type_identity_t<T>>> rows, Site site = Site::current()) {
+Tensor<T> tensor(std::initializer_list<std::initializer_list<T>> rows, Site site = Site::current()) {
   std::vector<T> values;
   for (const auto& row : rows) {
     if (row.size() != rows.begin()->size()) fail<ShapeError>("tensor", "rows of unequal length", {}, site);
