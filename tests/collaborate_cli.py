@@ -20,10 +20,11 @@ QUICK = {"--train-ways": 4, "--train-queries": 2, "--ways": 3, "--queries": 2, "
 
 
 def npy(values, kind, shape):
-    code, size = {"<i8": ("q", 8), "|u1": ("B", 1), "<f4": ("f", 4)}[kind]
+    code = {"<i8": "q", "|u1": "B", "<f4": "f"}[kind]
     header = str({"descr": kind, "fortran_order": False, "shape": tuple(shape)})
     header += " " * (63 - (10 + len(header)) % 64) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + struct.pack(f"<{len(values)}{code}", *values)
+    start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+    return start + struct.pack(f"<{len(values)}{code}", *values)
 
 
 def arrays(alphabets=5, characters=4, drawers=5, size=16):
@@ -100,7 +101,8 @@ class Collaborate(unittest.TestCase):
         path = self.folder / "table.json"
         table = self.succeed("--rounds", 3, "--ablate", "--json", path, "--seed", 7)
         record = json.loads(path.read_text())
-        self.assertEqual(set(record), {"program", "options", "seeds", "threads", "machine", "seconds", "peak_bytes", "results"})
+        self.assertEqual(set(record), {"program", "options", "seeds", "threads", "machine", "seconds", "peak_bytes",
+                                       "results"})
         self.assertEqual((record["program"], record["seeds"], record["options"]["rounds"]), ("collaborate", [7], 3))
         methods = ["nearest-pixel", "protonet", "collaborative", "no-graph", "no-transformer", "no-collaboration"]
         rows = {(row["name"], row["metric"]): row for row in record["results"]}
@@ -252,7 +254,8 @@ class Collaborate(unittest.TestCase):
         self.refuse(*options, "--resume", "--seed", 2, says=[file, "seed 1, now 2"])
         self.assertEqual(file.read_bytes(), good)
         middle = len(good) // 2
-        damaged = [good[:40], good[:100], good[:len(good) // 2], good[:-1], good[:middle] + bytes([good[middle] ^ 8]) + good[middle + 1:],
+        damaged = [good[:40], good[:100], good[:middle], good[:-1],
+                   good[:middle] + bytes([good[middle] ^ 8]) + good[middle + 1:],
                    self.data.read_bytes(), b""]
         for body in damaged:
             with self.subTest(length=len(body)):
