@@ -161,6 +161,7 @@ Tensor<T> solve(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::curren
   auto lu = std::make_shared<Eigen::PartialPivLU<EigenMatrix<T>>>(eigen_map(a));
   if (!(lu->rcond() > std::numeric_limits<T>::epsilon()))
     fail("solve", "the matrix is singular", {{"a", a.shape()}}, site);
+  if (b.count() == 0) return b;
   Tensor<T> x = from_eigen(EigenMatrix<T>(lu->solve(eigen_map(b))));
   if (!recorded(a, b)) return x;
   const auto back = [a, lu](const Tensor<T>& g) {
@@ -187,6 +188,7 @@ Tensor<T> cholesky_solve(const Tensor<T>& a, const Tensor<T>& b, Site site = Sit
   auto llt = std::make_shared<Eigen::LLT<EigenMatrix<T>>>(eigen_map(symmetric));
   if (llt->info() != Eigen::Success)
     fail("cholesky_solve", "the matrix is not positive definite", {{"a", a.shape()}}, site);
+  if (b.count() == 0) return b;
   Tensor<T> x = from_eigen(EigenMatrix<T>(llt->solve(eigen_map(b))));
   if (!recorded(symmetric, b)) return x;
   const auto back = [symmetric, llt](const Tensor<T>& g) {
@@ -207,6 +209,7 @@ namespace detail {
 /// (a^T a)^-1 g through a = q r, so that the condition of `a` counts once a factor. g [n, columns].
 template <class T>
 Tensor<T> gram_solve(const Tensor<T>& a, const Tensor<T>& g) {
+  if (g.count() == 0) return g;
   const Eigen::ColPivHouseholderQR<EigenMatrix<T>> qr(eigen_map(a));
   const auto r = qr.matrixR().topRows(a.size(1)).template triangularView<Eigen::Upper>();
   const EigenMatrix<T> y = r.transpose().solve(qr.colsPermutation().transpose() * eigen_map(g));
@@ -234,6 +237,7 @@ Tensor<T> least_squares(const Tensor<T>& a, const Tensor<T>& b, Site site = Site
   if (a.count() == 0) return slice(b, 0, 0, 0);
   const Eigen::ColPivHouseholderQR<EigenMatrix<T>> qr(eigen_map(a));
   if (qr.rank() < a.size(1)) fail("least_squares", "columns of a are linearly dependent", {{"a", a.shape()}}, site);
+  if (b.count() == 0) return slice(b, 0, 0, a.size(1));
   Tensor<T> x = from_eigen(EigenMatrix<T>(qr.solve(eigen_map(b))));
   if (!recorded(a, b)) return x;
   return record("least_squares", x,
