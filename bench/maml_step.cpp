@@ -1,5 +1,5 @@
-// One meta-step of MAML, second order: sinusoid regression with a 1-40-40-1 network, ten shots, 25 tasks (Finn, Abbeel, Levine
-// 2017), tasks in parallel, gradients added in task order.
+// One meta-step of MAML, second order: sinusoid regression with a 1-40-40-1 network, ten shots, 25 tasks (Finn, Abbeel,
+// Levine 2017), tasks in parallel, gradients averaged in task order.
 //   maml_step --benchmark_repetitions=9 --benchmark_report_aggregates_only=true
 
 #include <benchmark/benchmark.h>
@@ -7,6 +7,7 @@
 #include "graft/fewshot/maml.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/ops/losses.hpp"
+#include "graft/protocol/aggregation.hpp"
 
 using namespace graft;
 
@@ -48,9 +49,7 @@ void meta_step(benchmark::State& state) {
       const auto at = static_cast<std::size_t>(t);
       gradients[at] = grad([&](const Net& own) { return maml_loss(own, tasks[at], loss, options); }, theta);
     });
-    Net total = gradients[0];
-    for (std::size_t t = 1; t < gradients.size(); ++t) total = total + gradients[t];
-    benchmark::DoNotOptimize(total);
+    benchmark::DoNotOptimize(aggregate(gradients, Aggregation::mean, random));
   }
   set_threads(0);
 }

@@ -19,6 +19,9 @@
 
 namespace collaborate {
 
+/// Rounds of a run without --rounds: on the embedded characters, and on a file.
+constexpr Index kRounds = 1200, kRoundsOnData = 3000;
+
 struct Options {
   std::string data, eval, json, checkpoint, aggregate = "mean", embedding = "conv";
   std::vector<std::string> validation;
@@ -54,7 +57,8 @@ Options parse(int argc, char** argv) {
   whole("--queries", o.test.queries, "query images of each class of a test episode", 1);
   whole("--train-ways", o.train_ways, "classes of a training episode", 2);
   whole("--train-queries", o.train_queries, "query images of each class of a training episode", 1);
-  app.add_option("--rounds", o.rounds, "rounds of the protocol (default: 1200; 3000 with --data)")
+  app.add_option("--rounds", o.rounds, "rounds of the protocol (default: " + std::to_string(kRounds) + "; " + std::to_string(kRoundsOnData) +
+                                           " with --data)")
       ->check(CLI::Range(Index{1}, Index{1000000000}))
       ->default_str("");
   whole("--tasks-per-round", o.tasks_per_round, "tasks (alphabets) that take part in a round", 1);
@@ -77,7 +81,7 @@ Options parse(int argc, char** argv) {
     std::fputs(app.help().c_str(), stdout);
     throw;
   }
-  if (o.rounds == 0) o.rounds = o.data.empty() ? 1200 : 3000;
+  if (o.rounds == 0) o.rounds = o.data.empty() ? kRounds : kRoundsOnData;
   if (!(o.learning_rate > 0 && o.learning_rate <= 10))
     throw UsageError("--learning-rate must be above 0 and at most 10");
   if (o.resume && o.checkpoint.empty()) throw UsageError("--resume needs --checkpoint FOLDER");

@@ -37,6 +37,12 @@ class Channel {
   std::deque<Tensor<>> batches_;
 };
 
+/// Bytes held from the system that no block uses.
+Index cached_bytes() {
+  const MemoryStats stats = memory_stats();
+  return stats.system_bytes - stats.bytes_in_use;
+}
+
 /// Restores the default limits.
 struct Limits {
   Limits(std::size_t thread_bytes, std::size_t shared_bytes) { set_cache_limits(thread_bytes, shared_bytes); }
@@ -92,21 +98,19 @@ TEST_CASE("bytes in use count live blocks", "[memory]") {
 }
 
 TEST_CASE("cached memory goes back to the system when asked", "[memory]") {
-  const auto cached = [] { return memory_stats().system_bytes - memory_stats().bytes_in_use; };
   release_cached_memory();
-  const Index held_by_others = cached();  // by threads that earlier tests left waiting
+  const Index held_by_others = cached_bytes();  // by threads that earlier tests left waiting
   { const Tensor<> x = zeros({1 << 20}); }
-  CHECK(cached() >= held_by_others + (1 << 22));
+  CHECK(cached_bytes() >= held_by_others + (1 << 22));
   const Tensor<> kept = ones({1000});
   release_cached_memory();
-  CHECK(cached() <= held_by_others);
+  CHECK(cached_bytes() <= held_by_others);
   CHECK(kept.at({999}) == 1);
 }
 
 TEST_CASE("caches keep to their byte limits", "[memory]") {
   release_cached_memory();
-  const auto cached = [] { return memory_stats().system_bytes - memory_stats().bytes_in_use; };
-  const Index before = cached();
+  const Index before = cached_bytes();
   const auto fill = [] {
     std::vector<Tensor<>> many(64, Tensor<>());
     for (auto& t : many) t = zeros({1 << 16});
@@ -114,12 +118,12 @@ TEST_CASE("caches keep to their byte limits", "[memory]") {
   {
     const Limits limits(1 << 20, 2 << 20);
     fill();  // 16 MiB
-    CHECK(cached() - before <= (3 << 20));
-    CHECK(cached() - before >= (2 << 20));
+    CHECK(cached_bytes() - before <= (3 << 20));
+    CHECK(cached_bytes() - before >= (2 << 20));
   }
   release_cached_memory();
   fill();
-  CHECK(cached() - before >= (16 << 20));
+  CHECK(cached_bytes() - before >= (16 << 20));
   release_cached_memory();
 }
 

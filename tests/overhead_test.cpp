@@ -25,7 +25,7 @@ double now() {
   return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
 }
 
-/// Nanoseconds of one of the `ops` ops that `run` does.
+/// Nanoseconds of one of the `ops` ops that `run` does; measured again for a while when above the budget.
 template <class F>
 double nanoseconds(int ops, double budget, F run) {
   double least = 1e30;
@@ -47,14 +47,15 @@ double nanoseconds(int ops, double budget, F run) {
 TEST_CASE("an op on 8 floats keeps to its budget", "[budget]") {
   if (!is_measured) GRAFT_SKIP("budgets hold for optimised builds");
   constexpr int n = 2000;
+  constexpr double taped_budget = 150, both_budget = 250;
   const Tensor<> x = ones({8}), tracked = variable(x), seed = ones({8});
-  const double taped = nanoseconds(n, 150, [&] {
+  const double taped = nanoseconds(n, taped_budget, [&] {
     for (int i = 0; i < n; ++i) {
       const Tensor<> y = tracked * x;
       if (!y.tracked()) FAIL("not on the tape");
     }
   });
-  const double both = nanoseconds(n, 250, [&] {
+  const double both = nanoseconds(n, both_budget, [&] {
     const auto chain = [&](const Tensor<>& start) {
       Tensor<> y = start;
       for (int i = 0; i < n; ++i) y = y * x;
@@ -63,6 +64,6 @@ TEST_CASE("an op on 8 floats keeps to its budget", "[budget]") {
     if (vjp(chain, x, seed).second.at({7}) != 1) FAIL("wrong gradient");
   });
   WARN("taped op " << taped << " ns, forward and backward " << both << " ns");
-  CHECK(taped <= 150);
-  CHECK(both <= 250);
+  CHECK(taped <= taped_budget);
+  CHECK(both <= both_budget);
 }

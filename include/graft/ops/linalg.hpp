@@ -209,7 +209,6 @@ namespace detail {
 /// (a^T a)^-1 g through a = q r, so that the condition of `a` counts once a factor. g [n, columns].
 template <class T>
 Tensor<T> gram_solve(const Tensor<T>& a, const Tensor<T>& g) {
-  if (g.count() == 0) return g;
   const Eigen::ColPivHouseholderQR<EigenMatrix<T>> qr(eigen_map(a));
   const auto r = qr.matrixR().topRows(a.size(1)).template triangularView<Eigen::Upper>();
   const EigenMatrix<T> y = r.transpose().solve(qr.colsPermutation().transpose() * eigen_map(g));
