@@ -1,4 +1,5 @@
-// Graph attention over random graphs: value alone, and value with gradient. Eight heads of sixteen, twenty edges a node.
+// Graph attention over random graphs: value alone, and value with gradient. Eight heads of sixteen, twenty edges a
+// node.
 //   graph_attention --benchmark_repetitions=9 --benchmark_report_aggregates_only=true
 
 #include <benchmark/benchmark.h>
@@ -37,7 +38,9 @@ void measure(benchmark::State& state, Run run) {
 Tensor<> gat(const Graph& graph, const std::vector<Tensor<>>& x) {
   return graph_attention(graph, x[0], sum(x[0] * x[2], {2}), sum(x[1] * x[2], {2}));
 }
-Tensor<> gatv2(const Graph& graph, const std::vector<Tensor<>>& x) { return graph_attention_v2(graph, x[0], x[1], x[2]); }
+Tensor<> gatv2(const Graph& graph, const std::vector<Tensor<>>& x) {
+  return graph_attention_v2(graph, x[0], x[1], x[2]);
+}
 
 template <Tensor<> (*attend)(const Graph&, const std::vector<Tensor<>>&)>
 void value(benchmark::State& state) {

@@ -40,7 +40,8 @@ void meta_step(benchmark::State& state) {
     const double amplitude = own.uniform(0, 0.1, 5), phase = own.uniform(1, 0, 3.14159265358979);
     tasks.push_back({draw(amplitude, phase, own.stream("support")), draw(amplitude, phase, own.stream("query"))});
   }
-  const MamlOptions options{.alpha = 0.01, .steps = static_cast<int>(state.range(0)), .first_order = state.range(1) != 0};
+  const MamlOptions options{
+      .alpha = 0.01, .steps = static_cast<int>(state.range(0)), .first_order = state.range(1) != 0};
   const auto loss = [](const Net& net, const Points& points) { return mse(net(points.x), points.y); };
   set_threads(static_cast<int>(state.range(2)));
   std::vector<Net> gradients(tasks.size());

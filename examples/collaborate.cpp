@@ -57,8 +57,9 @@ Options parse(int argc, char** argv) {
   whole("--queries", o.test.queries, "query images of each class of a test episode", 1);
   whole("--train-ways", o.train_ways, "classes of a training episode", 2);
   whole("--train-queries", o.train_queries, "query images of each class of a training episode", 1);
-  app.add_option("--rounds", o.rounds, "rounds of the protocol (default: " + std::to_string(kRounds) + "; " + std::to_string(kRoundsOnData) +
-                                           " with --data)")
+  app.add_option("--rounds", o.rounds,
+                 "rounds of the protocol (default: " + std::to_string(kRounds) + "; " + std::to_string(kRoundsOnData) +
+                     " with --data)")
       ->check(CLI::Range(Index{1}, Index{1000000000}))
       ->default_str("");
   whole("--tasks-per-round", o.tasks_per_round, "tasks (alphabets) that take part in a round", 1);

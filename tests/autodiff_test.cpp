@@ -5,6 +5,7 @@
 
 #include "catch.hpp"
 #include "graft/ops/per_sample_gradients.hpp"
+#include "messages.hpp"
 
 using namespace graft;
 
@@ -18,16 +19,6 @@ struct Pair {
 };
 
 D numbers(const Shape& shape, std::uint64_t seed) { return rand<double>(shape, Random(seed), -1, 1); }
-
-template <class F>
-std::string message(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "files.hpp"
 #include "graft/io/checkpoint.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/optim/adam.hpp"
@@ -21,17 +22,6 @@ using namespace graft;
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "graft-checkpoint-XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-};
 
 struct Tree {
   std::vector<Linear<>> layers;

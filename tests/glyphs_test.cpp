@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "files.hpp"
 #include "graft/data/glyphs.hpp"
 
 using namespace graft;
@@ -82,18 +83,6 @@ double nearest_pixel(const CharacterImages& data, const std::vector<std::vector<
   return static_cast<double>(right) / (episodes * ways);
 }
 
-/// A new folder that goes away with everything in it.
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "graft-data-XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-};
-
 /// The arrays of a file in Omniglot's layout.
 std::map<std::string, Array> file_arrays(const CharacterImages& data) {
   const Index images = data.image_count(), characters = data.character_count();
@@ -103,12 +92,6 @@ std::map<std::string, Array> file_arrays(const CharacterImages& data) {
           {"drawer_id", make_array(data.drawer_id, {images})},
           {"character_alphabet", make_array(data.character_alphabet, {characters})},
           {"vinyals_split", make_array(data.split, {characters})}};
-}
-
-void put_text(const std::string& path, const std::string& text) {
-  OutputFile file(path);
-  file.write(text);
-  file.commit();
 }
 
 }  // namespace
@@ -284,9 +267,9 @@ TEST_CASE("character files give back what was written", "[data]") {
   CHECK(back.split == data.split);
   CHECK(back.alphabet_names == std::vector<std::string>{"alphabet_0", "alphabet_1", "alphabet_2", "alphabet_3"});
 
-  put_text(folder / "set_alphabets.txt", "Greek\r\nN_Ko\nLatin\nKorean\n");
+  put(folder / "set_alphabets.txt", "Greek\r\nN_Ko\nLatin\nKorean\n");
   CHECK(load_characters(path).alphabet_names == std::vector<std::string>{"Greek", "N_Ko", "Latin", "Korean"});
-  put_text(folder / "set_alphabets.txt", "Greek\nN_Ko\nLatin");
+  put(folder / "set_alphabets.txt", "Greek\nN_Ko\nLatin");
   CHECK_THROWS_AS(load_characters(path), FileError);
   CHECK_THROWS_WITH(load_characters(path), contains("set_alphabets.txt") && contains("3 names, 4 alphabets"));
   fs::remove(folder / "set_alphabets.txt");

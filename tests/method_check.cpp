@@ -10,11 +10,11 @@ using namespace graft;
 
 namespace {
 
-class Checker {
+class Checker : RowChecks {
  public:
   explicit Checker(const MethodRow& row) : row_(row) {}
 
-  MethodReport run() {
+  CheckReport run() {
     require(!row_.paper.empty() && !row_.header.empty() && !row_.functions.empty(),
             "the row names header, paper and functions");
     require(!row_.properties.empty(), "the row has properties");
@@ -27,22 +27,6 @@ class Checker {
   }
 
  private:
-  void require(bool holds, const std::string& what) {
-    ++report_.checks;
-    if (!holds) report_.failures.push_back(where_ + what);
-  }
-  template <class F>
-  void guarded(const std::string& where, F f) {
-    where_ = where;
-    try {
-      f();
-    } catch (const std::exception& error) {
-      require(false, std::string("unexpected error: ") + error.what());
-    }
-    set_threads(0);
-    where_.clear();
-  }
-
   void bits() {
     set_threads(1);
     const Random random(5);
@@ -110,10 +94,8 @@ class Checker {
   }
 
   const MethodRow& row_;
-  MethodReport report_;
-  std::string where_;
 };
 
 }  // namespace
 
-MethodReport check_method(const MethodRow& row) { return Checker(row).run(); }
+CheckReport check_method(const MethodRow& row) { return Checker(row).run(); }

@@ -26,8 +26,7 @@ double distance(const Tensor<T>& a, const Tensor<T>& b) {
   return most;
 }
 
-// ---- MAML on quadratic tasks a/2 (theta - c)^2, where everything is known
-// -----------------------------------------------
+// ---- MAML on quadratic tasks a/2 (theta - c)^2, where everything is known -------------------------------------------
 struct Quadratic {
   double a, c;
 };
@@ -63,8 +62,7 @@ double weighted_mean(double alpha, int power) {
   return weighted / weights;
 }
 
-// ---- A small network with convolution, norm, attention and segment softmax
-// ------------------------------------------------
+// ---- A small network with convolution, norm, attention and segment softmax ------------------------------------------
 template <class T>
 struct Net {
   Tensor<T> conv, scale, shift, query, key, gate, head;
@@ -215,8 +213,7 @@ const bool maml_row = add_method_rows({{
           }}},
 }});
 
-// ---- Prototypical networks
-// ------------------------------------------------------------------------------------------------
+// ---- Prototypical networks ------------------------------------------------------------------------------------------
 struct Embedded {
   Tensor<double> support, query;
   Tensor<std::int64_t> labels;

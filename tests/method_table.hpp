@@ -23,6 +23,7 @@
 #include <typeinfo>
 #include <vector>
 
+#include "check_report.hpp"
 #include "graft/core/tensor.hpp"
 
 /// A use that must throw exactly `E`, with a text that names one of the method's functions and holds `text`.
@@ -63,12 +64,8 @@ inline bool add_method_rows(std::vector<MethodRow> rows) {
   return true;
 }
 
-struct MethodReport {
-  int checks = 0;
-  std::vector<std::string> failures;  ///< one sentence each; empty when the row is right
-};
 /// The standing checks of one row; its properties are not among them.
-MethodReport check_method(const MethodRow& row);
+CheckReport check_method(const MethodRow& row);
 
 /// f(x + t v) as a function of t, differentiated at 0 by central differences, extrapolated twice: error of order
 /// step^6.

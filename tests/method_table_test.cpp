@@ -10,7 +10,7 @@ using namespace graft;
 TEST_CASE("method table", "[methods]") {
   for (const MethodRow& row : method_rows()) {
     SECTION(row.name) {
-      const MethodReport report = check_method(row);
+      const CheckReport report = check_method(row);
       for (const std::string& failure : report.failures) FAIL_CHECK(row.name << ": " << failure);
       CHECK(report.checks > 10);
     }

@@ -260,8 +260,7 @@ TEST_CASE("grad with respect to named parts", "[nn]") {
   CHECK_THROWS_WITH(grad(first_only, a, only("scale", "first.weight"), {.strict = true}), contains("scale"));
 }
 
-// ---- MAML
-// ------------------------------------------------------------------------------------------------------------
+// ---- MAML -----------------------------------------------------------------------------------------------------------
 
 namespace {
 

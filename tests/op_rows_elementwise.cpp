@@ -96,12 +96,6 @@ OpRow unary_row(const char* name, OpCall call, double low, double high, int orde
           .float_tolerance = 1e-6};
 }
 
-Shape joined(const Arrays& x) {
-  Shape shape;
-  broadcast_shapes(x[0].shape(), x[1].shape(), shape);
-  return shape;
-}
-
 OpRow binary_row(const char* name, OpCall call, BadCall mismatch, Input x, Input y, int orders) {
   const auto f =
       find_reference(binary_references, name, [](Real80, Real80) -> Real80 { return std::nanl("no reference"); });

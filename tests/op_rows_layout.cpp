@@ -1,52 +1,13 @@
-// Rows for ops that move numbers: permute, slice, pad, flip, concat, stack, split, repeat, tile, gather, scatter_add,
-// take_along, and dropout. Most are linear, so their squares are tested: a linear op has no second derivative to get
-// wrong.
+// Rows for ops that move numbers without computing (ops/layout.hpp, and repeat and tile). Most are linear, so their
+// squares are tested: a linear op has no second derivative to get wrong.
 
-#include "graft/ops/dropout.hpp"
-#include "graft/ops/indexing.hpp"
+#include "graft/ops/layout.hpp"
 #include "graft/ops/reduce.hpp"
 #include "op_table.hpp"
 
 using namespace graft;
 
 namespace {
-
-using Position = std::vector<Index>;
-using Indices = Tensor<std::int64_t>;
-
-/// An array of the given shape from f(position).
-template <class F>
-Tensor<double> by_position(const Shape& shape, F f) {
-  std::vector<double> out(static_cast<std::size_t>(shape.count()));
-  for (std::size_t flat = 0; flat < out.size(); ++flat) {
-    Position at(static_cast<std::size_t>(shape.rank()));
-    Index rest = static_cast<Index>(flat);
-    for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-      at[static_cast<std::size_t>(axis)] = rest % shape[axis];
-      rest /= shape[axis];
-    }
-    out[flat] = f(at);
-  }
-  return array(shape, out);
-}
-double number_at(const Tensor<double>& x, const Position& at) {
-  Index offset = 0;
-  for (int axis = 0; axis < x.rank(); ++axis) offset = offset * x.shape()[axis] + at[static_cast<std::size_t>(axis)];
-  return x.data()[offset];
-}
-Index& on(Position& at, const Tensor<double>& x, int axis) {
-  return at[static_cast<std::size_t>(axis < 0 ? axis + x.rank() : axis)];
-}
-
-/// The row of the squares of a linear op, from the row of the op without `call`.
-template <class Op>
-OpRow squared(OpRow row, Op op) {
-  row.call = [op](const auto& x) { return square(op(x)); };
-  row.reference = [op = row.reference](const Arrays& x) { return by_number(op(x), [](double v) { return v * v; }); };
-  return row;
-}
-/// Stands for the call that `squared` fills in.
-const auto later = [](const auto& x) { return x[0]; };
 
 OpRow permute_row(const char* name, const std::vector<int>& order, const std::vector<std::vector<Shape>>& variants,
                   const Shape& large) {
@@ -178,6 +139,28 @@ OpRow concat_row(const char* name, int axis, const std::vector<std::vector<Shape
                                  },
                                  "[6, 4]")}},
                  [=](const auto& x) { return concat(x, axis); });
+}
+
+/// Three copies along axis 1: place i of the result is place from(i, size) of the input.
+template <class Op, class From>
+OpRow copies_row(const char* name, Op op, From from) {
+  return squared({.name = name,
+                  .family = "layout",
+                  .call = later,
+                  .inputs = {{{2, 3, 4}}},
+                  .reference =
+                      [from](const Arrays& x) {
+                        const Index size = x[0].size(1);
+                        return by_position(x[0].shape().with(1, 3 * size), [&](Position at) {
+                          at[1] = from(at[1], size);
+                          return number_at(x[0], at);
+                        });
+                      },
+                  .variants = {{{2, 1}}, {{0, 2}}, {{2, 0}}},
+                  .large = {{20, 30, 40}},
+                  .errors = {bad<IndexError>([op](const auto& x) { op(x[0], 2, 3); }, "axis 3"),
+                             bad<ValueError>([op](const auto& x) { op(x[0], -1); }, "count is -1")}},
+                 [op](const auto& x) { return op(x[0], 3, 1); });
 }
 
 const bool layout_rows =
@@ -313,236 +296,42 @@ const bool layout_rows =
                  .errors = {bad<ShapeError>([](const auto& x) { squeeze(x[0], 0); }, "axis 0 has size 2"),
                             bad<IndexError>([](const auto& x) { squeeze(x[0], 3); }, "axis 3")}},
                 [](const auto& x) { return squeeze(x[0], 1); }),
-        squared({.name = "repeat",
-                 .family = "layout",
-                 .call = later,
-                 .inputs = {{{2, 3, 4}}},
-                 .reference =
-                     [](const Arrays& x) {
-                       return by_position(x[0].shape().with(1, 3 * x[0].size(1)), [&](Position at) {
-                         at[1] /= 3;
-                         return number_at(x[0], at);
-                       });
-                     },
-                 .variants = {{{2, 1}}, {{0, 2}}, {{2, 0}}},
-                 .large = {{20, 30, 40}},
-                 .errors = {bad<IndexError>([](const auto& x) { repeat(x[0], 2, 3); }, "axis 3"),
-                            bad<ValueError>([](const auto& x) { repeat(x[0], -1); }, "count is -1")}},
-                [](const auto& x) { return repeat(x[0], 3, 1); }),
-        squared({.name = "tile",
-                 .family = "layout",
-                 .call = later,
-                 .inputs = {{{2, 3, 4}}},
-                 .reference =
-                     [](const Arrays& x) {
-                       return by_position(x[0].shape().with(1, 3 * x[0].size(1)), [&](Position at) {
-                         at[1] %= x[0].size(1);
-                         return number_at(x[0], at);
-                       });
-                     },
-                 .variants = {{{2, 1}}, {{0, 2}}, {{2, 0}}},
-                 .large = {{20, 30, 40}},
-                 .errors = {bad<IndexError>([](const auto& x) { tile(x[0], 2, 3); }, "axis 3"),
-                            bad<ValueError>([](const auto& x) { tile(x[0], -1); }, "count is -1")}},
-                [](const auto& x) { return tile(x[0], 3, 1); }),
-    });
-
-// ---- Indexing. The indices of a row are a fixed function of the shapes, with repeats, gaps and no order.
-// ---------------
-
-Indices scattered(const Shape& shape, Index size) {
-  std::vector<std::int64_t> at(static_cast<std::size_t>(shape.count()));
-  for (std::size_t i = 0; i < at.size(); ++i)
-    at[i] = static_cast<std::int64_t>((i * i * 7 + 3 * i + 1) % static_cast<std::size_t>(size));
-  return from_vector(at, shape);
-}
-
-OpRow gather_row(const char* name, int axis, const Shape& picked, const std::vector<std::vector<Shape>>& variants) {
-  const auto indices_for = [=](const auto& x) { return scattered(picked, x.size(axis)); };
-  return squared(
-      {.name = name,
-       .family = "indexing",
-       .call = later,
-       .inputs = {{{4, 3, 2}}},
-       .reference =
-           [=](const Arrays& x) {
-             const Indices indices = indices_for(x[0]);
-             Shape shape;
-             for (int a = 0; a < axis; ++a) shape.push_back(x[0].shape()[a]);
-             for (Index size : picked) shape.push_back(size);
-             for (int a = axis + 1; a < x[0].rank(); ++a) shape.push_back(x[0].shape()[a]);
-             return by_position(shape, [&](const Position& at) {
-               Position from;
-               Index k = 0;
-               for (int a = 0; a < shape.rank(); ++a) {
-                 const Index i = at[static_cast<std::size_t>(a)];
-                 if (a < axis || a >= axis + picked.rank())
-                   from.push_back(i);
-                 else
-                   k = k * picked[a - axis] + i;
-               }
-               from.insert(from.begin() + axis, indices.data()[k]);
-               return number_at(x[0], from);
-             });
-           },
-       .variants = variants,
-       .large = {{300, 40, 3}},
-       .errors = {bad<IndexError>(
-                      [](const auto& x) {
-                        gather(x[0], tensor<std::int64_t>({0, 3, 4}), 1);
-                      },
-                      "index 3 at position 1 is outside 0 .. 2"),
-                  bad<IndexError>([](const auto& x) { gather(x[0], tensor<std::int32_t>({-1})); },
-                                  "index -1 at position 0"),
-                  bad<IndexError>([](const auto& x) { gather(x[0], tensor<std::int32_t>({0}), 3); }, "axis 3")}},
-      [=](const auto& x) { return gather(x[0], indices_for(x[0]), axis); });
-}
-
-const bool indexing_rows =
-    add_op_rows({
-        gather_row("gather", 0, {5}, {{{3}}, {{1, 0}}, {{1, 1}}}),
-        gather_row("gather, table of indices", 1, {2, 3}, {{{2, 1}}, {{0, 3}}, {{2, 3, 0}}}),
-        gather_row("gather, one", 2, {}, {{{1, 1, 1}}}),
-        gather_row("gather, none", 0, {0}, {{{3, 2}}}),
-        gather_row("gather, many", 0, {7000}, {{{2}}}),
-        squared({.name = "scatter_add",
-                 .family = "indexing",
-                 .call = later,
-                 .inputs = {{{5, 3}}},
-                 .reference =
-                     [](const Arrays& x) {
-                       const Indices indices = scattered({x[0].size(0)}, 7);
-                       Tensor<double> sums = zeros<double>(x[0].shape().with(0, 7));
-                       std::vector<double> out(sums.span().begin(), sums.span().end());
-                       const Index width = x[0].size(0) == 0 ? 0 : x[0].count() / x[0].size(0);
-                       for (Index i = 0; i < x[0].count(); ++i)
-                         out[static_cast<std::size_t>(indices.data()[i / width] * width + i % width)] += x[0].data()[i];
-                       return array(sums.shape(), out);
-                     },
-                 .variants = {{{5}}, {{0, 2}}, {{4, 0}}, {{1, 1}}, {{6, 2, 9}}},
-                 .large = {{9000, 5}},
-                 .errors = {bad<IndexError>(
-                                [](const auto& x) {
-                                  scatter_add(x[0], tensor<std::int64_t>({0, 1, 2, 3, 4}), 4);
-                                },
-                                "index 4 at position 4 is outside 0 .. 3"),
-                            bad<ShapeError>(
-                                [](const auto& x) {
-                                  scatter_add(x[0], tensor<std::int64_t>({0, 1}), 4);
-                                },
-                                "indices [2]"),
-                            bad<IndexError>([](const auto& x) { scatter_add(x[0], tensor<std::int64_t>({0}), 4, 2); },
-                                            "axis 2")}},
-                [](const auto& x) { return scatter_add(x[0], scattered({x[0].size(0)}, 7), 7); }),
-        squared({.name = "scatter_add, middle axes",
-                 .family = "indexing",
-                 .call = later,
-                 .inputs = {{{2, 3, 4, 5}}},
-                 .reference =
-                     [](const Arrays& x) {
-                       const Shape& s = x[0].shape();
-                       const Indices indices = scattered({s[1], s[2]}, 6);
-                       std::vector<double> out(static_cast<std::size_t>(s[0] * 6 * s[3]));
-                       for (Index a = 0; a < s[0]; ++a)
-                         for (Index k = 0; k < s[1] * s[2]; ++k)
-                           for (Index i = 0; i < s[3]; ++i)
-                             out[static_cast<std::size_t>((a * 6 + indices.data()[k]) * s[3] + i)] +=
-                                 x[0].data()[(a * s[1] * s[2] + k) * s[3] + i];
-                       return array({s[0], 6, s[3]}, out);
-                     },
-                 .variants = {{{1, 1, 1, 1}}, {{2, 0, 3, 4}}, {{0, 2, 2, 2}}},
-                 .large = {{3, 50, 40, 8}}},
-                [](const auto& x) {
-                  return scatter_add(x[0], scattered({x[0].size(1), x[0].size(2)}, 6), 6, 1);
-                }),
-        squared({.name = "take_along",
-                 .family = "indexing",
-                 .call = later,
-                 .inputs = {{{5, 4}}},
-                 .reference =
-                     [](const Arrays& x) {
-                       const Shape kept = x[0].shape().without(x[0].rank() - 1);
-                       const Indices indices = scattered(kept, x[0].size(-1));
-                       std::vector<double> out;
-                       for (Index k = 0; k < kept.count(); ++k)
-                         out.push_back(x[0].data()[k * x[0].size(-1) + indices.data()[k]]);
-                       return array(kept, out);
-                     },
-                 .variants = {{{3}}, {{0, 3}}, {{1, 1}}, {{2, 3, 4}}},
-                 .large = {{20000, 3}},
-                 .errors = {bad<IndexError>(
-                                [](const auto& x) {
-                                  take_along(x[0], tensor<std::int64_t>({0, 1, 2, 3, 4}));
-                                },
-                                "index 4 at position 4"),
-                            bad<ShapeError>(
-                                [](const auto& x) {
-                                  take_along(x[0], tensor<std::int64_t>({0, 1}));
-                                },
-                                "indices [2]"),
-                            bad<IndexError>([](const auto& x) { take_along(x[0], tensor<std::int64_t>({0}), 2); },
-                                            "axis 2")}},
-                [](const auto& x) {
-                  return take_along(x[0], scattered(x[0].shape().without(x[0].rank() - 1), x[0].size(-1)));
-                }),
-        squared({.name = "take_along, first axis",
-                 .family = "indexing",
-                 .call = later,
-                 .inputs = {{{5, 4}}},
-                 .reference =
-                     [](const Arrays& x) {
-                       const Shape kept = x[0].shape().without(0);
-                       const Indices indices = scattered(kept, x[0].size(0));
-                       std::vector<double> out;
-                       for (Index k = 0; k < kept.count(); ++k)
-                         out.push_back(x[0].data()[indices.data()[k] * kept.count() + k]);
-                       return array(kept, out);
-                     },
-                 .variants = {{{3}}, {{3, 0}}, {{1, 1}}, {{2, 3, 4}}},
-                 .large = {{3, 20000}}},
-                [](const auto& x) { return take_along(x[0], scattered(x[0].shape().without(0), x[0].size(0)), 0); }),
-        {.name = "one_hot",
-         .family = "indexing",
+        copies_row(
+            "repeat", [](const auto& x, auto... how) { return repeat(x, how...); },
+            [](Index i, Index) { return i / 3; }),
+        copies_row(
+            "tile", [](const auto& x, auto... how) { return tile(x, how...); },
+            [](Index i, Index size) { return i % size; }),
+        {.name = "reshape",
+         .family = "layout",
          .call =
              [](const auto& x) {
-               return x[0] * one_hot<ScalarOf<decltype(x)>>(scattered({x[0].size(0)}, x[0].size(1)), x[0].size(1));
+               return square(reshape(x[0], {2, -1}));
              },
-         .inputs = {{{5, 4}}},
+         .inputs = {{{3, 4}}},
          .reference =
              [](const Arrays& x) {
-               const Indices indices = scattered({x[0].size(0)}, x[0].size(1));
-               return by_position(x[0].shape(), [&](const Position& at) {
-                 return indices.data()[at[0]] == at[1] ? number_at(x[0], at) : 0;
-               });
+               const Tensor<double> squares = by_number(x[0], [](double v) { return v * v; });
+               return array({2, x[0].count() / 2}, {squares.span().begin(), squares.span().end()});
              },
-         .variants = {{{0, 3}}, {{1, 1}}},
-         .large = {{5000, 7}},
-         .errors = {bad<IndexError>(
-             [](const auto&) {
-               one_hot(tensor<std::int64_t>({2, 3}), 3);
-             },
-             "index 3 at position 1")}},
-        {.name = "dropout",  // the mask is Philox's words as the kernel documents them, each counter drawn one by one
-         .family = "dropout",
-         .call = [](const auto& x) { return square(dropout(x[0], 0.375, Random(5).stream("dropout"))); },
-         .inputs = {{{7, 11}, 0.5, 1}},
-         .reference =
-             [](const Arrays& x) {
-               const std::uint64_t key = Random(5).stream("dropout").bits(0);
-               std::vector<double> out(x[0].span().begin(), x[0].span().end());
-               for (std::size_t i = 0; i < out.size(); ++i) {
-                 const auto words =
-                     detail::philox({static_cast<std::uint32_t>(i / 64 * 16 + i % 16), 0, 0, 0},
-                                    {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
-                 const double scaled = out[i] / 0.625;
-                 out[i] = words[i / 16 % 4] < 0x60000000u ? 0 : scaled * scaled;
-               }
-               return array(x[0].shape(), out);
-             },
-         .variants = {{{}}, {{0, 3}}, {{1}}, {{64}}, {{65}}},
-         .large = {{40000}},
-         .errors = {bad<ValueError>([](const auto& x) { dropout(x[0], 1, Random(1)); }, "rate is 1"),
-                    bad<ValueError>([](const auto& x) { dropout(x[0], -0.5, Random(1)); }, "rate is -0.5")}},
+         .variants = {{{2}}, {{2, 1, 1}}, {{0, 3}}},
+         .large = {{2, 20000}},
+         .errors = {bad<ShapeError>([](const auto& x) { reshape(x[0], {5}); }, "[5]"),
+                    bad<ShapeError>(
+                        [](const auto& x) {
+                          reshape(x[0], {5, -1});
+                        },
+                        "x [3, 4]"),
+                    bad<ShapeError>(
+                        [](const auto& x) {
+                          reshape(x[0], {-2, -6});
+                        },
+                        "negative"),
+                    bad<ShapeError>(
+                        [](const auto& x) {
+                          reshape(x[0], {1, 1, 1, 1, 1, 3, 4});
+                        },
+                        "rank 7")}},
     });
 
 }  // namespace

@@ -13,8 +13,7 @@ using namespace graft;
 
 namespace {
 
-// ---- Matrices as nested vectors
-// ---------------------------------------------------------------------------------------
+// ---- Matrices as nested vectors -------------------------------------------------------------------------------------
 using Column = std::vector<double>;
 using Matrix = std::vector<Column>;  // rows
 
@@ -114,8 +113,7 @@ void make_largest_positive(Matrix& vectors, Matrix* partner = nullptr) {
   }
 }
 
-// ---- Matrices of one kind from any numbers, in ops and in loops
-// -------------------------------------------------------
+// ---- Matrices of one kind from any numbers, in ops and in loops -----------------------------------------------------
 /// x + n I: dominated by its diagonal; its symmetric part is positive definite.
 template <class T>
 Tensor<T> dominant(const Tensor<T>& x) {

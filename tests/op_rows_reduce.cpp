@@ -200,8 +200,7 @@ const bool whole_rows = add_op_rows(
            return static_cast<double>(std::count_if(x.begin(), x.end(), [](double v) { return v > 0; }));
          })});
 
-// ---- Segments: the rows of an input are cut into runs of 0, 1, 2, 3, 4, 0 ... rows, the rest into a last one.
-// -----------
+// ---- Segments: the rows of an input are cut into runs of 0, 1, 2, 3, 4, 0 ... rows, the rest into a last one. -------
 
 Tensor<std::int64_t> cut(Index rows) {
   std::vector<std::int64_t> offsets = {0};

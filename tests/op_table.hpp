@@ -42,12 +42,8 @@
 #include <typeinfo>
 #include <vector>
 
-#include "graft/core/tensor.hpp"
+#include "op_references.hpp"
 
-template <class T>
-using Inputs = std::vector<graft::Tensor<T>>;
-/// What a reference sees: numbers and shapes. Read them with .shape(), .span(), .at(); compute without graft's ops.
-using Arrays = Inputs<double>;
 template <class X>
 using ScalarOf = typename std::remove_cvref_t<X>::value_type::Scalar;
 
@@ -134,46 +130,23 @@ inline bool add_op_rows(std::vector<OpRow> rows) {
   return true;
 }
 
-// ---- Pieces for references: plain loops over numbers ----------------------------------------------------------------
+// ---- Pieces for rows -----------------------------------------------------------------------------------------------
 
-/// A result of the given shape from its numbers in row-major order.
-inline graft::Tensor<double> array(const graft::Shape& shape, const std::vector<double>& numbers) {
-  return graft::from_vector(numbers, shape);
+/// Every way in which two shapes broadcast, empties and size-one axes included.
+inline const std::vector<std::vector<graft::Shape>> broadcasts = {
+    {{}, {}},  {{1}, {1}}, {{0}, {0}},          {{0, 3}, {3}},    {{3}, {4, 3}}, {{4, 1}, {3}},
+    {{}, {5}}, {{5}, {}},  {{2, 1, 3}, {5, 1}}, {{1, 0}, {3, 1}}, {{4}, {4}}};
+/// A tensor that broadcasts with no input of the table.
+template <class T>
+auto wrong_length(const graft::Tensor<T>&) {
+  return graft::zeros<T>({5});
 }
-/// f on each number.
-template <class F>
-graft::Tensor<double> by_number(const graft::Tensor<double>& x, F f) {
-  std::vector<double> out(x.span().begin(), x.span().end());
-  for (double& number : out) number = f(number);
-  return array(x.shape(), out);
+/// The row of the squares of a linear op, from the row of the op without `call`.
+template <class Op>
+OpRow squared(OpRow row, Op op) {
+  row.call = [op](const auto& x) { return square(op(x)); };
+  row.reference = [op = row.reference](const Arrays& x) { return by_number(op(x), [](double v) { return v * v; }); };
+  return row;
 }
-/// f in place on each row, a span over the last axis.
-template <class F>
-graft::Tensor<double> by_row(const graft::Tensor<double>& x, F f) {
-  std::vector<double> out(x.span().begin(), x.span().end());
-  const auto width = static_cast<std::size_t>(x.size(-1));
-  for (std::size_t at = 0; width > 0 && at < out.size(); at += width) f(std::span<double>(out.data() + at, width));
-  return array(x.shape(), out);
-}
-/// Where element `flat` of an array of shape `out` reads an input of shape `in` that broadcasts to it.
-inline std::size_t broadcast_offset(std::size_t flat, const graft::Shape& out, const graft::Shape& in) {
-  std::size_t offset = 0, step = 1;
-  for (int axis = 1; axis <= out.rank(); ++axis) {
-    const auto size = static_cast<std::size_t>(out[-axis]);
-    const std::size_t position = flat % size;
-    flat /= size;
-    if (axis > in.rank()) continue;
-    if (in[-axis] != 1) offset += position * step;
-    step *= static_cast<std::size_t>(in[-axis]);
-  }
-  return offset;
-}
-/// f(a, b) elementwise after broadcasting to `shape`.
-template <class F>
-graft::Tensor<double> by_pair(const graft::Shape& shape, const graft::Tensor<double>& a, const graft::Tensor<double>& b,
-                              F f) {
-  std::vector<double> out(static_cast<std::size_t>(shape.count()));
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = f(a.data()[broadcast_offset(i, shape, a.shape())], b.data()[broadcast_offset(i, shape, b.shape())]);
-  return array(shape, out);
-}
+/// Stands for the call that `squared` fills in.
+inline const auto later = [](const auto& x) { return x[0]; };

@@ -9,7 +9,7 @@ using namespace graft;
 
 TEST_CASE("op table", "[optable]") {
   for (const OpRow& row : op_rows()) SECTION(row.name) {
-      const OpReport report = check_op(row);
+      const CheckReport report = check_op(row);
       for (const std::string& failure : report.failures) FAIL_CHECK(row.name << ": " << failure);
       CHECK(report.checks > 20);
     }
@@ -42,7 +42,7 @@ OpRow right_square() {
   return square_with_slope([](const auto& g, const auto& x) { return g * x * 2; });
 }
 bool fails_with(const OpRow& row, const std::string& text) {
-  const OpReport report = check_op(row);
+  const CheckReport report = check_op(row);
   for (const std::string& failure : report.failures)
     if (failure.find(text) != std::string::npos) return true;
   return false;

@@ -1,6 +1,6 @@
 // The budget of an op on 8 floats: 150 ns with a tape, 250 ns forward and backward. Times are processor time of this
-// thread: the median of many short runs, and the least of several such medians, so other programs hardly count. A machine
-// that is slowed down for a while by others gets half a minute to show one quiet moment.
+// thread: the median of many short runs, and the least of several such medians, so other programs hardly count. A
+// machine that is slowed down for a while by others gets half a minute to show one quiet moment.
 
 #include <algorithm>
 #include <ctime>

@@ -4,22 +4,9 @@
 
 #include "catch.hpp"
 #include "graft/ops/matmul.hpp"
+#include "messages.hpp"
 
 using namespace graft;
-
-namespace {
-
-template <class E, class F>
-std::string message(F f) {
-  try {
-    f();
-  } catch (const E& error) {
-    return error.what();
-  }
-  return "no exception of this type";
-}
-
-}  // namespace
 
 TEST_CASE("tensors are made with shapes and numbers", "[tensor]") {
   const Tensor<> matrix = tensor<float>({{1, 2, 3}, {4, 5, 6}});

@@ -83,9 +83,9 @@ class Flags {
   bool* flags_;
 };
 
-/// Gradients of <y, seed> with respect to the nodes in `targets`. An empty result stands for zero. With `stop_at_targets`
-/// nothing beyond a target is looked at (targets that were made for this call alone). Takes `y` over, so that what only
-/// its graph keeps alive is let go on the way.
+/// Gradients of <y, seed> with respect to the nodes in `targets`. An empty result stands for zero. With
+/// `stop_at_targets` nothing beyond a target is looked at (targets that were made for this call alone). Takes `y` over,
+/// so that what only its graph keeps alive is let go on the way.
 inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<Node* const> targets, bool create_graph,
                                        bool stop_at_targets) {
   std::vector<AnyTensor> results(targets.size());
@@ -178,7 +178,8 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
       if (check_nan && node->inputs[i]->has_nan(part)) [[unlikely]]
         fail(node->name, "the gradient of argument " + detail::as_text(i) + " holds a NaN", {{"value", node->shape}});
       auto& input = entries[static_cast<std::size_t>(table.find(node->inputs[i]))];
-      input.gradient = input.gradient.defined() ? node->inputs[i]->add(std::move(input.gradient), part) : std::move(part);
+      input.gradient =
+          input.gradient.defined() ? node->inputs[i]->add(std::move(input.gradient), part) : std::move(part);
     }
     if (!entry.target) entry.node = NodeRef();
   }
@@ -194,7 +195,8 @@ Tensor<T> one_like(const Tensor<T>& y) {
 
 template <class T>
 void require_scalar(const char* op, const Tensor<T>& y, Site site) {
-  if (y.count() != 1) fail<ShapeError>(op, "the value to differentiate must have one element", {{"value", y.shape()}}, site);
+  if (y.count() != 1)
+    fail<ShapeError>(op, "the value to differentiate must have one element", {{"value", y.shape()}}, site);
 }
 
 /// Tracked aliases of all parameters that are not frozen: linked to their source when a graph is kept.
@@ -240,11 +242,13 @@ void check_reached(const M& aliases, const std::vector<AnyTensor>& gradients, bo
   auto visit = [&](const std::string& path, const auto& leaf) {
     const bool reached = gradients[i++].defined();
     any |= reached;
-    if (!reached && leaf.tracked() && !leaf.frozen()) missing += (missing.empty() ? "" : ", ") + (path.empty() ? "the argument" : path);
+    if (!reached && leaf.tracked() && !leaf.frozen())
+      missing += (missing.empty() ? "" : ", ") + (path.empty() ? "the argument" : path);
   };
   for_each_named_parameter(visit, aliases);
   if (!any && !missing.empty())
-    fail("grad", "the value does not depend on the argument (does the function use a captured model instead of its argument?)",
+    fail("grad",
+         "the value does not depend on the argument (does the function use a captured model instead of its argument?)",
          {}, site);
   if (strict && !missing.empty()) fail("grad", "the value does not depend on: " + missing, {}, site);
 }
@@ -252,9 +256,9 @@ void check_reached(const M& aliases, const std::vector<AnyTensor>& gradients, bo
 }  // namespace detail
 
 /// Value and gradient of `f(model)`, a scalar: d f / d parameter for every parameter, as a model of the same type.
-/// `f` gets tracked aliases of the parameters. With `create_graph` the gradient is itself differentiable, and the aliases
-/// are linked to the model's own tape, so a gradient step can be differentiated through. Frozen and unused parameters get
-/// zeros. Throws ValueError when the value reaches none of the parameters.
+/// `f` gets tracked aliases of the parameters. With `create_graph` the gradient is itself differentiable, and the
+/// aliases are linked to the model's own tape, so a gradient step can be differentiated through. Frozen and unused
+/// parameters get zeros. Throws ValueError when the value reaches none of the parameters.
 template <class F, Model M>
 auto value_and_grad(F&& f, const M& model, GradOptions options = {}, Site site = Site::current()) {
   const M aliases = detail::tracked_aliases(model, options.create_graph);
@@ -279,14 +283,16 @@ M grad(F&& f, const M& model, GradOptions options = {}, Site site = Site::curren
   return value_and_grad(f, model, options, site).second;
 }
 
-/// d y / d x for tracked tensors x (one, or a tree of them) from which the scalar `y` was computed. `y` keeps its graph.
+/// d y / d x for tracked tensors x (one, or a tree of them) from which the scalar `y` was computed. `y` keeps its
+/// graph.
 template <class T, Model M>
 M grad(const Tensor<T>& y, const M& xs, GradOptions options = {}, Site site = Site::current()) {
   detail::require_scalar("grad", y, site);
   for_each_parameter(
       [&](const auto& leaf) {
         if (!leaf.tracked() && !leaf.frozen())
-          fail("grad", "an argument is not tracked: start its tape with variable(x) or use grad(f, x)", {{"argument", leaf.shape()}}, site);
+          fail("grad", "an argument is not tracked: start its tape with variable(x) or use grad(f, x)",
+               {{"argument", leaf.shape()}}, site);
       },
       xs);
   const std::vector<detail::Node*> nodes = detail::parameter_nodes(xs);
@@ -304,7 +310,8 @@ auto vjp(F&& f, const M& x, const Tensor<T>& v, GradOptions options = {}, Site s
     return f(aliases);
   }();
   if (!(y.shape() == v.shape()))
-    fail<ShapeError>("vjp", "the cotangent must have the value's shape", {{"value", y.shape()}, {"cotangent", v.shape()}}, site);
+    fail<ShapeError>("vjp", "the cotangent must have the value's shape",
+                     {{"value", y.shape()}, {"cotangent", v.shape()}}, site);
   const auto nodes = detail::parameter_nodes(aliases);
   auto gradients = detail::backward(y, v, nodes, options.create_graph, true);
   return std::pair(options.create_graph ? y : y.detach(), detail::gradients_as_model(x, std::move(gradients)));
@@ -327,7 +334,8 @@ auto jvp(F&& f, const M& x, const M& v, GradOptions options = {}, Site site = Si
   for_each_parameter(
       [&](const auto& direction, const auto& at) {
         if (!(direction.shape() == at.shape()))
-          fail<ShapeError>("jvp", "the direction must have the argument's shapes", {{"argument", at.shape()}, {"direction", direction.shape()}}, site);
+          fail<ShapeError>("jvp", "the direction must have the argument's shapes",
+                           {{"argument", at.shape()}, {"direction", direction.shape()}}, site);
         const AnyTensor& gradient = pulled[i++];
         if (!gradient.defined()) return;
         Y term = sum(Y(gradient) * direction);
@@ -353,7 +361,8 @@ std::pair<M, M> hvp(F&& f, const M& model, const M& v, GradOptions options = {},
   for_each_parameter(
       [&](const auto& g, const auto& direction) {
         if (!(direction.shape() == g.shape()))
-          fail<ShapeError>("hvp", "the direction must have the model's shapes", {{"model", g.shape()}, {"direction", direction.shape()}}, site);
+          fail<ShapeError>("hvp", "the direction must have the model's shapes",
+                           {{"model", g.shape()}, {"direction", direction.shape()}}, site);
         Scalar term = sum(g * direction);
         product = product.defined() ? product + term : term;
       },

@@ -1,6 +1,7 @@
 #pragma once
-// map: any lambda as a fused, differentiable elementwise op. One text serves every order: called with SIMD batches it is
-// the forward kernel, with duals of batches the first-order backward kernel, with tensors the graph for higher orders.
+// map: any lambda as a fused, differentiable elementwise op. One text serves every order: called with SIMD batches it
+// is the forward kernel, with duals of batches the first-order backward kernel, with tensors the graph for higher
+// orders.
 
 #include "graft/autodiff/fused.hpp"
 #include "graft/backend/cpu/map.hpp"
@@ -27,14 +28,15 @@ Shape broadcast_all(const char* op, Site site, const Tensor<T>& first, const Ten
 }  // namespace detail
 
 /// out[i] = f(inputs[i]...) elementwise, inputs broadcast by the NumPy rule; fused, differentiable to any order.
-/// `f` is generic in its number type and written with graft's elementwise functions and `where` instead of branches. It may
-/// capture numbers, never tensors: pass those as inputs.
+/// `f` is generic in its number type and written with graft's elementwise functions and `where` instead of branches. It
+/// may capture numbers, never tensors: pass those as inputs.
 ///
 ///     auto swish = map([](auto x) { return x / (1 + exp(-x)); }, input);
 template <class F, Real T, class... Ts>
   requires(std::is_same_v<T, Ts> && ...)
 Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
-  static_assert(std::is_trivially_copyable_v<F>, "a map lambda may capture numbers, never tensors: pass tensors as inputs");
+  static_assert(std::is_trivially_copyable_v<F>,
+                "a map lambda may capture numbers, never tensors: pass tensors as inputs");
   constexpr int N = 1 + sizeof...(Ts);
   using B = Batch<T>;
   const Shape shape = detail::broadcast_all("map", {}, first, rest...);

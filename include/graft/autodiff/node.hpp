@@ -3,8 +3,8 @@
 // gradient of the output to the gradient of that input. Rules are written in tensor ops, so running them with recording
 // on records a graph that can be differentiated again, to any order.
 //
-// A tracked tensor's header is the head of its node. The node outlives the header's handles as long as other nodes refer
-// to it, but the numbers are let go with the last handle. No global tape, no counter: order comes from levels.
+// A tracked tensor's header is the head of its node. The node outlives the header's handles as long as other nodes
+// refer to it, but the numbers are let go with the last handle. No global tape, no counter: order comes from levels.
 
 #include <array>
 #include <optional>
@@ -263,8 +263,8 @@ class CheckNan {
   bool before_;
 };
 
-/// Puts `value` on the tape: the same numbers, and how to differentiate them. Returns `value` itself when nothing that it
-/// was computed from is tracked.
+/// Puts `value` on the tape: the same numbers, and how to differentiate them. Returns `value` itself when nothing that
+/// it was computed from is tracked.
 ///
 ///     Tensor<T> product = ...;
 ///     return record("mul", product, Edge(a, [b](const Tensor<T>& g) { return g * b; }),

@@ -42,7 +42,9 @@ class FileError : public Error {
 struct Site {
   const char* file = nullptr;
   int line = 0;
-  static constexpr Site current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+  static constexpr Site current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
 };
 
 namespace detail {

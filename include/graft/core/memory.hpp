@@ -1,7 +1,8 @@
 #pragma once
 // Blocks of memory for tensors and tape nodes. Freed blocks of every size wait in a cache of the freeing thread, so a
 // training step in the steady state asks the system for nothing. A thread's cache has a byte limit, beyond which blocks
-// go to a pool shared by all threads (a consumer thread thus feeds its producer); it drains into the pool at thread exit.
+// go to a pool shared by all threads (a consumer thread thus feeds its producer); it drains into the pool at thread
+// exit.
 
 #include <atomic>
 #include <bit>

@@ -1,6 +1,7 @@
 #pragma once
 // The one place that names OpenMP. Work is cut into chunks whose size depends on the work alone, never on the number of
-// threads, so results have the same bits on any number of threads. Inside a task region ops run serially on their thread.
+// threads, so results have the same bits on any number of threads. Inside a task region ops run serially on their
+// thread.
 
 #include <atomic>
 #include <exception>
@@ -122,8 +123,8 @@ void parallel_tasks(Index count, const Run& run) {
 /// `chunk` only; `run` must not throw. Choose `chunk` so that one range is worth about 20 us.
 template <class Run>
 void parallel_for(Index count, Index chunk, const Run& run) {
-  detail::run_chunks(count, chunk, [](const void* f, Index begin, Index end) { (*static_cast<const Run*>(f))(begin, end); },
-                     &run);
+  detail::run_chunks(
+      count, chunk, [](const void* f, Index begin, Index end) { (*static_cast<const Run*>(f))(begin, end); }, &run);
 }
 
 }  // namespace GRAFT_ABI

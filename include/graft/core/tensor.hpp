@@ -31,8 +31,8 @@ concept Integer = std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::int6
 
 namespace detail {
 
-/// What a tensor points to. Three kinds share it: a *block* (numbers behind the header in the same allocation), a *view*
-/// (header only; the numbers belong to `owner`, always a block) and the head of a tape *node* (a view as well).
+/// What a tensor points to. Three kinds share it: a *block* (numbers behind the header in the same allocation), a
+/// *view* (header only; the numbers belong to `owner`, always a block) and the head of a tape *node* (a view as well).
 struct Body {
   enum class Kind : std::uint8_t { block, view, node };
 
@@ -88,7 +88,8 @@ inline Index checked_count(const char* op, const Shape& shape, std::size_t eleme
   }
   Index bytes = 0;
   overflow |= __builtin_mul_overflow(count, static_cast<Index>(element_bytes), &bytes);
-  if (overflow || bytes > (Index{1} << 43)) fail<ShapeError>(op, "more bytes than can be addressed", {{"shape", shape}}, site);
+  if (overflow || bytes > (Index{1} << 43))
+    fail<ShapeError>(op, "more bytes than can be addressed", {{"shape", shape}}, site);
   return count;
 }
 
@@ -280,7 +281,8 @@ Tensor<std::remove_const_t<T>> from_span(std::span<T, N> values, const Shape& sh
   using V = std::remove_const_t<T>;
   const Index count = detail::checked_count("from_span", shape, sizeof(V), site);
   if (count != static_cast<Index>(values.size()))
-    fail<ShapeError>("from_span", detail::as_text(values.size()) + " values for " + detail::as_text(count) + " elements",
+    fail<ShapeError>("from_span",
+                     detail::as_text(values.size()) + " values for " + detail::as_text(count) + " elements",
                      {{"shape", shape}}, site);
   Tensor<V> result = detail::fresh<V>(shape, "from_span", site);
   if (count > 0) std::memcpy(detail::writable(result), values.data(), static_cast<std::size_t>(count) * sizeof(V));

@@ -106,7 +106,8 @@ void walk(Visit& visit, First& first, Rest&... rest) {
     if (((rest.size() != first.size()) || ...)) fail<ShapeError>("model", "lists of models of unequal length");
     for (std::size_t i = 0; i < first.size(); ++i) walk(visit, first[i], rest[i]...);
   } else if constexpr (is_optional<M>) {
-    if (((rest.has_value() != first.has_value()) || ...)) fail<ShapeError>("model", "a part is present in one model only");
+    if (((rest.has_value() != first.has_value()) || ...))
+      fail<ShapeError>("model", "a part is present in one model only");
     if (first.has_value()) walk(visit, *first, (*rest)...);
   } else if constexpr (is_tuple<M>) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
@@ -116,7 +117,8 @@ void walk(Visit& visit, First& first, Rest&... rest) {
       (at(std::integral_constant<std::size_t, I>()), ...);
     }(std::make_index_sequence<std::tuple_size_v<M>>());
   } else {
-    static_assert(is_tensor<M>, "a tree of tensors needs GRAFT_FIELDS, or is a tensor, vector, optional or tuple of trees");
+    static_assert(is_tensor<M>,
+                  "a tree of tensors needs GRAFT_FIELDS, or is a tensor, vector, optional or tuple of trees");
   }
 }
 

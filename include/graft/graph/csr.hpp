@@ -60,8 +60,8 @@ class Graph {
         if (edge.source < 0 || edge.source >= s || edge.destination < 0 || edge.destination >= d)
           fail<IndexError>("Graph",
                            "edge " + detail::as_text(e) + " goes from " + detail::as_text(edge.source) + " to " +
-                               detail::as_text(edge.destination) + ", nodes are " + detail::as_text(s) + " sources and " +
-                               detail::as_text(d) + " destinations",
+                               detail::as_text(edge.destination) + ", nodes are " + detail::as_text(s) +
+                               " sources and " + detail::as_text(d) + " destinations",
                            {}, site);
       }
       // Two stable counting sorts, by source and then by destination.

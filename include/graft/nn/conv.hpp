@@ -34,7 +34,8 @@ struct Conv2d {
       : options{o.stride, o.padding, o.dilation, o.groups} {
     if (o.groups < 1 || in % o.groups != 0 || out % o.groups != 0)
       fail("Conv2d",
-           detail::as_text(o.groups) + " groups of " + detail::as_text(in) + " and " + detail::as_text(out) + " channels",
+           detail::as_text(o.groups) + " groups of " + detail::as_text(in) + " and " + detail::as_text(out) +
+               " channels",
            {}, site);
     const Shape shape{out, in / o.groups, kernel, kernel};
     weight = torch_default_weight<T>(shape, random.stream("weight"), site);

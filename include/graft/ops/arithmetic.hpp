@@ -1,5 +1,6 @@
 #pragma once
-// Operators on tensors, with each other and with plain numbers; comparisons, where, casts. All broadcast by the NumPy rule.
+// Operators on tensors, with each other and with plain numbers; comparisons, where, casts. All broadcast by the NumPy
+// rule.
 
 #include "graft/ops/elementwise.hpp"
 
@@ -108,7 +109,8 @@ template <Real T>
 Tensor<T> where(const Tensor<bool>& mask, const Tensor<T>& a, const Tensor<T>& b, Site site = Site::current()) {
   Shape values, shape;
   if (!broadcast_shapes(a.shape(), b.shape(), values) || !broadcast_shapes(mask.shape(), values, shape))
-    fail<ShapeError>("where", "shapes do not broadcast", {{"mask", mask.shape()}, {"a", a.shape()}, {"b", b.shape()}}, site);
+    fail<ShapeError>("where", "shapes do not broadcast", {{"mask", mask.shape()}, {"a", a.shape()}, {"b", b.shape()}},
+                     site);
   Tensor<T> value = detail::fresh<T>(shape, "where", site);
   cpu::map_scalars<T>(shape, detail::writable(value), [](bool m, T x, T y) { return m ? x : y; }, cpu::map_input(mask),
                       cpu::map_input(a), cpu::map_input(b));
@@ -129,15 +131,16 @@ Tensor<T> where(const Tensor<bool>& mask, S a, const Tensor<T>& b) {
   return where(mask, Tensor<T>(static_cast<T>(a)), b);
 }
 
-/// The numbers of `x` as type To. Between float and double gradients flow (and are converted back); fractions are cut off
-/// on the way to integers.
+/// The numbers of `x` as type To. Between float and double gradients flow (and are converted back); fractions are cut
+/// off on the way to integers.
 template <class To, class From>
 Tensor<To> cast(const Tensor<From>& x) {
   if constexpr (std::is_same_v<To, From>) {
     return x;
   } else {
     Tensor<To> value = detail::fresh<To>(x.shape());
-    cpu::map_scalars<To>(x.shape(), detail::writable(value), [](From v) { return static_cast<To>(v); }, cpu::map_input(x));
+    cpu::map_scalars<To>(
+        x.shape(), detail::writable(value), [](From v) { return static_cast<To>(v); }, cpu::map_input(x));
     if constexpr (Real<To> && Real<From>)
       return record("cast", std::move(value), Edge(x, [](const Tensor<To>& g) { return cast<From>(g); }));
     else
@@ -158,7 +161,8 @@ Tensor<T> elu(const Tensor<T>& x, double alpha = 1) {
 /// x limited to [low, high]; slope 1 inside and on the limits, 0 outside.
 template <Real T>
 Tensor<T> clamp(const Tensor<T>& x, double low, double high, Site site = Site::current()) {
-  if (!(low <= high)) fail("clamp", "low " + detail::as_text(low) + " is above high " + detail::as_text(high), {{"x", x.shape()}}, site);
+  if (!(low <= high))
+    fail("clamp", "low " + detail::as_text(low) + " is above high " + detail::as_text(high), {{"x", x.shape()}}, site);
   return map([low, high](auto v) { return where(v < low, low, where(v > high, high, v)); }, x);
 }
 

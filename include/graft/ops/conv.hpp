@@ -26,8 +26,8 @@ inline cpu::ConvShape conv_shape(const char* op, const Shape& x, const Shape& we
                      {{"input", x}, {"weight", weight}}, site);
   if (o.stride < 1 || o.dilation < 1 || o.groups < 1 || o.padding < 0)
     fail(op,
-         "stride, dilation and groups must be 1 or more and padding 0 or more, got " + detail::as_text(o.stride) + ", " +
-             detail::as_text(o.dilation) + ", " + detail::as_text(o.groups) + ", " + detail::as_text(o.padding),
+         "stride, dilation and groups must be 1 or more and padding 0 or more, got " + detail::as_text(o.stride) +
+             ", " + detail::as_text(o.dilation) + ", " + detail::as_text(o.groups) + ", " + detail::as_text(o.padding),
          {{"input", x}, {"weight", weight}}, site);
   constexpr Index kLimit = Index{1} << 30;  // keeps every position below 2^63
   if (o.stride > kLimit || o.dilation > kLimit || o.padding > kLimit)

@@ -1,6 +1,6 @@
 #pragma once
-// THE TABLE of elementwise ops: one row an op. From a row come the function on tensors, its derivatives of every order, the
-// function on SIMD batches and duals (so it can be used inside `map`), its tests, benches and documentation.
+// THE TABLE of elementwise ops: one row an op. From a row come the function on tensors, its derivatives of every order,
+// the function on SIMD batches and duals (so it can be used inside `map`), its tests, benches and documentation.
 //
 // A row gives the value as an expression of batches and the slope as a generic expression: evaluated with batches it is
 // the first-order backward kernel, with tensors the graph for higher orders, with duals the inside of a `map` backward.
@@ -34,8 +34,8 @@
   ROW(step, where(x > 0, X(1), X(0)), "1 where x > 0, else 0")                  \
   ROW(floor, native::floor(x), "largest whole number not above x")
 
-// ROW(name, expression of x in graft's elementwise functions, lowest and highest test input, documentation). Fused by map;
-// derivatives come from the expression.
+// ROW(name, expression of x in graft's elementwise functions, lowest and highest test input, documentation). Fused by
+// map; derivatives come from the expression.
 #define GRAFT_DERIVED_ROWS(ROW)                                                                              \
   ROW(silu, x * sigmoid(x), -4, 4, "x sigmoid(x) (Elfwing, Uchibe, Doya 2018)")                              \
   ROW(gelu, 0.5 * x * (1 + erf(x * 0.70710678118654752)), -3, 3, "x P(N(0,1) < x) (Hendrycks, Gimpel 2016)")  \
@@ -47,7 +47,8 @@
   ROW(log_sigmoid, -softplus(-x), -4, 4, "log(sigmoid(x)), without overflow")                                \
   ROW(mish, x * tanh(softplus(x)), -3, 3, "x tanh(softplus(x)) (Misra 2019)")
 
-// ROW(name, value in x and y, slope in x, slope in y, test range of x, of y, documentation); slopes may use z() = the value.
+// ROW(name, value in x and y, slope in x, slope in y, test range of x, of y, documentation); slopes may use z() = the
+// value.
 #define GRAFT_BINARY_ROWS(ROW)                                                                             \
   ROW(add, x + y, One(), One(), -3, 3, -3, 3, "x + y")                                                     \
   ROW(subtract, x - y, One(), MinusOne(), -3, 3, -3, 3, "x - y")                                           \
@@ -118,7 +119,7 @@ struct Absent {};
     }                                                       \
   };
 #define GRAFT_BINARY_STRUCT(op, value_, slope_x_, slope_y_, low_x_, high_x_, low_y_, high_y_, doc_)                   \
-  struct op##_row {                                                                                                         \
+  struct op##_row {                                                                                                   \
     static constexpr const char *name = #op, *doc = doc_;                                                             \
     static constexpr double low_x = low_x_, high_x = high_x_, low_y = low_y_, high_y = high_y_;                       \
     template <class X>                                                                                                \
@@ -276,7 +277,8 @@ template <class Row, class T>
 Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Tensor<T> value = binary_value<Row>(x, y, site);
   if (!recorded(x, y)) return value;
-  return record(Row::name, std::move(value), Edge(x, BinaryRule<Row, T, 0>(x, y)), Edge(y, BinaryRule<Row, T, 1>(x, y)));
+  return record(Row::name, std::move(value), Edge(x, BinaryRule<Row, T, 0>(x, y)),
+                Edge(y, BinaryRule<Row, T, 1>(x, y)));
 }
 
 }  // namespace detail

@@ -42,8 +42,8 @@ Tensor<T> reduce_losses(const Tensor<T>& losses, Reduction reduction) {
 inline void check_smoothing(const Shape& logits, double smoothing, Site site) {
   if (logits.rank() < 1) fail<ShapeError>("cross_entropy", "logits need a class axis", {{"logits", logits}}, site);
   if (!(smoothing >= 0 && smoothing <= 1))
-    fail("cross_entropy", "label_smoothing is " + detail::as_text(smoothing) + ", expected 0 to 1", {{"logits", logits}},
-         site);
+    fail("cross_entropy", "label_smoothing is " + detail::as_text(smoothing) + ", expected 0 to 1",
+         {{"logits", logits}}, site);
 }
 
 /// The gradient of a loss, one number or one a sample, times d reduced / d loss, ready to multiply [..., classes].

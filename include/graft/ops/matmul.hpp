@@ -13,8 +13,8 @@ struct MatmulOptions {
   bool transpose_b = false;
 };
 
-/// op(a) op(b): [..., m, k] [..., k, n] -> [..., m, n]. Leading axes are equal, or one operand is a plain matrix that serves
-/// all products. Summation over k is in fixed blocks: bits depend on neither threads nor the number of rows.
+/// op(a) op(b): [..., m, k] [..., k, n] -> [..., m, n]. Leading axes are equal, or one operand is a plain matrix that
+/// serves all products. Summation over k is in fixed blocks: bits depend on neither threads nor the number of rows.
 template <Real T>
 Tensor<T> matmul(const Tensor<T>& a, const Tensor<T>& b, MatmulOptions options = {}, Site site = Site::current()) {
   const auto [ta, tb] = options;
@@ -37,7 +37,8 @@ Tensor<T> matmul(const Tensor<T>& a, const Tensor<T>& b, MatmulOptions options =
   shape.push_back(n);
   // Rows of a batch times one matrix are one long product.
   if (rank_a > 2 && rank_b == 2 && !ta)
-    return reshape(matmul(reshape(a, {k == 0 ? shape.count() / (n == 0 ? 1 : n) : a.count() / k, k}), b, options, site), shape, site);
+    return reshape(matmul(reshape(a, {k == 0 ? shape.count() / (n == 0 ? 1 : n) : a.count() / k, k}), b, options, site),
+                   shape, site);
 
   Tensor<T> value = detail::fresh<T>(shape, "matmul", site);
   const Index batch = shape.count() == 0 ? 0 : shape.count() / (m * n);

@@ -60,8 +60,8 @@ inline void mark_axes(const char* op, const Shape& shape, const std::vector<int>
   for (int axis : axes) {
     const int at = axis < 0 ? axis + shape.rank() : axis;
     if (at < 0 || at >= shape.rank())
-      fail<IndexError>(op, "axis " + detail::as_text(axis) + " of rank " + detail::as_text(shape.rank()), {{"x", shape}},
-                       site);
+      fail<IndexError>(op, "axis " + detail::as_text(axis) + " of rank " + detail::as_text(shape.rank()),
+                       {{"x", shape}}, site);
     if (marked[at]) fail<IndexError>(op, "axis " + detail::as_text(axis) + " given twice", {{"x", shape}}, site);
     marked[at] = true;
   }
@@ -244,7 +244,8 @@ Tensor<std::int64_t> count_nonzero(const Tensor<T>& x, const std::vector<int>& a
 template <Real T>
 Tensor<T> repeat(const Tensor<T>& x, Index count, int axis = 0, Site site = Site::current()) {
   const int at = detail::checked_axis("repeat", axis, x.rank(), x.shape(), site);
-  if (count < 0) fail("repeat", "count is " + detail::as_text(count) + ", expected 0 or more", {{"x", x.shape()}}, site);
+  if (count < 0)
+    fail("repeat", "count is " + detail::as_text(count) + ", expected 0 or more", {{"x", x.shape()}}, site);
   const Index outer = detail::outer_count(x.shape(), at), size = x.shape()[at],
               inner = detail::inner_count(x.shape(), at);
   const Tensor<T> spread = broadcast_to(reshape(x, {outer, size, 1, inner}), {outer, size, count, inner}, site);

@@ -27,9 +27,9 @@ inline void check_offsets(const char* op, const Tensor<std::int64_t>& offsets, I
                            " is below the one before, " + detail::as_text(at[s]),
                        {{"offsets", offsets.shape()}}, site);
   if (rows >= 0 && at[segments] != rows)
-    fail<IndexError>(op,
-                     "offsets end at " + detail::as_text(at[segments]) + ", there are " + detail::as_text(rows) + " rows",
-                     {{"offsets", offsets.shape()}}, site);
+    fail<IndexError>(
+        op, "offsets end at " + detail::as_text(at[segments]) + ", there are " + detail::as_text(rows) + " rows",
+        {{"offsets", offsets.shape()}}, site);
 }
 template <class T>
 void check_segments(const char* op, const Tensor<T>& x, const Tensor<std::int64_t>& offsets, Site site) {

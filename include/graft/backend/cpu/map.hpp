@@ -1,6 +1,7 @@
 #pragma once
-// Elementwise kernels: one expression over whole tensors with NumPy broadcasting, several inputs and outputs in one pass.
-// Only the loop over one row is compiled for every expression; shapes, broadcasting and chunks are handled once for all.
+// Elementwise kernels: one expression over whole tensors with NumPy broadcasting, several inputs and outputs in one
+// pass. Only the loop over one row is compiled for every expression; shapes, broadcasting and chunks are handled once
+// for all.
 
 #include <array>
 
@@ -28,8 +29,8 @@ inline constexpr int kMaxMapInputs = 8;
 /// Elements of one parallel chunk of elementwise work.
 inline constexpr Index kMapChunk = 16384;
 
-/// How inputs are walked over an output shape: axes along which all inputs advance alike are merged, so that what is left
-/// is rows of `width` elements along which each input advances by one or stays on one number.
+/// How inputs are walked over an output shape: axes along which all inputs advance alike are merged, so that what is
+/// left is rows of `width` elements along which each input advances by one or stays on one number.
 struct BroadcastWalk {
   int inputs = 0, outer = 0;  ///< axes left besides the row
   Index width = 1, rows = 1;
@@ -126,7 +127,8 @@ void map_rows(const Shape& shape, T* const* outputs, int output_count, const Map
 /// outputs[m][i] = f(inputs...)[m] for every element i of `shape`. `f` maps std::array<Batch<T>, N> to
 /// std::array<Batch<T>, M>. A null output is skipped. Inputs may be read, not used, up to one batch past their end.
 template <class T, int N, int M, class F>
-void map_kernel(const Shape& shape, const std::array<T*, M>& outputs, const std::array<MapInput<T>, N>& inputs, const F& f) {
+void map_kernel(const Shape& shape, const std::array<T*, M>& outputs, const std::array<MapInput<T>, N>& inputs,
+                const F& f) {
   static_assert(N <= kMaxMapInputs && M <= kMaxMapInputs);
   const RowKernel<T> kernel = [](const void* expression, T* const* to, const T* const* from, const bool* moving,
                                  Index width) {
