@@ -22,7 +22,7 @@ struct MethodResult {
 inline const MethodResult& result_of(const std::vector<MethodResult>& results, const std::string& name) {
   for (const MethodResult& result : results)
     if (result.name == name) return result;
-  fail("result_of", "no result of " + name);
+  fail("result_of", {"no result of ", name});
 }
 
 /// One line a method: mean accuracies with intervals, and paired differences to the method `base`.

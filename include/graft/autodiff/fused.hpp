@@ -4,6 +4,8 @@
 // an argument (so a tensor passed twice is counted right), and differentiates that. Hence every fused op has
 // derivatives of any order. An op without a backward kernel is checkpointing: nothing but its inputs is stored.
 
+#include <tuple>
+
 #include "graft/autodiff/grad.hpp"
 
 namespace graft {

@@ -21,11 +21,12 @@ struct GradOptions {
 
 namespace detail {
 
-/// Finds the place of a node in a list: open addressing on the node's address. Nodes hold no scratch state, so several
-/// threads may differentiate graphs that share nodes.
+/// The nodes of a walk in the order in which they were met, found by address (open addressing). Nodes hold no scratch
+/// state, so several threads may differentiate graphs that share nodes.
 class NodeTable {
  public:
   struct Entry {
+    const Node* key;  // outlives the reference
     NodeRef node;
     AnyTensor gradient;
     bool needed = false;
@@ -33,54 +34,47 @@ class NodeTable {
   };
   std::vector<Entry, CacheAllocator<Entry>> entries;
 
-  NodeTable() : slots_(64, -1) { entries.reserve(24); }
+  NodeTable() : slots_(64), slot_count_(64) {
+    entries.reserve(24);
+    clear_slots();
+  }
 
-  std::int32_t find(const Node* node) const { return slots_[slot_of(node)]; }
-  /// Adds `node` unless it is there; returns true when it was added.
-  bool insert(Node* node) {
-    std::size_t slot = slot_of(node);
-    if (slots_[slot] >= 0) return false;
-    if (2 * (entries.size() + 1) > slots_.size()) {
+  /// The place of a node, or -1.
+  Index find(const Node* node) const { return slots_[slot_of(node)]; }
+  /// Adds `node` unless it is there.
+  void insert(Node* node) {
+    Index slot = slot_of(node);
+    if (slots_[slot] >= 0) return;
+    const auto count = static_cast<Index>(entries.size());
+    if (2 * (count + 1) > slot_count_) {
       grow();
       slot = slot_of(node);
     }
-    slots_[slot] = static_cast<std::int32_t>(entries.size());
-    Entry entry;
-    entry.node = NodeRef(node);
-    entries.push_back(std::move(entry));
-    keys_.push_back(node);
-    return true;
+    slots_[slot] = static_cast<std::int32_t>(count);
+    entries.push_back(Entry{node, NodeRef(node), AnyTensor()});
   }
 
  private:
-  std::size_t slot_of(const Node* node) const {
-    const std::size_t mask = slots_.size() - 1;
+  Index slot_of(const Node* node) const {
+    const auto mask = static_cast<std::size_t>(slot_count_ - 1);
     std::size_t slot = (reinterpret_cast<std::uintptr_t>(node) >> 6) * 0x9E3779B97F4A7C15u >> 20 & mask;
-    while (slots_[slot] >= 0 && keys_[static_cast<std::size_t>(slots_[slot])] != node) slot = (slot + 1) & mask;
-    return slot;
+    for (;; slot = (slot + 1) & mask) {
+      const std::int32_t at = slots_[static_cast<Index>(slot)];
+      if (at < 0 || entries[static_cast<std::size_t>(at)].key == node) return static_cast<Index>(slot);
+    }
+  }
+  void clear_slots() {
+    for (Index i = 0; i < slot_count_; ++i) slots_[i] = -1;
   }
   void grow() {
-    slots_.assign(slots_.size() * 2, -1);
-    for (std::size_t i = 0; i < keys_.size(); ++i) slots_[slot_of(keys_[i])] = static_cast<std::int32_t>(i);
+    Workspace<std::int32_t> larger(slot_count_ *= 2);
+    slots_.swap(larger);
+    clear_slots();
+    std::int32_t at = 0;
+    for (const Entry& entry : entries) slots_[slot_of(entry.key)] = at++;
   }
-  std::vector<std::int32_t, CacheAllocator<std::int32_t>> slots_;
-  std::vector<const Node*, CacheAllocator<const Node*>> keys_;  // outlives the entries' own references
-};
-
-/// Flags for the inputs of one node, from the block cache.
-class Flags {
- public:
-  explicit Flags(int count)
-      : count_(static_cast<std::size_t>(count)), flags_(static_cast<bool*>(allocate_block(count_))) {}
-  ~Flags() { free_block(flags_, count_); }
-  Flags(const Flags&) = delete;
-  Flags& operator=(const Flags&) = delete;
-  bool& operator[](int i) const { return flags_[i]; }
-  const bool* get() const { return flags_; }
-
- private:
-  std::size_t count_;
-  bool* flags_;
+  Workspace<std::int32_t> slots_;
+  Index slot_count_;
 };
 
 /// Gradients of <y, seed> with respect to the nodes in `targets`. An empty result stands for zero. With
@@ -92,7 +86,8 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
   Node* const root = node_of(y);
   if (!root) return results;
   NodeTable table;
-  auto& entries = table.entries;
+  const auto entry_at = [&](Index i) -> NodeTable::Entry& { return table.entries[static_cast<std::size_t>(i)]; };
+  const auto entry_count = [&] { return static_cast<Index>(table.entries.size()); };
 
   std::int32_t lowest = root->level;
   for (Node* target : targets)
@@ -100,91 +95,75 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
       table.insert(target);
       if (target->level < lowest) lowest = target->level;
     }
-  for (auto& entry : entries) entry.target = true;
+  for (auto& entry : table.entries) entry.target = true;
 
-  // Walk what `root` was computed from, without recursion.
-  std::vector<Node*, CacheAllocator<Node*>> stack;
-  const std::int32_t highest = root->level;
-  if (table.insert(root) || !stop_at_targets) stack.push_back(root);
-  if (!stop_at_targets)
-    for (Node* target : targets)
-      if (target && target != root) stack.push_back(target);
-  int most_inputs = 0;
-  while (!stack.empty()) {
-    Node* node = stack.back();
-    stack.pop_back();
+  // Walk what `root` was computed from, breadth first.
+  const Index first = stop_at_targets ? entry_count() : 0;
+  table.insert(root);
+  Index most_inputs = 0;
+  for (Index i = first; i < entry_count(); ++i) {
+    const Node* node = entry_at(i).node.get();
     if (node->input_count > most_inputs) most_inputs = node->input_count;
-    for (int i = 0; i < node->input_count; ++i) {
-      Node* input = node->inputs[i];
-      if (input && input->level >= lowest && table.insert(input)) stack.push_back(input);
-    }
+    for (Node* input : std::span(node->inputs, static_cast<std::size_t>(node->input_count)))
+      if (input && input->level >= lowest) table.insert(input);
   }
-  const auto slot_of_root = static_cast<std::size_t>(table.find(root));
 
-  // Counting sort by level; within a level the order of the walk.
-  const auto level_count = static_cast<std::size_t>(highest - lowest + 1);
-  std::vector<std::int32_t, CacheAllocator<std::int32_t>> starts(level_count + 1, 0), order(entries.size());
-  for (auto& entry : entries)
-    if (entry.node.get()->level <= highest) ++starts[static_cast<std::size_t>(entry.node.get()->level - lowest) + 1];
-  for (std::size_t l = 0; l < level_count; ++l) starts[l + 1] += starts[l];
-  const auto placed = static_cast<std::size_t>(starts[level_count]);
-  for (std::size_t i = 0; i < entries.size(); ++i)
-    if (entries[i].node.get()->level <= highest)
-      order[static_cast<std::size_t>(starts[static_cast<std::size_t>(entries[i].node.get()->level - lowest)]++)] =
-          static_cast<std::int32_t>(i);
+  // Counting sort by level; within a level the order of the walk. A target above the root is not reached.
+  const Index level_count = root->level - lowest + 1;
+  const Workspace<Index> starts(level_count + 1), order(entry_count());
+  for (Index l = 0; l <= level_count; ++l) starts[l] = 0;
+  for (const auto& entry : table.entries)
+    if (entry.key->level <= root->level) ++starts[entry.key->level - lowest + 1];
+  for (Index l = 0; l < level_count; ++l) starts[l + 1] += starts[l];
+  const Index placed = starts[level_count];
+  for (Index i = 0; i < entry_count(); ++i)
+    if (const Node* node = entry_at(i).key; node->level <= root->level) order[starts[node->level - lowest]++] = i;
 
-  // Only what leads to a target is worth differentiating.
-  for (std::size_t o = 0; o < placed; ++o) {
-    auto& entry = entries[static_cast<std::size_t>(order[o])];
+  // Whether the gradient of this input leads to a target.
+  const auto leads_on = [&](const Node* input) {
+    if (!input || input->level < lowest) return false;
+    const Index at = table.find(input);
+    return at >= 0 && entry_at(at).needed;
+  };
+  for (Index o = 0; o < placed; ++o) {
+    auto& entry = entry_at(order[o]);
     entry.needed = entry.target;
     if (entry.needed && stop_at_targets) continue;
-    const Node* node = entry.node.get();
-    for (int i = 0; i < node->input_count && !entry.needed; ++i) {
-      if (!node->inputs[i] || node->inputs[i]->level < lowest) continue;
-      const std::int32_t at = table.find(node->inputs[i]);
-      entry.needed = at >= 0 && entries[static_cast<std::size_t>(at)].needed;
-    }
+    for (int i = 0; i < entry.key->input_count && !entry.needed; ++i) entry.needed = leads_on(entry.key->inputs[i]);
   }
 
   Recording record_rules(create_graph);
-  entries[slot_of_root].gradient = std::move(seed);
+  entry_at(table.find(root)).gradient = std::move(seed);
   y = AnyTensor();
   std::vector<AnyTensor, CacheAllocator<AnyTensor>> pulled(static_cast<std::size_t>(most_inputs));
-  const Flags needed(most_inputs);
-  for (std::size_t o = placed; o-- > 0;) {
-    auto& entry = entries[static_cast<std::size_t>(order[o])];
+  const Workspace<bool> needed(most_inputs);
+  for (Index o = placed; o-- > 0;) {
+    auto& entry = entry_at(order[o]);
     if (!entry.needed || !entry.gradient.defined()) {
       entry.node = NodeRef();
       continue;
     }
     if (entry.target && stop_at_targets) continue;
     Node* node = entry.node.get();
-    const int count = node->input_count;
     bool any = false;
-    for (int i = 0; i < count; ++i) {
-      needed[i] = false;
-      if (!node->inputs[i] || node->inputs[i]->level < lowest) continue;
-      const std::int32_t at = table.find(node->inputs[i]);
-      needed[i] = at >= 0 && entries[static_cast<std::size_t>(at)].needed;
-      any |= needed[i];
-    }
+    for (int i = 0; i < node->input_count; ++i) any |= needed[i] = leads_on(node->inputs[i]);
     if (any) {
-      AnyTensor gradient = entry.target ? entry.gradient : std::move(entry.gradient);
-      node->pull(gradient, needed.get(), pulled.data());
+      const AnyTensor gradient = entry.target ? entry.gradient : std::move(entry.gradient);
+      node->pull(gradient, needed.data(), pulled.data());
     }
-    for (int i = 0; i < count; ++i) {
+    for (int i = 0; i < node->input_count; ++i) {
       AnyTensor part = std::move(pulled[static_cast<std::size_t>(i)]);
       if (!needed[i] || !part.defined()) continue;
-      if (check_nan && node->inputs[i]->has_nan(part)) [[unlikely]]
-        fail(node->name, "the gradient of argument " + detail::as_text(i) + " holds a NaN", {{"value", node->shape}});
-      auto& input = entries[static_cast<std::size_t>(table.find(node->inputs[i]))];
-      input.gradient =
-          input.gradient.defined() ? node->inputs[i]->add(std::move(input.gradient), part) : std::move(part);
+      Node* const input = node->inputs[i];
+      if (check_nan && input->has_nan(part)) [[unlikely]]
+        fail(node->name, {"the gradient of argument ", i, " holds a NaN"}, {{"value", node->shape}});
+      AnyTensor& total = entry_at(table.find(input)).gradient;
+      total = total.defined() ? input->add(std::move(total), part) : std::move(part);
     }
     if (!entry.target) entry.node = NodeRef();
   }
   for (std::size_t t = 0; t < targets.size(); ++t)
-    if (targets[t]) results[t] = entries[static_cast<std::size_t>(table.find(targets[t]))].gradient;
+    if (targets[t]) results[t] = entry_at(table.find(targets[t])).gradient;
   return results;
 }
 
@@ -234,23 +213,25 @@ M gradients_as_model(const M& model, std::vector<AnyTensor> gradients) {
   return result;
 }
 
+/// Throws ValueError when no parameter was reached, or, if `strict`, when one was not.
 template <class M>
 void check_reached(const M& aliases, const std::vector<AnyTensor>& gradients, bool strict, Site site) {
   bool any = false;
+  for (const AnyTensor& gradient : gradients) any |= gradient.defined();
+  if (any && !strict) return;
   std::string missing;
   std::size_t i = 0;
   auto visit = [&](const std::string& path, const auto& leaf) {
-    const bool reached = gradients[i++].defined();
-    any |= reached;
-    if (!reached && leaf.tracked() && !leaf.frozen())
-      missing += (missing.empty() ? "" : ", ") + (path.empty() ? "the argument" : path);
+    if (gradients[i++].defined() || !leaf.tracked() || leaf.frozen()) return;
+    missing += (missing.empty() ? "" : ", ") + (path.empty() ? "the argument" : path);
   };
   for_each_named_parameter(visit, aliases);
-  if (!any && !missing.empty())
+  if (missing.empty()) return;
+  if (!any)
     fail("grad",
          "the value does not depend on the argument (does the function use a captured model instead of its argument?)",
          {}, site);
-  if (strict && !missing.empty()) fail("grad", "the value does not depend on: " + missing, {}, site);
+  fail("grad", {"the value does not depend on: ", missing}, {}, site);
 }
 
 }  // namespace detail

@@ -10,23 +10,6 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-namespace detail {
-
-template <class T, class... Ts>
-Shape broadcast_all(const char* op, Site site, const Tensor<T>& first, const Tensor<Ts>&... rest) {
-  Shape shape = first.shape();
-  [[maybe_unused]] const auto join_one = [&](const Shape& other) {
-    Shape joined;
-    if (!broadcast_shapes(shape, other, joined))
-      fail<ShapeError>(op, "shapes do not broadcast", {{"first", shape}, {"other", other}}, site);
-    shape = joined;
-  };
-  (join_one(rest.shape()), ...);
-  return shape;
-}
-
-}  // namespace detail
-
 /// out[i] = f(inputs[i]...) elementwise, inputs broadcast by the NumPy rule; fused, differentiable to any order.
 /// `f` is generic in its number type and written with graft's elementwise functions and `where` instead of branches. It
 /// may capture numbers, never tensors: pass those as inputs.
@@ -39,10 +22,8 @@ Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
                 "a map lambda may capture numbers, never tensors: pass tensors as inputs");
   constexpr int N = 1 + sizeof...(Ts);
   using B = Batch<T>;
-  const Shape shape = detail::broadcast_all("map", {}, first, rest...);
-  Tensor<T> value = detail::fresh<T>(shape, "map");
-  cpu::map_kernel<T, N, 1>(shape, {detail::writable(value)}, {cpu::map_input(first), cpu::map_input(rest)...},
-                           [&](const std::array<B, N>& x) { return std::array<B, 1>{B(std::apply(f, x))}; });
+  Tensor<T> value = cpu::mapped(
+      "map", {}, [&](const std::array<B, N>& x) { return std::array{B(std::apply(f, x))}; }, first, rest...);
   if (!recorded(first, rest...)) return value;
 
   auto rule = [f, kept = std::tuple(first, rest...)](const Tensor<T>& g, const bool* needed, AnyTensor* results) {
@@ -59,17 +40,15 @@ Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
               gradients[i] = detail::fresh<T>(g.shape());
               outputs[i] = detail::writable(gradients[i]);
             }
-          cpu::map_kernel<T, N + 1, N>(g.shape(), outputs, {cpu::map_input(g), cpu::map_input(inputs)...},
-                                       [&](const std::array<B, N + 1>& x) {
-                                         using D = Dual<B, N>;
-                                         std::array<D, N> variables;
-                                         for (std::size_t i = 0; i < N; ++i)
-                                           variables[i] = D::variable(x[i + 1], static_cast<int>(i));
-                                         const D y = std::apply(f, variables);
-                                         std::array<B, N> pulled;
-                                         for (std::size_t i = 0; i < N; ++i) pulled[i] = x[0] * y.partial[i];
-                                         return pulled;
-                                       });
+          cpu::map_kernel<T, N + 1, N>(g.shape(), outputs, {&g, &inputs...}, [&](const std::array<B, N + 1>& x) {
+            using D = Dual<B, N>;
+            std::array<D, N> variables;
+            for (std::size_t i = 0; i < N; ++i) variables[i] = D::variable(x[i + 1], static_cast<int>(i));
+            const D y = std::apply(f, variables);
+            std::array<B, N> pulled;
+            for (std::size_t i = 0; i < N; ++i) pulled[i] = x[0] * y.partial[i];
+            return pulled;
+          });
           std::size_t i = 0;
           const auto give = [&](const Tensor<T>& input) {
             if (needed[i]) results[i] = sum_to(gradients[i], input.shape());

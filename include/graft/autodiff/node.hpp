@@ -6,14 +6,18 @@
 // A tracked tensor's header is the head of its node. The node outlives the header's handles as long as other nodes
 // refer to it, but the numbers are let go with the last handle. No global tape, no counter: order comes from levels.
 
-#include <array>
-#include <optional>
-#include <tuple>
-
 #include "graft/core/tensor.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
+
+/// One input of an op and the rule that maps the output's gradient to its gradient. A rule is written in tensor ops.
+template <class U, class Rule>
+struct Edge {
+  const Tensor<U>& input;
+  Rule rule;
+  Edge(const Tensor<U>& x, Rule r) : input(x), rule(std::move(r)) {}
+};
 
 namespace detail {
 
@@ -26,25 +30,29 @@ Tensor<T> add_gradients(Tensor<T> a, const Tensor<T>& b);
 /// Drops the reference that the handles of a node's head share.
 inline void release_node(Body* head);
 
-/// Base of all nodes: the header that handles point to, and what backward needs.
+/// Base of all nodes: the header that handles point to, and what backward needs. The list of inputs lies behind the
+/// node in its allocation.
 struct Node : Body {
   std::atomic<std::int32_t> node_refs{1};  // edges from consumers, plus one while the header has handles
-  std::int32_t level = 0;             // 1 + highest level of the inputs: backward goes from high to low
+  std::int32_t level = 0;                  // 1 + highest level of the inputs: backward goes from high to low
   std::int32_t input_count = 0;
   Node** inputs = nullptr;  // null where an input is not tracked
   const char* name = "";
   Node* next_dead = nullptr;
+  std::size_t bytes = 0;  // of the allocation
 
   Node() : Body(Kind::node) { release_head = release_node; }
-  virtual ~Node() = default;
   /// Calls the rules of the inputs marked in `needed` with the output's gradient.
   virtual void pull(const AnyTensor& gradient, const bool* needed, AnyTensor* results) = 0;
   /// a + b for gradients of this node's output; may reuse the memory of `a`.
   virtual AnyTensor add(AnyTensor a, const AnyTensor& b) const = 0;
   /// True when a tensor of this node's output type holds a NaN.
   virtual bool has_nan(const AnyTensor& tensor) const = 0;
-  /// Size of the allocation.
-  virtual std::size_t bytes() const = 0;
+  /// Ends the lifetime of the node; its memory stays.
+  virtual void destroy() = 0;
+
+ protected:
+  ~Node() = default;
 };
 
 inline Node* node_of(Body* body) {
@@ -55,18 +63,23 @@ inline Node* node_of(const AnyTensor& tensor) { return node_of(tensor.body()); }
 inline constinit thread_local Node* dead_nodes = nullptr;
 inline constinit thread_local bool releasing = false;
 
-/// Drops one reference. The last one destroys the node; nodes that die on the way wait in a list instead of on the
-/// stack, so a chain of a million ops is released in constant stack space.
-inline void release_edge(Node* node) {
+/// Drops one reference; a node without references goes to the list of the dead.
+inline void drop_reference(Node* node) noexcept {
   if (!node || node->node_refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   node->next_dead = dead_nodes;
   dead_nodes = node;
+}
+/// Drops one reference and destroys the dead. Nodes that die on the way wait in the list instead of on the stack, so a
+/// chain of a million ops is released in constant stack space.
+[[gnu::noinline]] inline void release_edge(Node* node) noexcept {
+  drop_reference(node);
   if (releasing) return;
   releasing = true;
   while (Node* dead = dead_nodes) {
     dead_nodes = dead->next_dead;
-    const std::size_t bytes = dead->bytes();
-    dead->~Node();
+    for (int i = 0; i < dead->input_count; ++i) drop_reference(dead->inputs[i]);
+    const std::size_t bytes = dead->bytes;
+    dead->destroy();
     free_block(dead, bytes);
   }
   releasing = false;
@@ -93,31 +106,8 @@ class NodeRef {
 };
 
 /// What every node of output type T has in common.
-template <class T, int Inputs>
-struct NodeWithInputs : Node {
-  std::array<Node*, Inputs> input_nodes{};
-
-  template <class... Us>
-  NodeWithInputs(const char* op, const Tensor<T>& value, const Us&... tensors) {
-    name = op;
-    shape = value.shape();
-    count = value.count();
-    data = value.body()->data;
-    owner = value.body()->owner ? value.body()->owner : value.body();
-    retain(owner);
-    inputs = input_nodes.data();
-    input_count = Inputs;
-    int i = 0;
-    ((input_nodes[static_cast<std::size_t>(i++)] = node_of(tensors)), ...);
-    for (Node* input : input_nodes)
-      if (input) {
-        input->node_refs.fetch_add(1, std::memory_order_relaxed);
-        if (level <= input->level) level = input->level + 1;
-      }
-  }
-  ~NodeWithInputs() override {
-    for (Node* input : input_nodes) release_edge(input);
-  }
+template <class T>
+struct TypedNode : Node {
   AnyTensor add(AnyTensor a, const AnyTensor& b) const override {
     return add_gradients(Tensor<T>(std::move(a)), Tensor<T>(b));
   }
@@ -127,96 +117,106 @@ struct NodeWithInputs : Node {
       if (value != value) return true;
     return false;
   }
+
+ protected:
+  ~TypedNode() = default;
 };
 
-/// A node with one rule an input.
-template <class T, class Inputs, class... Rules>
-struct RuleNode;
-template <class T, class... Us, class... Rules>
-struct RuleNode<T, std::tuple<Us...>, Rules...> final : NodeWithInputs<T, sizeof...(Us)> {
-  std::tuple<std::optional<Rules>...> rules;
-
-  template <class... Edges>
-  RuleNode(const char* op, const Tensor<T>& value, Edges&&... edges)
-      : NodeWithInputs<T, sizeof...(Us)>(op, value, edges.input...),
-        rules(keep_if_tracked(edges.input, std::move(edges.rule))...) {}
-
-  // The rule of an untracked input is dropped at once, with whatever it saved.
-  template <class Rule>
-  static std::optional<Rule> keep_if_tracked(const AnyTensor& input, Rule&& rule) {
-    if (input.tracked()) return std::optional<Rule>(std::move(rule));
-    return std::nullopt;
-  }
-  void pull(const AnyTensor& gradient, const bool* needed, AnyTensor* results) override {
-    const Tensor<T> g(gradient);
-    pull_each(g, needed, results, std::index_sequence_for<Rules...>());
-  }
-  template <std::size_t... I>
-  void pull_each(const Tensor<T>& g, const bool* needed, AnyTensor* results, std::index_sequence<I...>) {
-    ((needed[I] ? void(results[I] = (*std::get<I>(rules))(g)) : void()), ...);
-  }
-  std::size_t bytes() const override { return sizeof(*this); }
-};
-
-/// A node with one rule for all inputs: rule(gradient, needed, results).
-template <class T, int Inputs, class Rule>
-struct JointNode final : NodeWithInputs<T, Inputs> {
-  Rule rule;
-
-  template <class... Us>
-  JointNode(const char* op, const Tensor<T>& value, Rule&& r, const Us&... tensors)
-      : NodeWithInputs<T, Inputs>(op, value, tensors...), rule(std::move(r)) {}
-  void pull(const AnyTensor& gradient, const bool* needed, AnyTensor* results) override {
-    rule(Tensor<T>(gradient), needed, results);
-  }
-  std::size_t bytes() const override { return sizeof(*this); }
-};
-
-/// A node with one rule for all inputs, whose number is known at run time only.
+/// A node whose rule(gradient, needed, results) serves all inputs.
 template <class T, class Rule>
-struct ManyNode final : NodeWithInputs<T, 0> {
-  std::vector<Node*, CacheAllocator<Node*>> nodes;
+struct RuleNode final : TypedNode<T> {
   Rule rule;
 
-  ManyNode(const char* op, const Tensor<T>& value, Rule&& r, std::span<const Tensor<T>> tensors)
-      : NodeWithInputs<T, 0>(op, value), rule(std::move(r)) {
-    nodes.reserve(tensors.size());
-    for (const Tensor<T>& tensor : tensors) {
-      Node* input = node_of(tensor);
-      nodes.push_back(input);
-      if (!input) continue;
-      input->node_refs.fetch_add(1, std::memory_order_relaxed);
-      if (this->level <= input->level) this->level = input->level + 1;
-    }
-    this->inputs = nodes.data();
-    this->input_count = static_cast<std::int32_t>(nodes.size());
-  }
-  ~ManyNode() override {
-    for (Node* input : nodes) release_edge(input);
-  }
+  template <class... Parts>
+  explicit RuleNode(Parts&&... parts) : rule(std::forward<Parts>(parts)...) {}
   void pull(const AnyTensor& gradient, const bool* needed, AnyTensor* results) override {
     rule(Tensor<T>(gradient), needed, results);
   }
-  std::size_t bytes() const override { return sizeof(*this); }
+  void destroy() override { this->~RuleNode(); }
 };
 
-template <class N, class... Args>
-N* new_node(Args&&... args) {
-  static_assert(alignof(N) <= 64);
-  void* memory = allocate_block(sizeof(N));
-  N* node = new (memory) N(std::forward<Args>(args)...);
+/// The rule of one input, dropped at once, with whatever it saved, when the input is not tracked.
+template <class Rule>
+struct InputRule {
+  const bool kept;
+  union {
+    Rule rule;
+  };
+
+  template <class U>
+  InputRule(Edge<U, Rule>&& edge) : kept(edge.input.tracked()) {
+    if (kept) new (&rule) Rule(std::move(edge.rule));
+  }
+  InputRule(const InputRule&) = delete;
+  ~InputRule() {
+    if (kept) rule.~Rule();
+  }
+};
+
+/// A rule an input.
+template <class T, class... Rules>
+struct RuleOfEach {
+  void operator()(const Tensor<T>&, const bool*, AnyTensor*) const {}
+};
+template <class T, class First, class... Rest>
+struct RuleOfEach<T, First, Rest...> {
+  InputRule<First> first;
+  RuleOfEach<T, Rest...> rest;
+
+  template <class FirstEdge, class... Edges>
+  explicit RuleOfEach(FirstEdge&& edge, Edges&&... edges) : first(std::move(edge)), rest(std::move(edges)...) {}
+  void operator()(const Tensor<T>& g, const bool* needed, AnyTensor* results) const {
+    if (*needed) *results = first.rule(g);
+    rest(g, needed + 1, results + 1);
+  }
+};
+
+/// Fills in what does not depend on the node's type: it stands for `value`, made by `op`; `inputs` is room for its inputs.
+[[gnu::noinline]] inline void place_on_tape(Node* node, const char* op, const AnyTensor& value, std::size_t bytes,
+                                            Node** inputs) noexcept {
+  Body* source = value.body();
+  node->name = op;
+  node->shape = source->shape;
+  node->count = source->count;
+  node->data = source->data;
+  node->owner = source->owner ? source->owner : source;
+  retain(node->owner);
+  node->bytes = bytes;
+  node->inputs = inputs;
+}
+/// Adds the next input.
+[[gnu::noinline]] inline void connect(Node* node, const AnyTensor& input) noexcept {
+  Node* source = node_of(input);
+  node->inputs[node->input_count++] = source;
+  if (!source) return;
+  source->node_refs.fetch_add(1, std::memory_order_relaxed);
+  if (node->level <= source->level) node->level = source->level + 1;
+}
+
+/// A node of output type T without inputs yet, and with room for `count` of them.
+template <class T, class Rule, class... Parts>
+Node* new_node(const char* op, const AnyTensor& value, std::size_t count, Parts&&... parts) {
+  using N = RuleNode<T, Rule>;
+  static_assert(alignof(N) <= 64 && sizeof(N) % alignof(Node*) == 0);
+  const std::size_t bytes = sizeof(N) + count * sizeof(Node*);
+  void* memory = allocate_block(bytes);
+  Node* node = new (memory) N(std::forward<Parts>(parts)...);
+  place_on_tape(node, op, value, bytes, reinterpret_cast<Node**>(static_cast<char*>(memory) + sizeof(N)));
   return node;
 }
 
 /// Debug mode of this thread: see `CheckNan`.
 inline constinit thread_local bool check_nan = false;
 
+[[gnu::cold, gnu::noinline]] inline void require_no_nan(const Node* node, const AnyTensor& value) {
+  if (node->has_nan(value)) fail(node->name, "the value holds a NaN", {{"value", node->shape}});
+}
 /// The tensor whose history `node` is.
 template <class T>
 Tensor<T> on_tape(Node* node) {
   Tensor<T> result(node);
-  if (check_nan && node->has_nan(result)) [[unlikely]]
-    fail(node->name, "the value holds a NaN", {{"value", node->shape}});
+  if (check_nan) [[unlikely]]
+    require_no_nan(node, result);
   return result;
 }
 
@@ -243,14 +243,6 @@ bool recorded(const Tensor<Us>&... inputs) {
   return detail::recording_on && (inputs.tracked() || ...);
 }
 
-/// One input of an op and the rule that maps the output's gradient to its gradient. A rule is written in tensor ops.
-template <class U, class Rule>
-struct Edge {
-  const Tensor<U>& input;
-  Rule rule;
-  Edge(const Tensor<U>& x, Rule r) : input(x), rule(std::move(r)) {}
-};
-
 /// Debug mode: while it lives, the first op on this thread whose value or gradient holds a NaN throws and is named.
 class CheckNan {
  public:
@@ -272,8 +264,10 @@ class CheckNan {
 template <class T, class... Us, class... Rules>
 Tensor<T> record(const char* op, Tensor<T> value, Edge<Us, Rules>... edges) {
   if (!recorded(edges.input...)) return value;
-  using N = detail::RuleNode<T, std::tuple<Us...>, Rules...>;
-  return detail::on_tape<T>(detail::new_node<N>(op, value, std::move(edges)...));
+  using Rule = detail::RuleOfEach<T, Rules...>;
+  detail::Node* node = detail::new_node<T, Rule>(op, value, sizeof...(Us), std::move(edges)...);
+  (detail::connect(node, edges.input), ...);
+  return detail::on_tape<T>(node);
 }
 
 /// Like `record`, with one rule for all inputs: `rule(gradient, needed, results)` sets `results[i]` for each i with
@@ -281,8 +275,9 @@ Tensor<T> record(const char* op, Tensor<T> value, Edge<Us, Rules>... edges) {
 template <class T, class Rule, class... Us>
 Tensor<T> record_jointly(const char* op, Tensor<T> value, Rule rule, const Tensor<Us>&... inputs) {
   if (!recorded(inputs...)) return value;
-  using N = detail::JointNode<T, static_cast<int>(sizeof...(Us)), Rule>;
-  return detail::on_tape<T>(detail::new_node<N>(op, value, std::move(rule), inputs...));
+  detail::Node* node = detail::new_node<T, Rule>(op, value, sizeof...(Us), std::move(rule));
+  (detail::connect(node, inputs), ...);
+  return detail::on_tape<T>(node);
 }
 
 /// Like `record_jointly`, for inputs of one type whose number is known at run time only.
@@ -291,17 +286,16 @@ Tensor<T> record_many(const char* op, Tensor<T> value, Rule rule, std::span<cons
   bool tracked = false;
   for (const Tensor<T>& input : inputs) tracked = tracked || input.tracked();
   if (!tracked || !detail::recording_on) return value;
-  using N = detail::ManyNode<T, Rule>;
-  return detail::on_tape<T>(detail::new_node<N>(op, value, std::move(rule), inputs));
+  detail::Node* node = detail::new_node<T, Rule>(op, value, inputs.size(), std::move(rule));
+  for (const Tensor<T>& input : inputs) detail::connect(node, input);
+  return detail::on_tape<T>(node);
 }
 
 /// A tracked tensor with the numbers of `x` and no history: the start of a tape made by hand.
 template <class T>
 Tensor<T> variable(const Tensor<T>& x) {
   static_assert(Real<T>, "only float and double tensors are differentiable");
-  const auto rule = [](const Tensor<T>&, const bool*, AnyTensor*) {};
-  using N = detail::JointNode<T, 0, std::remove_const_t<decltype(rule)>>;
-  N* node = detail::new_node<N>("variable", x, std::remove_const_t<decltype(rule)>(rule));
+  detail::Node* node = detail::new_node<T, detail::RuleOfEach<T>>("variable", x, 0);
   node->frozen = x.frozen();
   return Tensor<T>(node);
 }

@@ -1,11 +1,13 @@
 #pragma once
 // Exceptions that teach: every message names the op, what was wrong, the shapes that the caller passed and the caller's
-// source line. Messages are put together in cold functions without streams; nothing is built unless something is wrong.
+// source line. Callers hand over pieces; one cold function puts them together, and only when something is wrong.
 
+#include <cstring>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "graft/core/shape.hpp"
 
@@ -57,25 +59,6 @@ struct Frame {
 };
 inline constinit thread_local Frame* innermost_frame = nullptr;
 
-[[gnu::cold, gnu::noinline]] inline std::string short_file(const char* file) {
-  const std::string_view path = file;
-  const auto slash = path.find_last_of('/');
-  return std::string(slash == std::string_view::npos ? path : path.substr(slash + 1));
-}
-
-/// " at train.cpp:41 in encoder > attention": the call's own line if it has one, else the innermost named call's.
-[[gnu::cold, gnu::noinline]] inline std::string where_text(Site site) {
-  std::string path;
-  for (Frame* frame = innermost_frame; frame; frame = frame->outer) {
-    path = frame->name + (path.empty() ? "" : " > " + path);
-    if (!site.file && frame->site.file) site = frame->site;
-  }
-  std::string text;
-  if (site.file) text += "\n  at " + short_file(site.file) + ":" + detail::as_text(site.line);
-  if (!path.empty()) text += "\n  in " + path;
-  return text;
-}
-
 }  // namespace detail
 
 /// Names a call or layer for as long as it lives, so that errors thrown by operators inside it can say where they are.
@@ -98,31 +81,88 @@ struct Arg {
   const Shape& shape;
 };
 
+/// A piece of a message: words or a number.
+class Piece {
+ public:
+  Piece(std::string_view words) : kind_(Kind::words), words_(words.data()), length_(words.size()) {}
+  Piece(const char* words) : Piece(std::string_view(words)) {}
+  Piece(const std::string& words) : Piece(std::string_view(words)) {}
+  template <class N, class = std::enable_if_t<std::is_arithmetic_v<N>>>
+  Piece(N number) {
+    if constexpr (std::is_floating_point_v<N>) {
+      kind_ = Kind::real;
+      real_ = static_cast<double>(number);
+    } else {
+      kind_ = Kind::whole;
+      whole_ = static_cast<long long>(number);
+    }
+  }
+  [[gnu::cold, gnu::noinline]] void append_to(std::string& text) const {
+    if (kind_ == Kind::words) text.append(words_, length_);
+    if (kind_ == Kind::whole) detail::append_number(text, whole_);
+    if (kind_ == Kind::real) detail::append_number(text, real_);
+  }
+
+ private:
+  enum class Kind { words, whole, real } kind_;
+  const char* words_;
+  union {
+    std::size_t length_;
+    long long whole_;
+    double real_;
+  };
+};
+
 namespace detail {
 
-/// "graft: op: what", one line an argument, and the caller's place.
-[[gnu::cold, gnu::noinline]] inline std::string error_text(const char* op, std::string_view what,
-                                                           std::initializer_list<Arg> arguments, Site site) {
-  std::string text = "graft: ";
-  text += op;
-  text += ": ";
-  text += what;
-  for (const Arg& argument : arguments) {
-    text += "\n  ";
-    text += argument.name;
-    text += ' ';
-    text += to_string(argument.shape);
+[[gnu::cold, gnu::noinline]] inline void append_path(std::string& text, const Frame* frame) {
+  if (frame->outer) {
+    append_path(text, frame->outer);
+    text.append(" > ", 3);
   }
-  return text + where_text(site);
+  text.append(frame->name, std::strlen(frame->name));
+}
+
+/// "graft: op: what", one line an argument, and the place: "at train.cpp:41" is the call's own line if it has one, else
+/// the innermost named call's; "in encoder > attention" are the named calls under way.
+[[gnu::cold, gnu::noinline]] inline std::string error_text(const char* op, std::initializer_list<Piece> what,
+                                                           std::initializer_list<Arg> arguments, Site site) {
+  std::string text("graft: ", 7);
+  const auto add = [&](std::initializer_list<Piece> pieces) {
+    for (const Piece& piece : pieces) piece.append_to(text);
+  };
+  add({op, ": "});
+  add(what);
+  for (const Arg& argument : arguments) {
+    add({"\n  ", argument.name, " "});
+    append_shape(text, argument.shape);
+  }
+  for (const Frame* frame = innermost_frame; frame && !site.file; frame = frame->outer) site = frame->site;
+  if (site.file) {
+    const char* slash = std::strrchr(site.file, '/');
+    add({"\n  at ", slash ? slash + 1 : site.file, ":", site.line});
+  }
+  if (innermost_frame) {
+    add({"\n  in "});
+    append_path(text, innermost_frame);
+  }
+  return text;
 }
 
 }  // namespace detail
 
-/// Throws `E` with the text "graft: op: what", one line an argument, and the caller's place.
+/// Throws `E` with the text "graft: op: what", one line an argument, and the caller's place:
+///
+///     fail<IndexError>("squeeze", {"axis ", axis, " of rank ", x.rank()}, {{"x", x.shape()}}, site);
 template <class E = ValueError>
-[[noreturn, gnu::cold, gnu::noinline]] void fail(const char* op, std::string_view what,
+[[noreturn, gnu::cold, gnu::noinline]] void fail(const char* op, std::initializer_list<Piece> what,
                                                  std::initializer_list<Arg> arguments = {}, Site site = {}) {
   throw E(detail::error_text(op, what, arguments, site));
+}
+/// The same with one piece.
+template <class E = ValueError>
+[[noreturn]] void fail(const char* op, Piece what, std::initializer_list<Arg> arguments = {}, Site site = {}) {
+  fail<E>(op, {what}, arguments, site);
 }
 
 }  // namespace GRAFT_ABI

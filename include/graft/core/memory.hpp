@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "graft/core/errors.hpp"
 
@@ -195,7 +196,7 @@ struct CacheOwner {
 }
 
 /// At least `bytes` bytes, aligned to 64. Throws std::bad_alloc.
-inline void* allocate_block(std::size_t bytes) {
+[[gnu::noinline]] inline void* allocate_block(std::size_t bytes) {
   if (bytes > (std::size_t{1} << 44)) throw std::bad_alloc();
   const int c = size_class(bytes);
   ThreadCache& cache = thread_cache;
@@ -211,7 +212,7 @@ inline void* allocate_block(std::size_t bytes) {
 }
 
 /// Gives back a block of `allocate_block(bytes)`, on any thread.
-inline void free_block(void* block, std::size_t bytes) {
+[[gnu::noinline]] inline void free_block(void* block, std::size_t bytes) noexcept {
   const int c = size_class(bytes);
   ThreadCache& cache = thread_cache;
   const std::size_t size = class_bytes(c);
@@ -225,6 +226,30 @@ inline void free_block(void* block, std::size_t bytes) {
   }
   SharedPool::instance().free(block, c);
 }
+
+/// Uninitialised numbers from the block caches, for as long as it lives.
+template <class T>
+class Workspace {
+ public:
+  explicit Workspace(Index count)
+      : bytes_(static_cast<std::size_t>(count) * sizeof(T)),
+        numbers_(count > 0 ? static_cast<T*>(allocate_block(bytes_)) : nullptr) {}
+  ~Workspace() {
+    if (numbers_) free_block(numbers_, bytes_);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void swap(Workspace& other) {
+    std::swap(bytes_, other.bytes_);
+    std::swap(numbers_, other.numbers_);
+  }
+  T* data() const { return numbers_; }
+  T& operator[](Index i) const { return numbers_[i]; }
+
+ private:
+  std::size_t bytes_;
+  T* numbers_;
+};
 
 /// Standard allocator on the block caches, for containers on hot paths.
 template <class T>

@@ -60,7 +60,7 @@ inline int threads() {
 
 /// Limits parallel regions to `count` threads (0: all). Results do not depend on it.
 inline void set_threads(int count) {
-  if (count < 0) fail("set_threads", "count is " + detail::as_text(count) + ", expected 0 (all) or more");
+  if (count < 0) fail("set_threads", {"count is ", count, ", expected 0 (all) or more"});
   detail::thread_limit.store(count, std::memory_order_relaxed);
 }
 
@@ -93,7 +93,7 @@ inline void run_tasks(Index count, void (*call)(const void*, Index), const void*
   first.rethrow();
 }
 
-inline void run_chunks(Index count, Index chunk, void (*call)(const void*, Index, Index), const void* run) {
+inline void run_chunks(Index count, Index chunk, void (*call)(const void*, Index, Index), const void* run) noexcept {
 #ifdef _OPENMP
   if (count > chunk && !inside_parallel && threads() > 1) {
     const Index chunks = (count + chunk - 1) / chunk;
@@ -122,7 +122,7 @@ void parallel_tasks(Index count, const Run& run) {
 /// Calls `run(begin, end)` for the ranges [0, chunk), [chunk, 2 chunk) ... of [0, count). Ranges depend on `count` and
 /// `chunk` only; `run` must not throw. Choose `chunk` so that one range is worth about 20 us.
 template <class Run>
-void parallel_for(Index count, Index chunk, const Run& run) {
+void parallel_for(Index count, Index chunk, const Run& run) noexcept {
   detail::run_chunks(
       count, chunk, [](const void* f, Index begin, Index end) { (*static_cast<const Run*>(f))(begin, end); }, &run);
 }

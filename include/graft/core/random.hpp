@@ -86,8 +86,7 @@ class Random {
   /// The first `chosen` entries of a uniform permutation of 0 .. count-1 (Fisher and Yates).
   std::vector<Index> permutation(Index count, Index chosen = -1) const {
     if (chosen < 0) chosen = count;
-    if (chosen > count)
-      fail("Random::permutation", detail::as_text(chosen) + " of " + detail::as_text(count) + " asked for");
+    if (chosen > count) fail("Random::permutation", {chosen, " of ", count, " asked for"});
     std::vector<Index> order(static_cast<std::size_t>(count));
     for (Index i = 0; i < count; ++i) order[static_cast<std::size_t>(i)] = i;
     for (Index i = 0; i < chosen; ++i) {

@@ -2,10 +2,12 @@
 // Run-time shapes of rank 0 to 6, stored inline, and the NumPy broadcasting rule.
 
 #include <cstdint>
+#include <cstdio>
 #include <initializer_list>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "graft/core/config.hpp"
 
@@ -69,31 +71,68 @@ class Shape {
   int rank_ = 0;
 };
 
+/// A list of axes, as in sum(x, {0, -1}); negative ones count from the end.
+class Axes {
+ public:
+  constexpr Axes() = default;
+  constexpr Axes(std::initializer_list<int> axes) : Axes(axes.begin(), axes.size()) {}
+  explicit constexpr Axes(std::span<const int> axes) : Axes(axes.data(), axes.size()) {}
+  Axes(const std::vector<int>& axes) : Axes(axes.data(), axes.size()) {}
+
+  constexpr std::size_t size() const { return size_; }
+  constexpr bool empty() const { return size_ == 0; }
+  constexpr int operator[](std::size_t i) const { return axes_[i]; }
+  constexpr const int* begin() const { return axes_; }
+  constexpr const int* end() const { return axes_ + (size_ < kStored ? size_ : kStored); }
+
+ private:
+  // A list with more axes than a tensor can have names one twice, or one that does not exist, among the first of them.
+  static constexpr std::size_t kStored = kMaxRank + 1;
+  constexpr Axes(const int* axes, std::size_t size) : size_(size) {
+    for (std::size_t i = 0; i < size && i < kStored; ++i) axes_[i] = axes[i];
+  }
+  int axes_[kStored] = {};
+  std::size_t size_ = 0;
+};
+
 namespace detail {
 
-// std::to_string, out of line: messages are put together at many places and none of them is hot.
-[[gnu::cold, gnu::noinline]] inline std::string integer_text(long long value) { return std::to_string(value); }
-[[gnu::cold, gnu::noinline]] inline std::string real_text(double value) { return std::to_string(value); }
+// Text is put together at many places and none of them is hot: out of line, and by `append` alone.
+[[gnu::cold, gnu::noinline]] inline void append_number(std::string& text, long long number) {
+  char digits[24];
+  text.append(digits, static_cast<std::size_t>(std::snprintf(digits, sizeof digits, "%lld", number)));
+}
+[[gnu::cold, gnu::noinline]] inline void append_number(std::string& text, double number) {
+  char digits[32];
+  text.append(digits, static_cast<std::size_t>(std::snprintf(digits, sizeof digits, "%g", number)));
+}
+/// "[2, 3]"; "[]" for a scalar.
+[[gnu::cold, gnu::noinline]] inline void append_shape(std::string& text, const Shape& shape) {
+  text.append("[", 1);
+  for (int axis = 0; axis < shape.rank() && axis < kMaxRank; ++axis) {
+    if (axis > 0) text.append(", ", 2);
+    append_number(text, static_cast<long long>(shape[axis]));
+  }
+  if (shape.rank() > kMaxRank) text.append(", ...", 5);
+  text.append("]", 1);
+}
 
-/// A number as an error message shows it.
+/// An integer as text.
 template <class N>
-std::string as_text(N value) {
-  if constexpr (std::is_floating_point_v<N>)
-    return real_text(static_cast<double>(value));
-  else
-    return integer_text(static_cast<long long>(value));
+std::string as_text(N number) {
+  static_assert(std::is_integral_v<N>);
+  std::string text;
+  append_number(text, static_cast<long long>(number));
+  return text;
 }
 
 }  // namespace detail
 
 /// "[2, 3]"; "[]" for a scalar.
-[[gnu::cold, gnu::noinline]] inline std::string to_string(const Shape& shape) {
-  std::string text = "[";
-  for (int axis = 0; axis < shape.rank() && axis < kMaxRank; ++axis) {
-    if (axis > 0) text += ", ";
-    text += detail::as_text(shape[axis]);
-  }
-  return text + (shape.rank() > kMaxRank ? ", ...]" : "]");
+inline std::string to_string(const Shape& shape) {
+  std::string text;
+  detail::append_shape(text, shape);
+  return text;
 }
 
 /// NumPy rule: shapes are aligned at their last axes; sizes are equal or one of them is 1 (or absent).

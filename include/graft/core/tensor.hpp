@@ -55,15 +55,15 @@ static_assert(sizeof(Body) <= kHeaderBytes);
 /// Spare bytes behind the numbers: any kernel may load one whole batch from the last element on.
 inline constexpr std::size_t kSpareBytes = 64;
 
-inline void retain(Body* body) {
+inline void retain(Body* body) noexcept {
   if (body) body->refs.fetch_add(1, std::memory_order_relaxed);
 }
 /// Gives one reference back; true when it was the last. A handle that sees itself alone needs no atomic subtraction:
 /// nobody else can be copying it.
-inline bool give_back(Body* body) {
+inline bool give_back(Body* body) noexcept {
   return body->refs.load(std::memory_order_acquire) == 1 || body->refs.fetch_sub(1, std::memory_order_acq_rel) == 1;
 }
-[[gnu::noinline]] inline void destroy(Body* body) {
+[[gnu::noinline]] inline void destroy(Body* body) noexcept {
   if (body->owner && give_back(body->owner)) destroy(body->owner);
   if (body->kind == Body::Kind::node) {
     body->owner = nullptr;
@@ -72,14 +72,13 @@ inline bool give_back(Body* body) {
     free_block(body, body->block_bytes);
   }
 }
-inline void release(Body* body) {
+inline void release(Body* body) noexcept {
   if (body && give_back(body)) destroy(body);
 }
 
 /// Element count of `shape`; throws when the rank is too high, a size is negative or the bytes overflow.
-inline Index checked_count(const char* op, const Shape& shape, std::size_t element_bytes, Site site) {
-  if (shape.rank() > kMaxRank)
-    fail<ShapeError>(op, "rank " + detail::as_text(shape.rank()) + " is above 6", {{"shape", shape}}, site);
+[[gnu::noinline]] inline Index checked_count(const char* op, const Shape& shape, std::size_t element_bytes, Site site) {
+  if (shape.rank() > kMaxRank) fail<ShapeError>(op, {"rank ", shape.rank(), " is above 6"}, {{"shape", shape}}, site);
   Index count = 1;
   bool overflow = false;
   for (Index size : shape) {
@@ -93,7 +92,7 @@ inline Index checked_count(const char* op, const Shape& shape, std::size_t eleme
   return count;
 }
 
-inline Body* new_block(const Shape& shape, Index count, std::size_t element_bytes) {
+[[gnu::noinline]] inline Body* new_block(const Shape& shape, Index count, std::size_t element_bytes) {
   const std::size_t used = static_cast<std::size_t>(count) * element_bytes;
   const std::size_t padded = (used + 63) / 64 * 64 + kSpareBytes;
   const std::size_t bytes = kHeaderBytes + padded;
@@ -171,8 +170,7 @@ class Tensor : public AnyTensor {
   Index size(int axis) const {
     const Shape& sizes = shape();
     if (axis < -sizes.rank() || axis >= sizes.rank())
-      fail<IndexError>("Tensor::size", "axis " + detail::as_text(axis) + " of rank " + detail::as_text(sizes.rank()),
-                       {{"tensor", sizes}});
+      fail<IndexError>("Tensor::size", {"axis ", axis, " of rank ", sizes.rank()}, {{"tensor", sizes}});
     return sizes[axis];
   }
   /// Number of elements.
@@ -193,13 +191,12 @@ class Tensor : public AnyTensor {
   T at(std::initializer_list<Index> position, Site site = Site::current()) const {
     const Shape& sizes = shape();
     if (static_cast<int>(position.size()) != sizes.rank())
-      fail<IndexError>("Tensor::at", detail::as_text(position.size()) + " indices", {{"tensor", sizes}}, site);
+      fail<IndexError>("Tensor::at", {position.size(), " indices"}, {{"tensor", sizes}}, site);
     Index offset = 0;
     int axis = 0;
     for (Index i : position) {
       if (i < 0 || i >= sizes[axis])
-        fail<IndexError>("Tensor::at", "index " + detail::as_text(i) + " on axis " + detail::as_text(axis),
-                         {{"tensor", sizes}}, site);
+        fail<IndexError>("Tensor::at", {"index ", i, " on axis ", axis}, {{"tensor", sizes}}, site);
       offset = offset * sizes[axis++] + i;
     }
     return data()[offset];
@@ -281,9 +278,7 @@ Tensor<std::remove_const_t<T>> from_span(std::span<T, N> values, const Shape& sh
   using V = std::remove_const_t<T>;
   const Index count = detail::checked_count("from_span", shape, sizeof(V), site);
   if (count != static_cast<Index>(values.size()))
-    fail<ShapeError>("from_span",
-                     detail::as_text(values.size()) + " values for " + detail::as_text(count) + " elements",
-                     {{"shape", shape}}, site);
+    fail<ShapeError>("from_span", {values.size(), " values for ", count, " elements"}, {{"shape", shape}}, site);
   Tensor<V> result = detail::fresh<V>(shape, "from_span", site);
   if (count > 0) std::memcpy(detail::writable(result), values.data(), static_cast<std::size_t>(count) * sizeof(V));
   return result;
@@ -293,7 +288,7 @@ template <class T>
 Tensor<T> from_vector(const std::vector<T>& values, const Shape& shape, Site site = Site::current()) {
   const auto count = static_cast<Index>(values.size());
   if (count != detail::checked_count("from_vector", shape, sizeof(T), site))
-    fail<ShapeError>("from_vector", detail::as_text(count) + " values", {{"shape", shape}}, site);
+    fail<ShapeError>("from_vector", {count, " values"}, {{"shape", shape}}, site);
   Tensor<T> result = detail::fresh<T>(shape, "from_vector", site);
   // One by one: std::vector<bool> has no array of bool inside.
   for (Index i = 0; i < count; ++i) detail::writable(result)[i] = values[static_cast<std::size_t>(i)];

@@ -51,8 +51,7 @@ inline std::vector<std::int64_t> id_array(const Npz& file, const char* name, Ind
 inline void check_ids(const Npz& file, const char* name, const std::vector<std::int64_t>& ids, Index bound) {
   for (std::size_t i = 0; i < ids.size(); ++i)
     if (ids[i] < 0 || ids[i] >= bound)
-      file.at(name).fail("element " + detail::as_text(i) + " is " + detail::as_text(ids[i]) + ", outside [0, " +
-                         detail::as_text(bound) + ")");
+      file.at(name).fail({"element ", i, " is ", ids[i], ", outside [0, ", bound, ")"});
 }
 
 /// The lines of a text file, without their line ends and without empty lines at the end.
@@ -89,7 +88,7 @@ inline CharacterImages load_characters(const std::string& path) {
 
   const Array& images = file.at("images").with_shape({-1, -1, -1});
   const auto pixels = images.as<std::uint8_t>();
-  if (pixels.empty()) images.fail("holds no pixels, its shape is " + to_string(images.shape));
+  if (pixels.empty()) images.fail({"holds no pixels, its shape is ", to_string(images.shape)});
   data.images.assign(pixels.begin(), pixels.end());
   data.height = images.shape[1];
   data.width = images.shape[2];
@@ -110,12 +109,11 @@ inline CharacterImages load_characters(const std::string& path) {
     drawn[character] = true;
     if (data.alphabet_id[i] != data.character_alphabet[character])
       file.at("alphabet_id")
-          .fail("image " + detail::as_text(i) + " has alphabet " + detail::as_text(data.alphabet_id[i]) +
-                ", but its character " + detail::as_text(character) + " is of alphabet " +
-                detail::as_text(data.character_alphabet[character]));
+          .fail({"image ", i, " has alphabet ", data.alphabet_id[i], ", but its character ", character,
+                 " is of alphabet ", data.character_alphabet[character]});
   }
   for (std::size_t c = 0; c < drawn.size(); ++c)
-    if (!drawn[c]) file.at("character_id").fail("character " + detail::as_text(c) + " has no image");
+    if (!drawn[c]) file.at("character_id").fail({"character ", c, " has no image"});
 
   if (file.contains("vinyals_split")) {
     data.split = detail::id_array(file, "vinyals_split", characters);
@@ -130,8 +128,7 @@ inline CharacterImages load_characters(const std::string& path) {
   if (::access(names.c_str(), F_OK) == 0) {
     data.alphabet_names = detail::text_lines(names);
     if (data.alphabet_names.size() < alphabets)
-      fail_file(names, "has " + detail::as_text(data.alphabet_names.size()) + " names, " + detail::as_text(alphabets) +
-                           " alphabets are in " + path);
+      fail_file(names, {"has ", data.alphabet_names.size(), " names, ", alphabets, " alphabets are in ", path});
     data.alphabet_names.resize(alphabets);
   } else {
     for (std::size_t a = 0; a < alphabets; ++a) data.alphabet_names.push_back("alphabet_" + detail::as_text(a));

@@ -48,22 +48,17 @@ inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<In
                                    const EpisodeOptions& options, const Random& random, Site site = Site::current()) {
   const auto [ways, shots, queries] = options;
   if (ways < 1 || shots < 1 || queries < 0)
-    fail("draw_episode",
-         "needs ways >= 1, shots >= 1 and queries >= 0, got " + detail::as_text(ways) + ", " + detail::as_text(shots) +
-             ", " + detail::as_text(queries),
-         {}, site);
+    fail("draw_episode", {"needs ways >= 1, shots >= 1 and queries >= 0, got ", ways, ", ", shots, ", ", queries}, {},
+         site);
   if (ways > static_cast<Index>(classes.size()))
-    fail("draw_episode", detail::as_text(ways) + " ways, but there are " + detail::as_text(classes.size()) + " classes",
-         {}, site);
+    fail("draw_episode", {ways, " ways, but there are ", classes.size(), " classes"}, {}, site);
   EpisodeIndices episode;
   for (Index rank : random.stream("classes").permutation(static_cast<Index>(classes.size()), ways)) {
     const Index chosen = classes[static_cast<std::size_t>(rank)];
     const std::vector<Index>& own = items[static_cast<std::size_t>(chosen)];
     if (shots + queries > static_cast<Index>(own.size()))
       fail("draw_episode",
-           detail::as_text(shots) + " shots and " + detail::as_text(queries) + " queries, but class " +
-               detail::as_text(chosen) + " has " + detail::as_text(own.size()) + " items",
-           {}, site);
+           {shots, " shots and ", queries, " queries, but class ", chosen, " has ", own.size(), " items"}, {}, site);
     const auto order = random.stream("items")
                            .stream(static_cast<std::uint64_t>(episode.classes.size()))
                            .permutation(static_cast<Index>(own.size()), shots + queries);

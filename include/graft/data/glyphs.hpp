@@ -238,9 +238,7 @@ inline std::vector<Glyph> alphabet_glyphs(const GlyphStyle& style, Random stream
 /// has 0.40 and 0.38. Errors: ValueError for options out of range.
 inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
   const auto range = [](const char* name, Index value, Index low, Index high) {
-    if (value < low || value > high)
-      fail("make_glyphs", std::string(name) + " is " + detail::as_text(value) + ", expected " + detail::as_text(low) +
-                              " to " + detail::as_text(high));
+    if (value < low || value > high) fail("make_glyphs", {name, " is ", value, ", expected ", low, " to ", high});
   };
   range("alphabets", options.alphabets, 1, 10000);
   range("test_alphabets", options.test_alphabets, 0, options.alphabets);
@@ -248,7 +246,7 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
   range("characters_max", options.characters_max, options.characters_min, 1000);
   range("drawers", options.drawers, 1, 10000);
   if (!(options.variation >= 0 && options.variation <= 2))
-    fail("make_glyphs", "variation is " + detail::as_text(options.variation) + ", expected 0 to 2");
+    fail("make_glyphs", {"variation is ", options.variation, ", expected 0 to 2"});
 
   const auto alphabet_stream = [&](Index a) {
     return Random(options.seed).stream("glyphs").stream(static_cast<std::uint64_t>(a));

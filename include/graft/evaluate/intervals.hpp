@@ -37,8 +37,7 @@ inline Interval mean_interval(std::span<const double> values) {
 /// Interval of the mean of a_i - b_i over the same items: narrower than the two intervals when items vary more than
 /// methods.
 inline Interval paired_difference(std::span<const double> a, std::span<const double> b, Site site = Site::current()) {
-  if (a.size() != b.size())
-    fail("paired_difference", detail::as_text(a.size()) + " values against " + detail::as_text(b.size()), {}, site);
+  if (a.size() != b.size()) fail("paired_difference", {a.size(), " values against ", b.size()}, {}, site);
   std::vector<double> differences(a.size());
   for (std::size_t i = 0; i < a.size(); ++i) differences[i] = a[i] - b[i];
   return mean_interval(differences);

@@ -122,8 +122,7 @@ struct GraphTransformer {
       : kinds(zeros<T>({3, o.width})), log_scale(static_cast<T>(std::log(o.scale))), options(o) {
     if (!(o.scale > 0)) fail("GraphTransformer", "the scale must be above 0", {}, site);
     if (o.heads < 1 || o.width % o.heads != 0)
-      fail("GraphTransformer",
-           detail::as_text(o.heads) + " heads do not divide a width of " + detail::as_text(o.width), {}, site);
+      fail("GraphTransformer", {o.heads, " heads do not divide a width of ", o.width}, {}, site);
     for (Index i = 0; i < o.graph_layers; ++i)
       graph_layers.emplace_back(o, random.stream("graph").stream(static_cast<std::uint64_t>(i)), site);
     for (Index i = 0; i < o.transformer_layers; ++i)

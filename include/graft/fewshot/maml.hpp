@@ -27,9 +27,8 @@ struct MamlOptions {
 /// finite.
 template <Model M, class Set, class Loss>
 M maml_adapt(const M& theta, const Set& support, Loss loss, const MamlOptions& options, Site site = Site::current()) {
-  if (options.steps < 0)
-    fail("maml_adapt", "steps is " + detail::as_text(options.steps) + ", expected 0 or more", {}, site);
-  if (!std::isfinite(options.alpha)) fail("maml_adapt", "alpha is " + detail::as_text(options.alpha), {}, site);
+  if (options.steps < 0) fail("maml_adapt", {"steps is ", options.steps, ", expected 0 or more"}, {}, site);
+  if (!std::isfinite(options.alpha)) fail("maml_adapt", {"alpha is ", options.alpha}, {}, site);
   bool tracked = false;
   for_each_parameter([&](const auto& parameter) { tracked |= parameter.tracked(); }, theta);
   const GradOptions how{.create_graph = tracked && !options.first_order};

@@ -43,11 +43,10 @@ template <Real T>
 Tensor<T> irm_objective(const std::vector<Tensor<T>>& risks, const std::vector<Tensor<T>>& penalties, double weight,
                         Site site = Site::current()) {
   if (risks.empty() || risks.size() != penalties.size())
-    fail("irm_objective",
-         detail::as_text(risks.size()) + " risks and " + detail::as_text(penalties.size()) + " penalties", {}, site);
+    fail("irm_objective", {risks.size(), " risks and ", penalties.size(), " penalties"}, {}, site);
   for (std::size_t e = 0; e < risks.size(); ++e)
     if (risks[e].count() != 1 || penalties[e].count() != 1)
-      fail<ShapeError>("irm_objective", "domain " + detail::as_text(e) + " needs a scalar risk and penalty",
+      fail<ShapeError>("irm_objective", {"domain ", e, " needs a scalar risk and penalty"},
                        {{"risk", risks[e].shape()}, {"penalty", penalties[e].shape()}}, site);
   Tensor<T> total = risks[0] + weight * penalties[0];
   for (std::size_t e = 1; e < risks.size(); ++e) total = total + risks[e] + weight * penalties[e];

@@ -59,9 +59,8 @@ class Graph {
         const GraphEdge& edge = edges[static_cast<std::size_t>(e)];
         if (edge.source < 0 || edge.source >= s || edge.destination < 0 || edge.destination >= d)
           fail<IndexError>("Graph",
-                           "edge " + detail::as_text(e) + " goes from " + detail::as_text(edge.source) + " to " +
-                               detail::as_text(edge.destination) + ", nodes are " + detail::as_text(s) +
-                               " sources and " + detail::as_text(d) + " destinations",
+                           {"edge ", e, " goes from ", edge.source, " to ", edge.destination, ", nodes are ", s,
+                            " sources and ", d, " destinations"},
                            {}, site);
       }
       // Two stable counting sorts, by source and then by destination.

@@ -26,7 +26,7 @@ namespace detail {
 
 /// The number of heads, after a look at all options.
 inline Index checked_heads(const char* op, const GatOptions& options, Site site) {
-  if (options.heads < 1) fail(op, "heads is " + detail::as_text(options.heads) + ", expected 1 or more", {}, site);
+  if (options.heads < 1) fail(op, {"heads is ", options.heads, ", expected 1 or more"}, {}, site);
   check_attention_options(op, {options.negative_slope, options.dropout, Random()}, site);
   return options.heads;
 }

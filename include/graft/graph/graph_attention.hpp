@@ -31,9 +31,9 @@ inline cpu::GraphArrays arrays(const Graph& graph) {
 
 inline void check_attention_options(const char* op, const GraphAttentionOptions& options, Site site) {
   if (!(options.negative_slope >= 0))
-    fail(op, "negative_slope is " + detail::as_text(options.negative_slope) + ", expected 0 or more", {}, site);
+    fail(op, {"negative_slope is ", options.negative_slope, ", expected 0 or more"}, {}, site);
   if (!(options.dropout >= 0 && options.dropout < 1))
-    fail(op, "dropout is " + detail::as_text(options.dropout) + ", expected [0, 1)", {}, site);
+    fail(op, {"dropout is ", options.dropout, ", expected [0, 1)"}, {}, site);
 }
 
 /// Weighted sums of source rows with the softmax of `logits` [edges, heads] over each destination's edges.

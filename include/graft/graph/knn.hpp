@@ -19,7 +19,7 @@ std::vector<GraphEdge> nearest_neighbours(const Tensor<T>& from, const Tensor<T>
   if (from.rank() != 2 || to.rank() != 2 || from.size(1) != to.size(1))
     fail<ShapeError>("nearest_neighbours", "expected [m, width] and [n, width]",
                      {{"from", from.shape()}, {"to", to.shape()}}, site);
-  if (k < 0) fail("nearest_neighbours", "k is " + detail::as_text(k), {}, site);
+  if (k < 0) fail("nearest_neighbours", {"k is ", k}, {}, site);
   const Index m = from.size(0), n = to.size(0), width = from.size(1);
   std::vector<GraphEdge> edges;
   std::vector<std::pair<T, Index>> candidates;

@@ -71,7 +71,7 @@ inline Metadata read_metadata(const Npz& file) {
     else if (array.dtype == "|u1")
       value = text_of(array);
     else
-      array.fail("dtype '" + array.dtype + "' is none of a checkpoint's metadata");
+      array.fail({"dtype '", array.dtype, "' is none of a checkpoint's metadata"});
   }
   return metadata;
 }
@@ -81,8 +81,7 @@ inline void check_version(const Npz& file) {
   if (!file.contains("@version")) fail_file(file.path, "is not a checkpoint (it has no array '@version')");
   const std::int64_t version = scalar_of<std::int64_t>(file.at("@version"));
   if (version < 1 || version > kCheckpointVersion)
-    fail_file(file.path, "has checkpoint version " + detail::as_text(version) + ", this library reads 1 to " +
-                             detail::as_text(kCheckpointVersion));
+    fail_file(file.path, {"has checkpoint version ", version, ", this library reads 1 to ", kCheckpointVersion});
 }
 
 }  // namespace detail
@@ -96,7 +95,7 @@ void save_checkpoint(const std::string& path, const M& tree, const Metadata& met
   detail::for_each_saved(
       [&](const std::string& name, const auto& tensor) {
         if (!arrays.emplace(name, make_array(tensor.span(), tensor.shape())).second)
-          fail("save_checkpoint", "the tree has two tensors named '" + name + "'");
+          fail("save_checkpoint", {"the tree has two tensors named '", name, "'"});
         if (tensor.frozen()) frozen += name + "\n";
       },
       tree);
@@ -128,7 +127,7 @@ Metadata load_checkpoint(const std::string& path, M& tree) {
   std::map<std::string, bool> expected;
   detail::for_each_saved(
       [&](const std::string& name, const auto& tensor) {
-        if (!file.contains(name)) fail_file(path, "has no array '" + name + "', which the tree has");
+        if (!file.contains(name)) fail_file(path, {"has no array '", name, "', which the tree has"});
         using T = typename std::remove_cvref_t<decltype(tensor)>::Scalar;
         const Array& array = file.at(name).with_shape(tensor.shape());
         Tensor<T> value = from_span(array.as<T>(), tensor.shape());
@@ -139,7 +138,7 @@ Metadata load_checkpoint(const std::string& path, M& tree) {
       std::as_const(tree));
   for (const auto& [name, array] : file.arrays)
     if (name.compare(0, 1, "@") != 0 && !expected.count(name))
-      fail_file(path, "has an array " + detail::in_quotes(name) + ", which the tree has not");
+      fail_file(path, {"has an array ", detail::in_quotes(name), ", which the tree has not"});
 
   std::size_t i = 0;
   detail::for_each_saved(

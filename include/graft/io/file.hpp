@@ -20,9 +20,13 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 /// Throws FileError "graft: path: reason".
-[[noreturn, gnu::cold, gnu::noinline]] inline void fail_file(const std::string& path, const std::string& reason) {
-  throw FileError("graft: " + path + ": " + reason);
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_file(const std::string& path,
+                                                             std::initializer_list<Piece> reason) {
+  std::string text = "graft: " + path + ": ";
+  for (const Piece& piece : reason) piece.append_to(text);
+  throw FileError(text);
 }
+[[noreturn]] inline void fail_file(const std::string& path, Piece reason) { fail_file(path, {reason}); }
 
 namespace detail {
 
@@ -43,7 +47,7 @@ class InputFile {
   explicit InputFile(std::string path) : path_(std::move(path)) {
     // A pipe would block here until somebody writes: O_NONBLOCK lets it open, and be refused below.
     file_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file_ < 0) fail_file(path_, std::string("cannot open it: ") + std::strerror(errno));
+    if (file_ < 0) fail_file(path_, {"cannot open it: ", std::strerror(errno)});
     struct stat status;
     const bool known = ::fstat(file_, &status) == 0;
     if (known && S_ISREG(status.st_mode)) {
@@ -68,7 +72,7 @@ class InputFile {
     while (count > 0) {
       const ssize_t got = ::pread(file_, to, static_cast<std::size_t>(count), static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) fail_file(path_, std::string("cannot read it: ") + std::strerror(errno));
+      if (got < 0) fail_file(path_, {"cannot read it: ", std::strerror(errno)});
       if (got == 0) fail_file(path_, "is truncated");
       to += got;
       offset += got;
@@ -104,7 +108,7 @@ class OutputFile {
       file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (file_ < 0 && errno != EEXIST) break;
     }
-    if (file_ < 0) fail_file(path_, std::string("cannot write into its folder: ") + std::strerror(errno));
+    if (file_ < 0) fail_file(path_, {"cannot write into its folder: ", std::strerror(errno)});
   }
   ~OutputFile() {
     if (file_ >= 0) ::close(file_);
@@ -119,7 +123,7 @@ class OutputFile {
     while (count > 0) {
       const ssize_t put = ::write(file_, from, static_cast<std::size_t>(count));
       if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) fail_file(path_, std::string("cannot write it: ") + std::strerror(put < 0 ? errno : EIO));
+      if (put <= 0) fail_file(path_, {"cannot write it: ", std::strerror(put < 0 ? errno : EIO)});
       from += put;
       count -= put;
     }
@@ -128,12 +132,12 @@ class OutputFile {
 
   /// Makes the bytes durable and gives the file its name, in one step for every reader. Call once, at the end.
   void commit() {
-    if (::fsync(file_) != 0) fail_file(path_, std::string("cannot write it: ") + std::strerror(errno));
+    if (::fsync(file_) != 0) fail_file(path_, {"cannot write it: ", std::strerror(errno)});
     const int closed = ::close(file_);
     file_ = -1;
-    if (closed != 0) fail_file(path_, std::string("cannot write it: ") + std::strerror(errno));
+    if (closed != 0) fail_file(path_, {"cannot write it: ", std::strerror(errno)});
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
-      fail_file(path_, std::string("cannot rename the finished file to it: ") + std::strerror(errno));
+      fail_file(path_, {"cannot rename the finished file to it: ", std::strerror(errno)});
     committed_ = true;
     // The new name itself becomes durable with its folder. Some file systems refuse to sync folders; the file is whole
     // under its name either way, so that is no error.

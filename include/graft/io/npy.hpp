@@ -88,7 +88,7 @@ struct Array {
   /// The elements in place. Error: FileError if the array has another dtype than T's.
   template <class T>
   std::span<const T> as() const {
-    if (dtype != dtype_of<T>()) fail("dtype is '" + dtype + "', expected '" + dtype_of<T>() + "'");
+    if (dtype != dtype_of<T>()) fail({"dtype is '", dtype, "', expected '", dtype_of<T>(), "'"});
     return {reinterpret_cast<const T*>(data.data()), data.size() / sizeof(T)};
   }
 
@@ -99,18 +99,17 @@ struct Array {
     std::vector<T> result;
     const bool known = detail::visit_dtype(dtype, [&]<class From>() {
       if (std::floating_point<From> && !std::floating_point<T>)
-        fail("dtype is '" + dtype + "', which is not converted to '" + dtype_of<T>() + "'");
+        fail({"dtype is '", dtype, "', which is not converted to '", dtype_of<T>(), "'"});
       const std::span<const From> values = as<From>();
       result.resize(values.size());
       for (std::size_t i = 0; i < values.size(); ++i) {
         T value;
         if (!detail::convert_value(values[i], value))
-          fail("element " + detail::as_text(i) + " is " + detail::as_text(values[i]) + ", which '" + dtype_of<T>() +
-               "' cannot hold");
+          fail({"element ", i, " is ", values[i], ", which '", dtype_of<T>(), "' cannot hold"});
         result[i] = value;
       }
     });
-    if (!known) fail("dtype '" + dtype + "' is not one that graft reads");
+    if (!known) fail({"dtype '", dtype, "' is not one that graft reads"});
     return result;
   }
 
@@ -119,12 +118,12 @@ struct Array {
     bool equal = shape.rank() == expected.rank();
     for (int axis = 0; equal && axis < shape.rank(); ++axis)
       equal = expected[axis] == -1 || shape[axis] == expected[axis];
-    if (!equal) fail("shape is " + to_string(shape) + ", expected " + to_string(expected) + " (-1: any size)");
+    if (!equal) fail({"shape is ", to_string(shape), ", expected ", to_string(expected), " (-1: any size)"});
     return *this;
   }
 
   /// Throws a FileError about this array.
-  [[noreturn, gnu::cold]] void fail(const std::string& reason) const {
+  [[noreturn, gnu::cold]] void fail(std::initializer_list<Piece> reason) const {
     fail_file(origin.empty() ? "an array in memory" : origin, reason);
   }
 };
@@ -133,7 +132,7 @@ struct Array {
 template <class T>
 Array make_array(std::span<const T> values, const Shape& shape) {
   if (shape.rank() > kMaxRank || shape.count() != static_cast<Index>(values.size()))
-    fail<ShapeError>("make_array", detail::as_text(values.size()) + " values", {{"shape", shape}});
+    fail<ShapeError>("make_array", {values.size(), " values"}, {{"shape", shape}});
   const auto bytes = std::as_bytes(values);
   return {dtype_of<std::remove_const_t<T>>(), shape, {bytes.begin(), bytes.end()}, {}};
 }
@@ -210,9 +209,9 @@ class NpyHeaderParser {
     if (dtype.size() == 3 && dtype[2] == '1' && (dtype[0] == '<' || dtype[0] == '>' || dtype[0] == '=')) dtype[0] = '|';
     if (dtype_size(dtype) > 0) return dtype;
     if (dtype.substr(0, 1) == ">")
-      fail_file(origin_, "is big-endian (dtype " + in_quotes(dtype) + "); save it little-endian");
+      fail_file(origin_, {"is big-endian (dtype ", in_quotes(dtype), "); save it little-endian"});
     if (dtype.find('O') != std::string::npos) fail_file(origin_, "holds Python objects, not numbers");
-    fail_file(origin_, "dtype " + in_quotes(dtype) + " is not one that graft reads");
+    fail_file(origin_, {"dtype ", in_quotes(dtype), " is not one that graft reads"});
   }
   Index number() {
     skip();
@@ -230,8 +229,7 @@ class NpyHeaderParser {
     bool comma = false;
     while (!take(')')) {
       if (shape.rank() > 0 && !comma) malformed();
-      if (shape.rank() == kMaxRank)
-        fail_file(origin_, "has more than " + detail::as_text(kMaxRank) + " axes, graft's highest rank");
+      if (shape.rank() == kMaxRank) fail_file(origin_, {"has more than ", kMaxRank, " axes, graft's highest rank"});
       shape.push_back(number());
       comma = take(',');
     }
@@ -265,8 +263,7 @@ Array read_npy_at(const InputFile& file, Index offset, Index length, const std::
     fail_file(origin, "is not an npy array (wrong magic bytes)");
   if (present < 8) fail_file(origin, "is truncated");
   if (start[6] < 1 || start[6] > 3 || start[7] != 0)
-    fail_file(origin, "has npy version " + detail::as_text(start[6]) + "." + detail::as_text(start[7]) +
-                          ", graft reads 1.0 to 3.0");
+    fail_file(origin, {"has npy version ", start[6], ".", start[7], ", graft reads 1.0 to 3.0"});
   unsigned char size[4] = {};
   take(size, start[6] == 1 ? 2 : 4);
   const Index header_length = size[0] | size[1] << 8 | size[2] << 16 | Index{size[3]} << 24;
@@ -283,12 +280,12 @@ Array read_npy_at(const InputFile& file, Index offset, Index length, const std::
     overflow = overflow || (axis > 0 && __builtin_mul_overflow(elements, axis, &elements));
   }
   overflow = overflow || __builtin_mul_overflow(elements, dtype_size(array.dtype), &bytes);
-  if (overflow) fail_file(origin, "has a shape " + to_string(array.shape) + " beyond 64 bits");
+  if (overflow) fail_file(origin, {"has a shape ", to_string(array.shape), " beyond 64 bits"});
   if (empty) bytes = 0;
   if (bytes > length)
-    fail_file(origin, "is truncated: " + array.dtype + " " + to_string(array.shape) + " needs " +
-                          detail::as_text(bytes) + " bytes, " + detail::as_text(length) + " follow the header");
-  if (bytes < length) fail_file(origin, "has " + detail::as_text(length - bytes) + " bytes after its last element");
+    fail_file(origin, {"is truncated: ", array.dtype, " ", to_string(array.shape), " needs ", bytes, " bytes, ", length,
+                       " follow the header"});
+  if (bytes < length) fail_file(origin, {"has ", length - bytes, " bytes after its last element"});
   array.data.resize(static_cast<std::size_t>(bytes));
   take(array.data.data(), bytes);
   if (array.dtype == "|b1")
@@ -301,9 +298,9 @@ Array read_npy_at(const InputFile& file, Index offset, Index length, const std::
 /// Errors: ValueError for an array whose dtype, shape and data do not fit together.
 inline std::string npy_header(const Array& array) {
   const Index size = dtype_size(array.dtype);
-  if (size == 0) fail("write_npy", "dtype '" + array.dtype + "' is not one that graft writes");
+  if (size == 0) fail("write_npy", {"dtype '", array.dtype, "' is not one that graft writes"});
   if (array.shape.rank() > kMaxRank || array.shape.count() * size != static_cast<Index>(array.data.size()))
-    fail("write_npy", detail::as_text(array.data.size()) + " bytes of " + array.dtype, {{"array", array.shape}});
+    fail("write_npy", {array.data.size(), " bytes of ", array.dtype}, {{"array", array.shape}});
   std::string header = "{'descr': '" + array.dtype + "', 'fortran_order': False, 'shape': (";
   for (int axis = 0; axis < array.shape.rank(); ++axis)
     header += detail::as_text(array.shape[axis]) + (array.shape.rank() == 1 ? "," : "") +

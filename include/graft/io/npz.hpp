@@ -66,7 +66,7 @@ struct Npz {
     if (found != arrays.end()) return found->second;
     std::string names;
     for (const auto& entry : arrays) names += (names.empty() ? "" : ", ") + detail::in_quotes(entry.first);
-    fail_file(path, "has no array " + detail::in_quotes(name) + "; it has " + (names.empty() ? "none" : names));
+    fail_file(path, {"has no array ", detail::in_quotes(name), "; it has ", (names.empty() ? "none" : names)});
   }
 };
 
@@ -110,10 +110,10 @@ class ZipReader {
 
  private:
   [[noreturn]] void damaged(const std::string& reason) const {
-    fail_file(file_.path(), "is a damaged npz file (" + reason + ")");
+    fail_file(file_.path(), {"is a damaged npz file (", reason, ")"});
   }
   [[noreturn]] void bad_member(const ZipMember& member, const std::string& reason) const {
-    fail_file(file_.path(), "member " + in_quotes(member.name) + " " + reason);
+    fail_file(file_.path(), {"member ", in_quotes(member.name), " ", reason});
   }
   std::string piece(std::uint64_t offset, std::uint64_t count) const {
     const auto length = static_cast<std::uint64_t>(file_.size());
@@ -237,14 +237,14 @@ inline Npz read_npz(const std::string& path) {
   for (const detail::ZipMember& member : detail::ZipReader(file).members()) {
     const std::size_t stem = member.name.size() - std::min<std::size_t>(member.name.size(), 4);
     if (stem == 0 || member.name.compare(stem, 4, ".npy") != 0)
-      fail_file(path, "member " + detail::in_quotes(member.name) + " is not an .npy array");
+      fail_file(path, {"member ", detail::in_quotes(member.name), " is not an .npy array"});
     const std::string name = member.name.substr(0, stem), origin = path + ": array " + detail::in_quotes(name);
     std::uint32_t crc = 0;
     Array array = detail::read_npy_at(file, member.begin, static_cast<Index>(member.size), origin,
                                       [&](std::span<const std::byte> bytes) { crc = crc32(bytes, crc); });
-    if (crc != member.crc) fail_file(path, "array " + detail::in_quotes(name) + " is damaged (wrong CRC-32)");
+    if (crc != member.crc) fail_file(path, {"array ", detail::in_quotes(name), " is damaged (wrong CRC-32)"});
     if (!result.arrays.emplace(name, std::move(array)).second)
-      fail_file(path, "has two arrays " + detail::in_quotes(name));
+      fail_file(path, {"has two arrays ", detail::in_quotes(name)});
   }
   return result;
 }
@@ -257,8 +257,7 @@ inline void write_npz(const std::string& path, const std::map<std::string, Array
   std::vector<std::string> headers;
   std::uint64_t total = 22;
   for (const auto& [name, array] : arrays) {
-    if (name.empty() || name.size() > 1000)
-      fail("write_npz", "an array's name has " + detail::as_text(name.size()) + " bytes");
+    if (name.empty() || name.size() > 1000) fail("write_npz", {"an array's name has ", name.size(), " bytes"});
     headers.push_back(detail::npy_header(array));
     total += 76 + 2 * (name.size() + 4) + headers.back().size() + array.data.size();
   }

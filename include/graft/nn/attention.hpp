@@ -44,8 +44,7 @@ struct MultiHeadAttention {
                      Site site = Site::current())
       : heads(head_count), dropout(o.dropout) {
     if (head_count < 1 || width % head_count != 0)
-      fail("MultiHeadAttention", detail::as_text(head_count) + " heads do not divide width " + detail::as_text(width),
-           {}, site);
+      fail("MultiHeadAttention", {head_count, " heads do not divide width ", width}, {}, site);
     in_proj_weight = glorot_uniform<T>({3 * width, width}, random.stream("in_proj_weight"), 1, site);
     out_proj = Linear<T>(width, width, random.stream("out_proj"), {.bias = o.bias}, site);
     if (!o.bias) return;

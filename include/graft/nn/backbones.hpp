@@ -41,8 +41,7 @@ struct Conv4 {
     for (std::size_t i = 0; i < options.channels.size(); ++i) {
       const Index out = options.channels[i];
       if (options.groups < 1 || out % options.groups != 0)
-        fail("Conv4", detail::as_text(options.groups) + " groups do not divide " + detail::as_text(out) + " channels",
-             {}, site);
+        fail("Conv4", {options.groups, " groups do not divide ", out, " channels"}, {}, site);
       // The norm has a shift of its own, so the convolution needs no bias.
       blocks.push_back({Conv2d<T>(in, out, 3, random.stream("blocks").stream(i), {.padding = 1, .bias = false}, site),
                         GroupNorm<T>(options.groups, out, {}, site)});

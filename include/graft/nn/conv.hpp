@@ -33,10 +33,7 @@ struct Conv2d {
   Conv2d(Index in, Index out, Index kernel, const Random& random, Conv2dOptions o = {}, Site site = Site::current())
       : options{o.stride, o.padding, o.dilation, o.groups} {
     if (o.groups < 1 || in % o.groups != 0 || out % o.groups != 0)
-      fail("Conv2d",
-           detail::as_text(o.groups) + " groups of " + detail::as_text(in) + " and " + detail::as_text(out) +
-               " channels",
-           {}, site);
+      fail("Conv2d", {o.groups, " groups of ", in, " and ", out, " channels"}, {}, site);
     const Shape shape{out, in / o.groups, kernel, kernel};
     weight = torch_default_weight<T>(shape, random.stream("weight"), site);
     if (o.bias) bias = torch_default_bias<T>(shape, random.stream("bias"), site);

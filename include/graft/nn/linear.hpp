@@ -31,7 +31,7 @@ struct Linear {
   Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {
     const Named here("Linear", site);
     if (x.rank() == 0 || x.shape()[-1] != weight.shape()[1])
-      fail<ShapeError>("Linear", "the last axis of x must have " + detail::as_text(weight.shape()[1]) + " elements",
+      fail<ShapeError>("Linear", {"the last axis of x must have ", weight.shape()[1], " elements"},
                        {{"x", x.shape()}, {"weight", weight.shape()}}, site);
     const bool vector = x.rank() == 1;
     Tensor<T> y = matmul(vector ? reshape(x, {1, x.count()}, site) : x, weight, {.transpose_b = true}, site);

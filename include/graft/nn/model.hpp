@@ -109,7 +109,7 @@ template <class M>
 [[noreturn, gnu::cold, gnu::noinline]] void fail_shapes(const char* op, const M& a, std::size_t i, const Shape& shape_a,
                                                         const Shape& shape_b, Site site) {
   const std::string name = parameter_name(a, i);
-  fail<ShapeError>(op, "shapes of " + name + " differ", {{"a", shape_a}, {"b", shape_b}}, site);
+  fail<ShapeError>(op, {"shapes of ", name, " differ"}, {{"a", shape_a}, {"b", shape_b}}, site);
 }
 
 /// Throws unless every parameter of `b` has the shape of its twin in `a`.
@@ -161,8 +161,8 @@ class NameSet {
       std::string list;
       for (const std::string& path : valid) list += (list.empty() ? "" : ", ") + path;
       fail(op,
-           "no parameter is named '" + name + "'; there are " + (list.empty() ? "none" : list) +
-               " (or a beginning of these, up to a dot)",
+           {"no parameter is named '", name, "'; there are ", (list.empty() ? "none" : list),
+            " (or a beginning of these, up to a dot)"},
            {}, site);
     }
   }
@@ -229,20 +229,18 @@ namespace detail {
 /// s x for a plain number.
 template <class T>
 Tensor<T> scaled(T s, const Tensor<T>& x) {
-  Tensor<T> value = fresh<T>(x.shape());
   using B = Batch<T>;
-  cpu::map_kernel<T, 1, 1>(x.shape(), {writable(value)}, {cpu::map_input(x)},
-                           [s](const std::array<B, 1>& b) { return std::array{B(s) * b[0]}; });
+  Tensor<T> value = cpu::mapped(
+      "multiply", {}, [s](const std::array<B, 1>& b) { return std::array{B(s) * b[0]}; }, x);
   return record("multiply", std::move(value), Edge(x, [s](const Tensor<T>& g) { return scaled(s, g); }));
 }
 
 /// y + s x for tensors of equal shape, in one pass and one node, rounded once.
 template <class T>
 Tensor<T> add_scaled(const Tensor<T>& y, T s, const Tensor<T>& x) {
-  Tensor<T> value = fresh<T>(y.shape());
   using B = Batch<T>;
-  cpu::map_kernel<T, 2, 1>(y.shape(), {writable(value)}, {cpu::map_input(y), cpu::map_input(x)},
-                           [s](const std::array<B, 2>& b) { return std::array{fma(B(s), b[1], b[0])}; });
+  Tensor<T> value = cpu::mapped(
+      "axpy", {}, [s](const std::array<B, 2>& b) { return std::array{fma(B(s), b[1], b[0])}; }, y, x);
   return record("axpy", std::move(value), Edge(y, [](const Tensor<T>& g) { return g; }),
                 Edge(x, [s](const Tensor<T>& g) { return s == T(1) ? g : scaled(s, g); }));
 }
@@ -323,8 +321,7 @@ Tensor<ModelScalar<M>> norm(const M& model) {
 /// The gradient, scaled down to norm `largest` if its norm is above: gradient min(1, largest / (norm + 1e-6)).
 template <ModelTree M>
 M clip_by_norm(const M& gradient, double largest, Site site = Site::current()) {
-  if (!(largest >= 0))
-    fail("clip_by_norm", "the largest norm is " + detail::as_text(largest) + ", expected 0 or more", {}, site);
+  if (!(largest >= 0)) fail("clip_by_norm", {"the largest norm is ", largest, ", expected 0 or more"}, {}, site);
   return map([largest](auto length) { return minimum(largest / (length + 1e-6), 1); }, norm(gradient)) * gradient;
 }
 
@@ -389,7 +386,7 @@ auto value_and_grad(F&& f, const M& model, const Only& parts, GradOptions option
       missing += (missing.empty() ? "" : ", ") + detail::parameter_name(model, i);
   }
   if (!missing.empty() && (options.strict || !any_reached))
-    fail("grad", "the value does not depend on: " + missing, {}, site);
+    fail("grad", {"the value does not depend on: ", missing}, {}, site);
   return std::pair(std::move(shown), detail::gradients_as_model(model, std::move(gradients)));
 }
 
@@ -416,8 +413,7 @@ Tensor<ModelScalar<M>> to_vector(const M& model, Site site = Site::current()) {
 template <Real T, ModelTree M>
 M from_vector(const Tensor<T>& vector, const M& like, Site site = Site::current()) {
   if (!(vector.shape() == Shape{count(like)}))
-    fail<ShapeError>("from_vector", "the model has " + detail::as_text(count(like)) + " numbers",
-                     {{"vector", vector.shape()}}, site);
+    fail<ShapeError>("from_vector", {"the model has ", count(like), " numbers"}, {{"vector", vector.shape()}}, site);
   Index at = 0;
   return zip(
       [&]<class U>(const Tensor<U>& leaf) {

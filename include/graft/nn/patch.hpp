@@ -31,10 +31,7 @@ struct PatchEmbedding {
   PatchEmbedding(Index height, Index columns, Index patch, Index width, const Random& random,
                  PatchEmbeddingOptions o = {}, Site site = Site::current()) {
     if (patch < 1 || height % patch != 0 || columns % patch != 0)
-      fail("PatchEmbedding",
-           "patches of " + detail::as_text(patch) + " do not tile an image of " + detail::as_text(height) + " x " +
-               detail::as_text(columns),
-           {}, site);
+      fail("PatchEmbedding", {"patches of ", patch, " do not tile an image of ", height, " x ", columns}, {}, site);
     projection = Conv2d<T>(o.channels, width, patch, random.stream("projection"), {.stride = patch}, site);
     const Index tokens = (height / patch) * (columns / patch) + (o.class_token ? 1 : 0);
     positions = scaled_normal<T>({tokens, width}, 0.02, random.stream("positions"), site);
@@ -46,7 +43,7 @@ struct PatchEmbedding {
     const Tensor<T> map = projection(x, site);
     const Index batch = map.shape()[0], patches = map.shape()[1] * map.shape()[2], width = map.shape()[3];
     if (patches + (class_token ? 1 : 0) != positions.shape()[0])
-      fail<ShapeError>("PatchEmbedding", "the image gives " + detail::as_text(patches) + " patches",
+      fail<ShapeError>("PatchEmbedding", {"the image gives ", patches, " patches"},
                        {{"x", x.shape()}, {"positions", positions.shape()}}, site);
     Tensor<T> tokens = reshape(map, {batch, patches, width}, site);
     if (class_token) tokens = concat<T>({broadcast_to(*class_token, {batch, 1, width}, site), tokens}, 1, site);

@@ -80,7 +80,7 @@ struct TransformerEncoder {
   TransformerEncoder() = default;
   TransformerEncoder(Index depth, Index width, Index heads, Index hidden, const Random& random,
                      TransformerEncoderOptions o = {}, Site site = Site::current()) {
-    if (depth < 0) fail("TransformerEncoder", "depth is " + detail::as_text(depth) + ", expected 0 or more", {}, site);
+    if (depth < 0) fail("TransformerEncoder", {"depth is ", depth, ", expected 0 or more"}, {}, site);
     for (Index i = 0; i < depth; ++i)
       layers.emplace_back(width, heads, hidden, random.stream("layers").stream(static_cast<std::uint64_t>(i)), o.layer,
                           site);

@@ -54,7 +54,7 @@ Tensor<bool> compare(const char* op, const Tensor<T>& x, const Tensor<T>& y, F f
   if (!broadcast_shapes(x.shape(), y.shape(), shape))
     fail<ShapeError>(op, "shapes do not broadcast", {{"x", x.shape()}, {"y", y.shape()}});
   Tensor<bool> result = fresh<bool>(shape);
-  cpu::map_scalars<bool>(shape, writable(result), f, cpu::map_input(x), cpu::map_input(y));
+  cpu::map_scalars<bool>(shape, writable(result), f, x, y);
   return result;
 }
 
@@ -63,7 +63,7 @@ template <class T>
 Tensor<T> add_gradients(Tensor<T> a, const Tensor<T>& b) {
   if (recording() || !sole_owner(a) || !(a.shape() == b.shape())) return a + b;
   using B = Batch<T>;
-  cpu::map_kernel<T, 2, 1>(a.shape(), {writable(a)}, {cpu::map_input(a), cpu::map_input(b)},
+  cpu::map_kernel<T, 2, 1>(a.shape(), {writable(a)}, {&a, &b},
                            [](const std::array<B, 2>& x) { return std::array{x[0] + x[1]}; });
   return a;
 }
@@ -112,8 +112,8 @@ Tensor<T> where(const Tensor<bool>& mask, const Tensor<T>& a, const Tensor<T>& b
     fail<ShapeError>("where", "shapes do not broadcast", {{"mask", mask.shape()}, {"a", a.shape()}, {"b", b.shape()}},
                      site);
   Tensor<T> value = detail::fresh<T>(shape, "where", site);
-  cpu::map_scalars<T>(shape, detail::writable(value), [](bool m, T x, T y) { return m ? x : y; }, cpu::map_input(mask),
-                      cpu::map_input(a), cpu::map_input(b));
+  cpu::map_scalars<T>(
+      shape, detail::writable(value), [](bool m, T x, T y) { return m ? x : y; }, mask, a, b);
   if (!recorded(a, b)) return value;
   return record(
       "where", std::move(value),
@@ -140,7 +140,7 @@ Tensor<To> cast(const Tensor<From>& x) {
   } else {
     Tensor<To> value = detail::fresh<To>(x.shape());
     cpu::map_scalars<To>(
-        x.shape(), detail::writable(value), [](From v) { return static_cast<To>(v); }, cpu::map_input(x));
+        x.shape(), detail::writable(value), [](From v) { return static_cast<To>(v); }, x);
     if constexpr (Real<To> && Real<From>)
       return record("cast", std::move(value), Edge(x, [](const Tensor<To>& g) { return cast<From>(g); }));
     else
@@ -161,8 +161,7 @@ Tensor<T> elu(const Tensor<T>& x, double alpha = 1) {
 /// x limited to [low, high]; slope 1 inside and on the limits, 0 outside.
 template <Real T>
 Tensor<T> clamp(const Tensor<T>& x, double low, double high, Site site = Site::current()) {
-  if (!(low <= high))
-    fail("clamp", "low " + detail::as_text(low) + " is above high " + detail::as_text(high), {{"x", x.shape()}}, site);
+  if (!(low <= high)) fail("clamp", {"low ", low, " is above high ", high}, {{"x", x.shape()}}, site);
   return map([low, high](auto v) { return where(v < low, low, where(v > high, high, v)); }, x);
 }
 

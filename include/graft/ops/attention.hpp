@@ -183,8 +183,7 @@ Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, c
   if (options.key_mask.defined() && !(options.key_mask.shape() == Shape{b[0], b[2]}))
     fail<ShapeError>(op, "expected a key mask [batch, keys]", {{"key_mask", options.key_mask.shape()}, {"k", b}}, site);
   if (!(options.dropout >= 0 && options.dropout < 1))
-    fail(op, "dropout is " + detail::as_text(options.dropout) + ", expected 0 or more and less than 1", {{"q", a}},
-         site);
+    fail(op, {"dropout is ", options.dropout, ", expected 0 or more and less than 1"}, {{"q", a}}, site);
   const Shape scores{a[0], a[1], a[2], b[2]};
   if (Shape joined;
       options.bias.defined() && (!broadcast_shapes(options.bias.shape(), scores, joined) || !(joined == scores)))
@@ -224,7 +223,7 @@ Tensor<T> merge_heads(const Tensor<T>& x, Site site = Site::current());
 template <Real T>
 Tensor<T> split_heads(const Tensor<T>& x, Index heads, Site site = Site::current()) {
   if (x.rank() != 3 || heads < 1 || x.shape()[2] % heads != 0)
-    fail<ShapeError>("split_heads", "expected [batch, time, heads * depth] with " + detail::as_text(heads) + " heads",
+    fail<ShapeError>("split_heads", {"expected [batch, time, heads * depth] with ", heads, " heads"},
                      {{"x", x.shape()}}, site);
   const Index batch = x.shape()[0], time = x.shape()[1], depth = x.shape()[2] / heads;
   Tensor<T> value =

@@ -26,23 +26,21 @@ inline cpu::ConvShape conv_shape(const char* op, const Shape& x, const Shape& we
                      {{"input", x}, {"weight", weight}}, site);
   if (o.stride < 1 || o.dilation < 1 || o.groups < 1 || o.padding < 0)
     fail(op,
-         "stride, dilation and groups must be 1 or more and padding 0 or more, got " + detail::as_text(o.stride) +
-             ", " + detail::as_text(o.dilation) + ", " + detail::as_text(o.groups) + ", " + detail::as_text(o.padding),
+         {"stride, dilation and groups must be 1 or more and padding 0 or more, got ", o.stride, ", ", o.dilation, ", ",
+          o.groups, ", ", o.padding},
          {{"input", x}, {"weight", weight}}, site);
   constexpr Index kLimit = Index{1} << 30;  // keeps every position below 2^63
   if (o.stride > kLimit || o.dilation > kLimit || o.padding > kLimit)
     fail(op, "stride, dilation or padding above 2^30", {{"input", x}, {"weight", weight}}, site);
   if (x[3] % o.groups != 0 || weight[0] % o.groups != 0 || weight[1] != x[3] / o.groups)
-    fail<ShapeError>(
-        op, detail::as_text(x[3]) + " input channels in " + detail::as_text(o.groups) + " groups do not fit the weight",
-        {{"input", x}, {"weight", weight}}, site);
+    fail<ShapeError>(op, {x[3], " input channels in ", o.groups, " groups do not fit the weight"},
+                     {{"input", x}, {"weight", weight}}, site);
   const auto windows = [&](int axis) {
     const Index kernel = weight[axis + 1], room = x[axis] + 2 * o.padding - o.dilation * (kernel - 1) - 1;
     if (kernel < 1 || room < 0)
-      fail<ShapeError>(op,
-                       "the kernel does not fit into the padded input, padding " + detail::as_text(o.padding) +
-                           ", dilation " + detail::as_text(o.dilation),
-                       {{"input", x}, {"weight", weight}}, site);
+      fail<ShapeError>(
+          op, {"the kernel does not fit into the padded input, padding ", o.padding, ", dilation ", o.dilation},
+          {{"input", x}, {"weight", weight}}, site);
     return room / o.stride + 1;
   };
   return {x[0],       x[1],       x[2],     x[3],      weight[0],  weight[2], weight[3],

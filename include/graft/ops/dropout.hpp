@@ -29,7 +29,7 @@ Tensor<T> dropout_keyed(const Tensor<T>& x, double rate, std::uint64_t key) {
 template <Real T>
 Tensor<T> dropout(const Tensor<T>& x, double rate, const Random& random, Site site = Site::current()) {
   if (!(rate >= 0 && rate < 1))
-    fail("dropout", "rate is " + detail::as_text(rate) + ", expected 0 <= rate < 1", {{"x", x.shape()}}, site);
+    fail("dropout", {"rate is ", rate, ", expected 0 <= rate < 1"}, {{"x", x.shape()}}, site);
   if (rate == 0) return x;
   return detail::dropout_keyed(x, rate, random.bits(0));
 }

@@ -162,10 +162,8 @@ namespace detail {
 
 template <class Row, class T>
 Tensor<T> unary_value(const Tensor<T>& x) {
-  Tensor<T> value = fresh<T>(x.shape());
-  cpu::map_kernel<T, 1, 1>(x.shape(), {writable(value)}, {cpu::map_input(x)},
-                           [](const std::array<Batch<T>, 1>& b) { return std::array{Row::value(b[0])}; });
-  return value;
+  return cpu::mapped(
+      Row::name, {}, [](const std::array<Batch<T>, 1>& b) { return std::array{Row::value(b[0])}; }, x);
 }
 
 template <class Row, class T>
@@ -174,26 +172,21 @@ Tensor<T> unary(const Tensor<T>& x) {
   if (!recorded(x)) return value;
   return record(Row::name, std::move(value), Edge(x, [x](const Tensor<T>& g) {
                   if (recording()) return g * Row::slope(x, [&] { return unary<Row>(x); });
-                  Tensor<T> result = fresh<T>(x.shape());
                   using B = Batch<T>;
-                  cpu::map_kernel<T, 2, 1>(x.shape(), {writable(result)}, {cpu::map_input(g), cpu::map_input(x)},
-                                           [](const std::array<B, 2>& b) {
-                                             const auto y = [&] { return Row::value(b[1]); };
-                                             return std::array{b[0] * B(Row::slope(b[1], y))};
-                                           });
-                  return result;
+                  return cpu::mapped(
+                      Row::name, {},
+                      [](const std::array<B, 2>& b) {
+                        const auto y = [&] { return Row::value(b[1]); };
+                        return std::array{b[0] * B(Row::slope(b[1], y))};
+                      },
+                      g, x);
                 }));
 }
 
 template <class Row, class T>
 Tensor<T> binary_value(const Tensor<T>& x, const Tensor<T>& y, Site site) {
-  Shape shape;
-  if (!broadcast_shapes(x.shape(), y.shape(), shape)) [[unlikely]]
-    fail<ShapeError>(Row::name, "shapes do not broadcast", {{"x", x.shape()}, {"y", y.shape()}}, site);
-  Tensor<T> value = fresh<T>(shape, Row::name, site);
-  cpu::map_kernel<T, 2, 1>(shape, {writable(value)}, {cpu::map_input(x), cpu::map_input(y)},
-                           [](const std::array<Batch<T>, 2>& b) { return std::array{Row::value(b[0], b[1])}; });
-  return value;
+  return cpu::mapped(
+      Row::name, site, [](const std::array<Batch<T>, 2>& b) { return std::array{Row::value(b[0], b[1])}; }, x, y);
 }
 
 template <class Row, class T>
@@ -223,8 +216,8 @@ struct BinaryRule {
   /// Whether the slope is an expression without some arguments. Absent itself is none: the slope of x y in x is y.
   template <class X, class Y>
   static constexpr bool without() {
-    if constexpr (std::is_invocable_v<S, X, Y, A>)
-      return !std::is_same_v<std::remove_cvref_t<std::invoke_result_t<S, X, Y, A>>, A>;
+    if constexpr (requires(X x, Y y, A z) { S()(x, y, z); })
+      return !std::is_same_v<decltype(S()(std::declval<X>(), std::declval<Y>(), A())), A>;
     else
       return false;
   }
@@ -241,7 +234,7 @@ struct BinaryRule {
   }
   V operator()(const V& g) const {
     if constexpr (constant) {
-      if constexpr (std::is_same_v<std::invoke_result_t<S, A, A, A>, One>)
+      if constexpr (std::is_same_v<decltype(S()(A(), A(), A())), One>)
         return sum_to(g, own);
       else
         return sum_to(-g, own);
@@ -253,7 +246,6 @@ struct BinaryRule {
         return sum_to(g * S()(x, y, z), own);
       }
       using B = Batch<T>;
-      V product = fresh<T>(g.shape());
       const V& first = [&]() -> const V& {
         if constexpr (reads_x) return x;
         else return y;
@@ -262,12 +254,13 @@ struct BinaryRule {
         if constexpr (reads_y) return y;
         else return x;
       }();
-      cpu::map_kernel<T, 3, 1>(g.shape(), {writable(product)},
-                               {cpu::map_input(g), cpu::map_input(first), cpu::map_input(second)},
-                               [](const std::array<B, 3>& b) {
-                                 const auto z = [&] { return Row::value(b[1], b[2]); };
-                                 return std::array{b[0] * B(S()(b[1], b[2], z))};
-                               });
+      const V product = cpu::mapped(
+          Row::name, {},
+          [](const std::array<B, 3>& b) {
+            const auto z = [&] { return Row::value(b[1], b[2]); };
+            return std::array{b[0] * B(S()(b[1], b[2], z))};
+          },
+          g, first, second);
       return sum_to(product, own);
     }
   }

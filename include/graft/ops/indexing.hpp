@@ -17,9 +17,7 @@ void check_indices(const char* op, const Tensor<I>& indices, Index size, Site si
   const Index count = indices.count();
   for (Index k = 0; k < count; ++k)
     if (at[k] < 0 || static_cast<Index>(at[k]) >= size) [[unlikely]]
-      fail<IndexError>(op,
-                       "index " + detail::as_text(at[k]) + " at position " + detail::as_text(k) + " is outside 0 .. " +
-                           detail::as_text(size - 1),
+      fail<IndexError>(op, {"index ", at[k], " at position ", k, " is outside 0 .. ", size - 1},
                        {{"indices", indices.shape()}}, site);
 }
 
@@ -118,7 +116,7 @@ Tensor<T> scatter_add(const Tensor<T>& values, const Tensor<I>& indices, Index s
   const int at = fits ? detail::checked_axis("scatter_add", axis, rank, values.shape(), site) : 0;
   for (int a = 0; fits && a < indices.rank(); ++a) fits = values.shape()[at + a] == indices.shape()[a];
   if (!fits)
-    fail<ShapeError>("scatter_add", "values need the axes of indices at axis " + detail::as_text(axis),
+    fail<ShapeError>("scatter_add", {"values need the axes of indices at axis ", axis},
                      {{"values", values.shape()}, {"indices", indices.shape()}}, site);
   detail::check_indices("scatter_add", indices, size, site);
   Shape shape;
@@ -135,7 +133,7 @@ template <class T, Integer I>
 Tensor<T> take_along(const Tensor<T>& x, const Tensor<I>& indices, int axis = -1, Site site = Site::current()) {
   const int at = detail::checked_axis("take_along", axis, x.rank(), x.shape(), site);
   if (!(indices.shape() == x.shape().without(at)))
-    fail<ShapeError>("take_along", "indices need the shape of x without axis " + detail::as_text(axis),
+    fail<ShapeError>("take_along", {"indices need the shape of x without axis ", axis},
                      {{"x", x.shape()}, {"indices", indices.shape()}}, site);
   detail::check_indices("take_along", indices, x.shape()[at], site);
   return detail::take_along_checked(x, indices, at);

@@ -38,8 +38,7 @@ namespace detail {
 
 /// `axis` counted from the front; an error unless it is one of `rank` axes.
 inline int checked_axis(const char* op, int axis, int rank, const Shape& x, Site site) {
-  if (axis < -rank || axis >= rank)
-    fail<IndexError>(op, "axis " + detail::as_text(axis) + " of rank " + detail::as_text(rank), {{"x", x}}, site);
+  if (axis < -rank || axis >= rank) fail<IndexError>(op, {"axis ", axis, " of rank ", rank}, {{"x", x}}, site);
   return axis < 0 ? axis + rank : axis;
 }
 /// Product of the sizes of the axes before, or behind, `axis`.
@@ -121,8 +120,7 @@ template <class T>
 Tensor<T> squeeze(const Tensor<T>& x, int axis, Site site = Site::current()) {
   const int at = detail::checked_axis("squeeze", axis, x.rank(), x.shape(), site);
   if (x.shape()[at] != 1)
-    fail<ShapeError>("squeeze", "axis " + detail::as_text(axis) + " has size " + detail::as_text(x.shape()[at]),
-                     {{"x", x.shape()}}, site);
+    fail<ShapeError>("squeeze", {"axis ", axis, " has size ", x.shape()[at]}, {{"x", x.shape()}}, site);
   return reshape(x, x.shape().without(at), site);
 }
 
@@ -160,17 +158,15 @@ Tensor<T> permuted(const Tensor<T>& x, const AxisOrder& order, Site site = {}) {
 
 /// Axes in another order: axis a of the result is axis order[a] of `x`.
 template <class T>
-Tensor<T> permute(const Tensor<T>& x, const std::vector<int>& order, Site site = Site::current()) {
+Tensor<T> permute(const Tensor<T>& x, const Axes& order, Site site = Site::current()) {
   const int rank = x.rank();
   if (static_cast<int>(order.size()) != rank)
-    fail<ShapeError>("permute", detail::as_text(order.size()) + " axes for rank " + detail::as_text(rank),
-                     {{"x", x.shape()}}, site);
+    fail<ShapeError>("permute", {order.size(), " axes for rank ", rank}, {{"x", x.shape()}}, site);
   detail::AxisOrder checked{};
   bool seen[kMaxRank] = {};
   for (std::size_t a = 0; a < order.size(); ++a) {
     const int from = detail::checked_axis("permute", order[a], rank, x.shape(), site);
-    if (seen[from])
-      fail<IndexError>("permute", "axis " + detail::as_text(from) + " given twice", {{"x", x.shape()}}, site);
+    if (seen[from]) fail<IndexError>("permute", {"axis ", from, " given twice"}, {{"x", x.shape()}}, site);
     seen[from] = true;
     checked[a] = from;
   }
@@ -195,11 +191,9 @@ Tensor<T> slice(const Tensor<T>& x, int axis, Index begin, Index end, Index step
   const Index size = x.shape()[at];
   const Index first = begin < 0 ? begin + size : begin, last = end < 0 ? end + size : end;
   if (first < 0 || last < first || last > size)
-    fail<IndexError>("slice",
-                     "range [" + detail::as_text(begin) + ", " + detail::as_text(end) + ") of axis " +
-                         detail::as_text(axis) + " with size " + detail::as_text(size),
+    fail<IndexError>("slice", {"range [", begin, ", ", end, ") of axis ", axis, " with size ", size},
                      {{"x", x.shape()}}, site);
-  if (step < 1) fail("slice", "step is " + detail::as_text(step) + ", expected 1 or more", {{"x", x.shape()}}, site);
+  if (step < 1) fail("slice", {"step is ", step, ", expected 1 or more"}, {{"x", x.shape()}}, site);
   return detail::take_part("slice", x, {at, first, step, (last - first + step - 1) / step}, site);
 }
 
@@ -208,8 +202,7 @@ template <class T>
 Tensor<T> pad(const Tensor<T>& x, int axis, Index before, Index after, Site site = Site::current()) {
   const int at = detail::checked_axis("pad", axis, x.rank(), x.shape(), site);
   if (before < 0 || after < 0)
-    fail("pad", "widths are " + detail::as_text(before) + " and " + detail::as_text(after) + ", expected 0 or more",
-         {{"x", x.shape()}}, site);
+    fail("pad", {"widths are ", before, " and ", after, ", expected 0 or more"}, {{"x", x.shape()}}, site);
   const Index size = x.shape()[at];
   return detail::put_part("pad", x, x.shape().with(at, before + size + after), {at, before, 1, size}, site);
 }
@@ -242,8 +235,8 @@ Tensor<T> concat(const std::vector<Tensor<T>>& xs, int axis = 0, Site site = Sit
   Index size = 0;
   for (const Tensor<T>& x : xs) {
     if (x.rank() != shape.rank() || !(x.shape().with(at, shape[at]) == shape))
-      fail<ShapeError>("concat", "sizes differ beside axis " + detail::as_text(axis),
-                       {{"first", xs[0].shape()}, {"other", x.shape()}}, site);
+      fail<ShapeError>("concat", {"sizes differ beside axis ", axis}, {{"first", xs[0].shape()}, {"other", x.shape()}},
+                       site);
     size += x.shape()[at];
   }
   if (xs.size() == 1) return xs[0];
@@ -296,14 +289,12 @@ std::vector<Tensor<T>> split(const Tensor<T>& x, const std::vector<Index>& sizes
   const int at = detail::checked_axis("split", axis, x.rank(), x.shape(), site);
   Index total = 0;
   for (Index size : sizes) {
-    if (size < 0) fail<ShapeError>("split", "size " + detail::as_text(size) + " is negative", {{"x", x.shape()}}, site);
+    if (size < 0) fail<ShapeError>("split", {"size ", size, " is negative"}, {{"x", x.shape()}}, site);
     total += size;
   }
   if (total != x.shape()[at])
-    fail<ShapeError>("split",
-                     "sizes add up to " + detail::as_text(total) + ", axis " + detail::as_text(axis) + " has " +
-                         detail::as_text(x.shape()[at]),
-                     {{"x", x.shape()}}, site);
+    fail<ShapeError>("split", {"sizes add up to ", total, ", axis ", axis, " has ", x.shape()[at]}, {{"x", x.shape()}},
+                     site);
   std::vector<Tensor<T>> parts;
   parts.reserve(sizes.size());
   Index begin = 0;

@@ -112,7 +112,7 @@ Tensor<T> triangular_solve(const Tensor<T>& l, const Tensor<T>& b, bool transpos
   detail::require_right_side("triangular_solve", l, b, site);
   for (Index i = 0; i < l.size(0); ++i)
     if (l.data()[i * l.size(0) + i] == 0)
-      fail("triangular_solve", "element " + detail::as_text(i) + " of the diagonal is zero", {{"l", l.shape()}}, site);
+      fail("triangular_solve", {"element ", i, " of the diagonal is zero"}, {{"l", l.shape()}}, site);
   if (b.count() == 0) return b;
   const auto lower = eigen_map(l).template triangularView<Eigen::Lower>();
   Tensor<T> x = transposed ? from_eigen(EigenMatrix<T>(lower.transpose().solve(eigen_map(b))))

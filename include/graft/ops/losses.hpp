@@ -42,8 +42,7 @@ Tensor<T> reduce_losses(const Tensor<T>& losses, Reduction reduction) {
 inline void check_smoothing(const Shape& logits, double smoothing, Site site) {
   if (logits.rank() < 1) fail<ShapeError>("cross_entropy", "logits need a class axis", {{"logits", logits}}, site);
   if (!(smoothing >= 0 && smoothing <= 1))
-    fail("cross_entropy", "label_smoothing is " + detail::as_text(smoothing) + ", expected 0 to 1",
-         {{"logits", logits}}, site);
+    fail("cross_entropy", {"label_smoothing is ", smoothing, ", expected 0 to 1"}, {{"logits", logits}}, site);
 }
 
 /// The gradient of a loss, one number or one a sample, times d reduced / d loss, ready to multiply [..., classes].
@@ -71,9 +70,7 @@ Tensor<T> cross_entropy(const Tensor<T>& logits, const Tensor<Label>& labels, Cr
   const Index classes = shape[-1], rows = labels.count();
   for (Index i = 0; i < rows; ++i)
     if (const auto label = static_cast<Index>(labels.data()[i]); label < 0 || label >= classes)
-      fail<IndexError>("cross_entropy",
-                       "label " + detail::as_text(label) + " at position " + detail::as_text(i) + ", expected 0 to " +
-                           detail::as_text(classes - 1),
+      fail<IndexError>("cross_entropy", {"label ", label, " at position ", i, ", expected 0 to ", classes - 1},
                        {{"logits", shape}, {"labels", labels.shape()}}, site);
 
   const cpu::LabelTargets<T, Label> targets{labels.data(), static_cast<T>(1 - smoothing),

@@ -24,7 +24,7 @@ Tensor<T> matmul(const Tensor<T>& a, const Tensor<T>& b, MatmulOptions options =
   const Index m = a.shape()[ta ? -1 : -2], k = a.shape()[ta ? -2 : -1];
   const Index n = b.shape()[tb ? -2 : -1], k_b = b.shape()[tb ? -1 : -2];
   if (k != k_b)
-    fail<ShapeError>("matmul", "inner sizes differ, " + detail::as_text(k) + " and " + detail::as_text(k_b),
+    fail<ShapeError>("matmul", {"inner sizes differ, ", k, " and ", k_b},
                      {{ta ? "a (transposed)" : "a", a.shape()}, {tb ? "b (transposed)" : "b", b.shape()}}, site);
   const Shape& leading = rank_a > 2 ? a.shape() : b.shape();
   Shape shape;

@@ -34,14 +34,14 @@ struct NormMoments {
 template <class T, class... Affine>
 void check_norm(const char* op, const Tensor<T>& x, double eps, Site site, const Affine&... affine) {
   if (x.rank() < 1) fail<ShapeError>(op, "x needs a last axis to normalise or scale", {{"x", x.shape()}}, site);
-  if (!(eps >= 0)) fail(op, "eps is " + detail::as_text(eps) + ", expected 0 or more", {{"x", x.shape()}}, site);
+  if (!(eps >= 0)) fail(op, {"eps is ", eps, ", expected 0 or more"}, {{"x", x.shape()}}, site);
   if constexpr (sizeof...(affine) > 0) {
     const Shape channel{x.shape()[-1]};
     const char* names[] = {"weight", "bias"};
     int i = 0;
     const auto check = [&](const char* name, const Tensor<T>& one) {
       if (!(one.shape() == channel))
-        fail<ShapeError>(op, std::string(name) + " must have one number a channel (the last axis of x)",
+        fail<ShapeError>(op, {name, " must have one number a channel (the last axis of x)"},
                          {{"x", x.shape()}, {name, one.shape()}}, site);
     };
     (check(names[i++], affine), ...);
@@ -202,8 +202,7 @@ cpu::ChannelLayout group_layout(const Tensor<T>& x, Index groups, Site site) {
   if (x.rank() < 2) fail<ShapeError>("group_norm", "x needs a batch and a channel axis", {{"x", x.shape()}}, site);
   const Index channels = x.shape()[-1];
   if (groups < 1 || channels % groups != 0)
-    fail("group_norm", detail::as_text(groups) + " groups do not divide " + detail::as_text(channels) + " channels",
-         {{"x", x.shape()}}, site);
+    fail("group_norm", {groups, " groups do not divide ", channels, " channels"}, {{"x", x.shape()}}, site);
   return {x.shape()[0], x.shape().without(x.rank() - 1).without(0).count(), channels, groups};
 }
 template <class T>

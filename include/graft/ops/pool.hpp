@@ -33,11 +33,11 @@ inline PoolShape pool_shape(const char* op, const Shape& x, const PoolOptions& o
   const Index stride = o.stride == 0 ? o.kernel : o.stride;
   if (o.kernel < 1 || stride < 1 || o.padding < 0 || o.padding > o.kernel / 2)
     fail(op,
-         "kernel must be 1 or more, stride 0 or more and padding at most half the kernel, got " +
-             detail::as_text(o.kernel) + ", " + detail::as_text(o.stride) + ", " + detail::as_text(o.padding),
+         {"kernel must be 1 or more, stride 0 or more and padding at most half the kernel, got ", o.kernel, ", ",
+          o.stride, ", ", o.padding},
          {{"x", x}}, site);
   if (x[1] + 2 * o.padding < o.kernel || x[2] + 2 * o.padding < o.kernel)
-    fail<ShapeError>(op, "a window of " + detail::as_text(o.kernel) + " does not fit into the map", {{"x", x}}, site);
+    fail<ShapeError>(op, {"a window of ", o.kernel, " does not fit into the map"}, {{"x", x}}, site);
   // Indices into a map are int32, and those into a window are counted in float.
   if (x[1] * x[2] > std::numeric_limits<std::int32_t>::max() || o.kernel * x[2] > Index{1} << 24)
     fail<ShapeError>(op, "more than 2^31 pixels in a map or 2^24 in the rows of a window", {{"x", x}}, site);

@@ -22,8 +22,7 @@ Tensor<T> broadcast_to(const Tensor<T>& x, const Shape& shape, Site site = Site:
   if (!broadcast_shapes(x.shape(), shape, joined) || !(joined == shape))
     fail<ShapeError>("broadcast_to", "does not broadcast to the shape", {{"x", x.shape()}, {"shape", shape}}, site);
   Tensor<T> value = detail::fresh<T>(shape, "broadcast_to", site);
-  cpu::map_kernel<T, 1, 1>(shape, {detail::writable(value)}, {cpu::map_input(x)},
-                           [](const std::array<Batch<T>, 1>& b) { return b; });
+  cpu::map_kernel<T, 1, 1>(shape, {detail::writable(value)}, {&x}, [](const std::array<Batch<T>, 1>& b) { return b; });
   return record("broadcast_to", std::move(value),
                 Edge(x, [own = x.shape()](const Tensor<T>& g) { return sum_to(g, own); }));
 }
@@ -54,15 +53,13 @@ Tensor<T> sum_marked(const Tensor<T>& x, const bool (&reduce)[kMaxRank]) {
 }
 
 /// Marks the given axes (negative ones count from the end; none means all).
-inline void mark_axes(const char* op, const Shape& shape, const std::vector<int>& axes, bool (&marked)[kMaxRank],
-                      Site site) {
+inline void mark_axes(const char* op, const Shape& shape, const Axes& axes, bool (&marked)[kMaxRank], Site site) {
   for (bool& mark : marked) mark = axes.empty();
   for (int axis : axes) {
     const int at = axis < 0 ? axis + shape.rank() : axis;
     if (at < 0 || at >= shape.rank())
-      fail<IndexError>(op, "axis " + detail::as_text(axis) + " of rank " + detail::as_text(shape.rank()),
-                       {{"x", shape}}, site);
-    if (marked[at]) fail<IndexError>(op, "axis " + detail::as_text(axis) + " given twice", {{"x", shape}}, site);
+      fail<IndexError>(op, {"axis ", axis, " of rank ", shape.rank()}, {{"x", shape}}, site);
+    if (marked[at]) fail<IndexError>(op, {"axis ", axis, " given twice"}, {{"x", shape}}, site);
     marked[at] = true;
   }
 }
@@ -93,7 +90,7 @@ Tensor<T> sum_to(const Tensor<T>& x, const Shape& shape, Site site) {
 
 /// Sum over `axes` (default: all). With `keep` the summed axes stay, with size one.
 template <Real T>
-Tensor<T> sum(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep = false, Site site = Site::current()) {
+Tensor<T> sum(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   bool marked[kMaxRank] = {};
   detail::mark_axes("sum", x.shape(), axes, marked, site);
   Shape kept = x.shape();
@@ -105,7 +102,7 @@ Tensor<T> sum(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep =
 
 /// Mean over `axes` (default: all); NaN over no elements.
 template <Real T>
-Tensor<T> mean(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep = false, Site site = Site::current()) {
+Tensor<T> mean(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   bool marked[kMaxRank] = {};
   detail::mark_axes("mean", x.shape(), axes, marked, site);
   const Tensor<T> total = sum(x, axes, keep, site);
@@ -150,7 +147,7 @@ inline void check_not_empty(const char* op, const Shape& shape, const bool (&mar
 }
 
 template <int Sign, class T>
-Tensor<T> extreme(const char* op, const Tensor<T>& x, const std::vector<int>& axes, bool keep, Site site) {
+Tensor<T> extreme(const char* op, const Tensor<T>& x, const Axes& axes, bool keep, Site site) {
   bool marked[kMaxRank] = {};
   mark_axes(op, x.shape(), axes, marked, site);
   check_not_empty(op, x.shape(), marked, site);
@@ -182,7 +179,7 @@ Tensor<std::int64_t> arg_extreme(const char* op, const Tensor<T>& x, int axis, b
 }
 
 template <class Fold, class Join, class Out, class In>
-Tensor<Out> fold_axes(const char* op, const Tensor<In>& x, const std::vector<int>& axes, bool keep, Site site) {
+Tensor<Out> fold_axes(const char* op, const Tensor<In>& x, const Axes& axes, bool keep, Site site) {
   bool marked[kMaxRank] = {};
   mark_axes(op, x.shape(), axes, marked, site);
   return drop_marked(fold_marked<Fold, Join, Out>(x, marked), x.shape(), marked, keep);
@@ -193,12 +190,12 @@ Tensor<Out> fold_axes(const char* op, const Tensor<In>& x, const std::vector<int
 /// Largest number over `axes` (default: all); NaN if there is one. Equal maxima share the gradient. Over no elements:
 /// an error, unless the result is empty too.
 template <class T>
-Tensor<T> max(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep = false, Site site = Site::current()) {
+Tensor<T> max(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   return detail::extreme<1>("max", x, axes, keep, site);
 }
 /// Smallest number over `axes`; see `max`.
 template <class T>
-Tensor<T> min(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep = false, Site site = Site::current()) {
+Tensor<T> min(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   return detail::extreme<-1>("min", x, axes, keep, site);
 }
 
@@ -224,18 +221,16 @@ Tensor<std::int64_t> argmin(const Tensor<T>& x, Site site = Site::current()) {
 }
 
 /// True where any entry over `axes` (default: all) is true; false over no elements.
-inline Tensor<bool> any(const Tensor<bool>& x, const std::vector<int>& axes = {}, bool keep = false,
-                        Site site = Site::current()) {
+inline Tensor<bool> any(const Tensor<bool>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   return detail::fold_axes<cpu::AnyTrue, cpu::AnyTrue, bool>("any", x, axes, keep, site);
 }
 /// True where all entries over `axes` (default: all) are true; true over no elements.
-inline Tensor<bool> all(const Tensor<bool>& x, const std::vector<int>& axes = {}, bool keep = false,
-                        Site site = Site::current()) {
+inline Tensor<bool> all(const Tensor<bool>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   return detail::fold_axes<cpu::AllTrue, cpu::AllTrue, bool>("all", x, axes, keep, site);
 }
 /// How many entries over `axes` (default: all) are not zero, or true.
 template <class T>
-Tensor<std::int64_t> count_nonzero(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep = false,
+Tensor<std::int64_t> count_nonzero(const Tensor<T>& x, const Axes& axes = {}, bool keep = false,
                                    Site site = Site::current()) {
   return detail::fold_axes<cpu::CountNonzero<T>, cpu::SumWhole, std::int64_t>("count_nonzero", x, axes, keep, site);
 }
@@ -244,8 +239,7 @@ Tensor<std::int64_t> count_nonzero(const Tensor<T>& x, const std::vector<int>& a
 template <Real T>
 Tensor<T> repeat(const Tensor<T>& x, Index count, int axis = 0, Site site = Site::current()) {
   const int at = detail::checked_axis("repeat", axis, x.rank(), x.shape(), site);
-  if (count < 0)
-    fail("repeat", "count is " + detail::as_text(count) + ", expected 0 or more", {{"x", x.shape()}}, site);
+  if (count < 0) fail("repeat", {"count is ", count, ", expected 0 or more"}, {{"x", x.shape()}}, site);
   const Index outer = detail::outer_count(x.shape(), at), size = x.shape()[at],
               inner = detail::inner_count(x.shape(), at);
   const Tensor<T> spread = broadcast_to(reshape(x, {outer, size, 1, inner}), {outer, size, count, inner}, site);
@@ -255,7 +249,7 @@ Tensor<T> repeat(const Tensor<T>& x, Index count, int axis = 0, Site site = Site
 template <Real T>
 Tensor<T> tile(const Tensor<T>& x, Index count, int axis = 0, Site site = Site::current()) {
   const int at = detail::checked_axis("tile", axis, x.rank(), x.shape(), site);
-  if (count < 0) fail("tile", "count is " + detail::as_text(count) + ", expected 0 or more", {{"x", x.shape()}}, site);
+  if (count < 0) fail("tile", {"count is ", count, ", expected 0 or more"}, {{"x", x.shape()}}, site);
   const Index outer = detail::outer_count(x.shape(), at), block = x.shape()[at] * detail::inner_count(x.shape(), at);
   const Tensor<T> spread = broadcast_to(reshape(x, {outer, 1, block}), {outer, count, block}, site);
   return reshape(spread, x.shape().with(at, x.shape()[at] * count));

@@ -18,18 +18,14 @@ inline void check_offsets(const char* op, const Tensor<std::int64_t>& offsets, I
   const std::int64_t* at = offsets.data();
   const Index segments = offsets.count() - 1;
   if (at[0] != 0)
-    fail<IndexError>(op, "offsets start at " + detail::as_text(at[0]) + ", expected 0", {{"offsets", offsets.shape()}},
-                     site);
+    fail<IndexError>(op, {"offsets start at ", at[0], ", expected 0"}, {{"offsets", offsets.shape()}}, site);
   for (Index s = 0; s < segments; ++s)
     if (at[s + 1] < at[s]) [[unlikely]]
-      fail<IndexError>(op,
-                       "offset " + detail::as_text(at[s + 1]) + " at position " + detail::as_text(s + 1) +
-                           " is below the one before, " + detail::as_text(at[s]),
+      fail<IndexError>(op, {"offset ", at[s + 1], " at position ", s + 1, " is below the one before, ", at[s]},
                        {{"offsets", offsets.shape()}}, site);
   if (rows >= 0 && at[segments] != rows)
-    fail<IndexError>(
-        op, "offsets end at " + detail::as_text(at[segments]) + ", there are " + detail::as_text(rows) + " rows",
-        {{"offsets", offsets.shape()}}, site);
+    fail<IndexError>(op, {"offsets end at ", at[segments], ", there are ", rows, " rows"},
+                     {{"offsets", offsets.shape()}}, site);
 }
 template <class T>
 void check_segments(const char* op, const Tensor<T>& x, const Tensor<std::int64_t>& offsets, Site site) {

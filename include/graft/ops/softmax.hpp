@@ -18,8 +18,7 @@ struct AxisWalk {
   AxisWalk(const char* op, const Shape& shape, int given, Site site) {
     axis = given < 0 ? given + shape.rank() : given;
     if (axis < 0 || axis >= shape.rank())
-      fail<IndexError>(op, "axis " + detail::as_text(given) + " of rank " + detail::as_text(shape.rank()),
-                       {{"x", shape}}, site);
+      fail<IndexError>(op, {"axis ", given, " of rank ", shape.rank()}, {{"x", shape}}, site);
     width = shape[axis];
     for (int i = 0; i < shape.rank(); ++i) (i < axis ? outer : inner) *= i == axis ? 1 : shape[i];
   }

@@ -77,8 +77,7 @@ Tensor<T> logsumexp_marked(const Tensor<T>& x, const bool (&marked)[kMaxRank]) {
 
 /// Variance over `axes` (default: all): the mean of (x - mean)^2, in two passes.
 template <Real T>
-Tensor<T> var(const Tensor<T>& x, const std::vector<int>& axes = {}, VarOptions options = {},
-              Site site = Site::current()) {
+Tensor<T> var(const Tensor<T>& x, const Axes& axes = {}, VarOptions options = {}, Site site = Site::current()) {
   bool marked[kMaxRank] = {};
   detail::mark_axes("var", x.shape(), axes, marked, site);
   return detail::drop_marked(detail::var_marked(x, marked, options.sample), x.shape(), marked, options.keep);
@@ -86,8 +85,7 @@ Tensor<T> var(const Tensor<T>& x, const std::vector<int>& axes = {}, VarOptions 
 
 /// Standard deviation over `axes` (default: all), the root of `var`; zero gradient where it is 0.
 template <Real T>
-Tensor<T> stddev(const Tensor<T>& x, const std::vector<int>& axes = {}, VarOptions options = {},
-                 Site site = Site::current()) {
+Tensor<T> stddev(const Tensor<T>& x, const Axes& axes = {}, VarOptions options = {}, Site site = Site::current()) {
   bool marked[kMaxRank] = {};
   detail::mark_axes("stddev", x.shape(), axes, marked, site);
   const Tensor<T> root = detail::root_or_zero(detail::var_marked(x, marked, options.sample));
@@ -97,7 +95,7 @@ Tensor<T> stddev(const Tensor<T>& x, const std::vector<int>& axes = {}, VarOptio
 /// Euclidean norm over `axes` (default: all): sqrt(sum of x^2). Where it is 0, derivatives of every order are 0.
 /// Numbers whose squares leave the range of T (beyond about 1e+-19 in float) must be scaled first.
 template <Real T>
-Tensor<T> norm(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep = false, Site site = Site::current()) {
+Tensor<T> norm(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   bool marked[kMaxRank] = {};
   detail::mark_axes("norm", x.shape(), axes, marked, site);
   const Shape kept = detail::keep_marked(x.shape(), marked);
@@ -117,8 +115,7 @@ Tensor<T> norm(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep 
 /// log(sum of e^x) over `axes` (default: all), without overflow. -inf where all of x is -inf and over no elements; the
 /// gradient is 0 there.
 template <Real T>
-Tensor<T> logsumexp(const Tensor<T>& x, const std::vector<int>& axes = {}, bool keep = false,
-                    Site site = Site::current()) {
+Tensor<T> logsumexp(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   bool marked[kMaxRank] = {};
   detail::mark_axes("logsumexp", x.shape(), axes, marked, site);
   return detail::drop_marked(detail::logsumexp_marked(x, marked), x.shape(), marked, keep);

@@ -66,7 +66,7 @@ class Schedule {
 
   /// The rate at `step`. Throws ValueError for a negative step.
   double operator()(Index step, Site site = Site::current()) const {
-    if (step < 0) fail("Schedule", "step is " + detail::as_text(step) + ", expected 0 or more", {}, site);
+    if (step < 0) fail("Schedule", {"step is ", step, ", expected 0 or more"}, {}, site);
     std::size_t i = 0;
     for (; i + 1 < pieces_.size() && step >= pieces_[i].steps; ++i) step -= pieces_[i].steps;
     return pieces_[i](step);
@@ -100,7 +100,7 @@ class Schedule {
 
   explicit Schedule(const Piece& piece) : pieces_{piece} {}
   static void check(const char* op, Index steps, Site site) {
-    if (steps < 1) fail(op, "the number of steps is " + detail::as_text(steps) + ", expected 1 or more", {}, site);
+    if (steps < 1) fail(op, {"the number of steps is ", steps, ", expected 1 or more"}, {}, site);
   }
   std::vector<Piece> pieces_;
 };

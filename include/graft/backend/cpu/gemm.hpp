@@ -30,25 +30,6 @@ inline constexpr Index kGemmInPlaceBytes = Index{1} << 14;
 /// Numbers of B packed at a time.
 inline constexpr Index kGemmPackedNumbers = Index{1} << 24;
 
-/// Memory for packed operands, from the calling thread's cache.
-template <class T>
-class Workspace {
- public:
-  explicit Workspace(Index count)
-      : bytes_(static_cast<std::size_t>(count) * sizeof(T)),
-        block_(count > 0 ? static_cast<T*>(detail::allocate_block(bytes_)) : nullptr) {}
-  ~Workspace() {
-    if (block_) detail::free_block(block_, bytes_);
-  }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  T* data() const { return block_; }
-
- private:
-  std::size_t bytes_;
-  T* block_;
-};
-
 /// One product with its orders turned into strides; C may be written transposed (c_column other than 1).
 template <class T>
 struct GemmProblem {
@@ -159,7 +140,7 @@ template <class T>
   const Index a_rows = larger(g.m, Index{Blocks::few_rows});
   const Index a_bytes = (g.a_row == 1 ? g.k * g.a_step : g.m * g.a_row) * static_cast<Index>(sizeof(T));
   const bool pack_a = g.m < Blocks::few_rows || a_bytes > kGemmInPlaceBytes;
-  const Workspace<T> a(pack_a ? g.k * a_rows + Blocks::lanes : 0);
+  const detail::Workspace<T> a(pack_a ? g.k * a_rows + Blocks::lanes : 0);
   if (pack_a) {
     pack_panel(g.a, g.a_row, g.a_step, g.m, g.m, g.k, a_rows, a.data());
     g.a = a.data(), g.a_row = 1, g.a_step = a_rows;
@@ -244,7 +225,7 @@ template <class T>
   const Index size = static_cast<Index>(sizeof(T));
   const bool pack_b = g.b_column != 1 || g.n < Blocks::lanes || g.k * g.b_step * size > 2 * kGemmInPlaceBytes;
   const PreparedB<T> padded{nullptr, (g.n + Blocks::lanes - 1) / Blocks::lanes * Blocks::lanes};
-  const Workspace<T> workspace(pack_b ? g.k * padded.columns : 0);
+  const detail::Workspace<T> workspace(pack_b ? g.k * padded.columns : 0);
   const PreparedB<T> b{workspace.data(), padded.columns};
   if (pack_b) {
     const Index panels = (g.n + Blocks::columns - 1) / Blocks::columns;

@@ -66,23 +66,17 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>> {
     // A pointer for three rows: the third is reached by the scaled index of an address, so few registers hold
     // addresses.
     const T *a0 = t.a, *a1 = a0 + 3 * row, *a2 = a1 + 3 * row, *a3 = a2 + 3 * row, *a4 = a3 + 3 * row, *b = t.b;
-    const auto step = [&]() __attribute__((always_inline)) {
+    for (Index k = t.k; k > 0; --k) {
       const Batch<T> b0 = Batch<T>::load(b), b1 = Wide ? Batch<T>::load(b + lanes) : b0;
-      const auto fma_row = [&](auto i, Batch<T>& l, [[maybe_unused]] Batch<T>& r) __attribute__((always_inline)) {
+      const auto fma_row = [&](int i, Batch<T>& l, [[maybe_unused]] Batch<T>& r) __attribute__((always_inline)) {
         const T* from = i < 3 ? a0 : i < 6 ? a1 : i < 9 ? a2 : i < 12 ? a3 : a4;
         const Batch<T> x(from[i % 3 * row]);
         l = fma(x, b0, l);
         if constexpr (Wide) r = fma(x, b1, r);
       };
-      (fma_row(std::integral_constant<int, I>{}, left, right), ...);
+      (fma_row(I, left, right), ...);
       a0 += a_step, a1 += a_step, a2 += a_step, a3 += a_step, a4 += a_step, b += b_step;
-    };
-    Index k = t.k;
-    for (; k >= 2; k -= 2) {
-      step();
-      step();
     }
-    if (k > 0) step();
     const auto write = [&](T * c, Batch<T> l, [[maybe_unused]] Batch<T> r) __attribute__((always_inline)) {
       if (t.add) {
         l = Batch<T>::load(c) + l;

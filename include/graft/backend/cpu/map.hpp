@@ -4,6 +4,7 @@
 // for all.
 
 #include <array>
+#include <tuple>
 
 #include "graft/core/parallel.hpp"
 #include "graft/core/tensor.hpp"
@@ -12,17 +13,6 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 namespace cpu {
-
-/// One input of an elementwise kernel: its numbers and its shape before broadcasting.
-template <class T>
-struct MapInput {
-  const T* data;
-  const Shape& shape;
-};
-template <class T>
-MapInput<T> map_input(const Tensor<T>& tensor) {
-  return {tensor.data(), tensor.shape()};
-}
 
 /// Most inputs, and most outputs, of one elementwise kernel.
 inline constexpr int kMaxMapInputs = 8;
@@ -105,65 +95,97 @@ struct BroadcastWalk {
 template <class T>
 using RowKernel = void (*)(const void* expression, T* const* to, const T* const* from, const bool* moving, Index width);
 
-/// Runs `kernel` over all rows. Null outputs stay null.
+/// The row kernel of `F`, which maps std::array<Batch<T>, N> to std::array<Batch<T>, M>.
+template <class T, int N, int M, class F>
+void map_row(const void* expression, T* const* to, const T* const* from, const bool* moving, Index width) {
+  using B = Batch<T>;
+  const F& call = *static_cast<const F*>(expression);
+  std::array<B, N> x;
+  for (std::size_t n = 0; n < N; ++n) x[n] = B(*from[n]);
+  for (Index i = 0; i < width; i += B::size) {
+    for (std::size_t n = 0; n < N; ++n)
+      if (moving[n]) x[n] = B::load(from[n] + i);
+    const std::array<B, M> y = call(x);
+    for (std::size_t m = 0; m < M; ++m) {
+      if (M > 1 && !to[m]) continue;
+      if (width - i >= B::size)
+        y[m].store(to[m] + i);
+      else
+        y[m].store_part(to[m] + i, width - i);
+    }
+  }
+}
+
+/// Runs `kernel` over all rows of `shape`, to which the inputs broadcast. Null outputs stay null.
 template <class T>
-void map_rows(const Shape& shape, T* const* outputs, int output_count, const MapInput<T>* inputs, int input_count,
-              RowKernel<T> kernel, const void* expression) {
+void map_rows(const Shape& shape, T* const* outputs, int output_count, const Tensor<T>* const* inputs, int input_count,
+              RowKernel<T> kernel, const void* expression) noexcept {
   if (shape.count() == 0) return;
   const Shape* shapes[kMaxMapInputs];
-  for (int n = 0; n < input_count; ++n) shapes[n] = &inputs[n].shape;
+  const T* data[kMaxMapInputs];
+  for (int n = 0; n < input_count; ++n) {
+    shapes[n] = &inputs[n]->shape();
+    data[n] = inputs[n]->data();
+  }
   const BroadcastWalk walk(shape, shapes, input_count);
   walk.each([&](Index row, Index first, Index last) {
     Index at[kMaxMapInputs];
     walk.offsets(row, at);
     const T* from[kMaxMapInputs];
     T* to[kMaxMapInputs];
-    for (int n = 0; n < input_count; ++n) from[n] = inputs[n].data + at[n] + (walk.moving[n] ? first : 0);
+    for (int n = 0; n < input_count; ++n) from[n] = data[n] + at[n] + (walk.moving[n] ? first : 0);
     for (int m = 0; m < output_count; ++m) to[m] = outputs[m] ? outputs[m] + row * walk.width + first : nullptr;
     kernel(expression, to, from, walk.moving, last - first);
   });
 }
 
 /// outputs[m][i] = f(inputs...)[m] for every element i of `shape`. `f` maps std::array<Batch<T>, N> to
-/// std::array<Batch<T>, M>. A null output is skipped. Inputs may be read, not used, up to one batch past their end.
+/// std::array<Batch<T>, M>. A null output is skipped.
 template <class T, int N, int M, class F>
-void map_kernel(const Shape& shape, const std::array<T*, M>& outputs, const std::array<MapInput<T>, N>& inputs,
+void map_kernel(const Shape& shape, const std::array<T*, M>& outputs, const std::array<const Tensor<T>*, N>& inputs,
                 const F& f) {
   static_assert(N <= kMaxMapInputs && M <= kMaxMapInputs);
-  const RowKernel<T> kernel = [](const void* expression, T* const* to, const T* const* from, const bool* moving,
-                                 Index width) {
-    using B = Batch<T>;
-    const F& call = *static_cast<const F*>(expression);
-    std::array<B, N> x;
-    for (std::size_t n = 0; n < N; ++n) x[n] = B(*from[n]);
-    for (Index i = 0; i < width; i += B::size) {
-      for (std::size_t n = 0; n < N; ++n)
-        if (moving[n]) x[n] = B::load(from[n] + i);
-      const std::array<B, M> y = call(x);
-      for (std::size_t m = 0; m < M; ++m) {
-        if (M > 1 && !to[m]) continue;
-        if (width - i >= B::size)
-          y[m].store(to[m] + i);
-        else
-          y[m].store_part(to[m] + i, width - i);
-      }
-    }
-  };
-  map_rows<T>(shape, outputs.data(), M, inputs.data(), N, kernel, &f);
+  map_rows<T>(shape, outputs.data(), M, inputs.data(), N, map_row<T, N, M, F>, &f);
+}
+
+template <class T>
+[[gnu::noinline]] Tensor<T> mapped_rows(const char* op, Site site, const Tensor<T>* const* inputs, int count,
+                                        RowKernel<T> kernel, const void* expression) {
+  Shape shape = inputs[0]->shape();
+  for (int n = 1; n < count; ++n) {
+    Shape joined;
+    if (!broadcast_shapes(shape, inputs[n]->shape(), joined)) [[unlikely]]
+      fail<ShapeError>(op, "shapes do not broadcast", {{"x", shape}, {"y", inputs[n]->shape()}}, site);
+    shape = joined;
+  }
+  Tensor<T> value = detail::fresh<T>(shape, op, site);
+  T* const to = detail::writable(value);
+  map_rows<T>(shape, &to, 1, inputs, count, kernel, expression);
+  return value;
+}
+
+/// f(inputs...) as a tensor, inputs broadcast: value[i] = f({x[i], y[i] ...}). Throws ShapeError in the name of `op`.
+template <class F, class T, class... Ts>
+Tensor<T> mapped(const char* op, Site site, const F& f, const Tensor<T>& x, const Ts&... rest) {
+  constexpr int N = 1 + sizeof...(Ts);
+  static_assert(N <= kMaxMapInputs);
+  const Tensor<T>* const inputs[] = {&x, &rest...};
+  return mapped_rows<T>(op, site, inputs, N, map_row<T, N, 1, F>, &f);
 }
 
 /// output[i] = f(inputs[i]...) one number at a time, for element types that do not fit one register (masks, indices).
 template <class Out, class F, class... Ts>
-void map_scalars(const Shape& shape, Out* output, F f, const MapInput<Ts>&... inputs) {
+void map_scalars(const Shape& shape, Out* output, F f, const Tensor<Ts>&... inputs) {
   if (shape.count() == 0) return;
-  const Shape* shapes[] = {&inputs.shape...};
+  const Shape* shapes[] = {&inputs.shape()...};
+  const std::tuple data(inputs.data()...);
   const BroadcastWalk walk(shape, shapes, sizeof...(Ts));
   walk.each([&](Index row, Index first, Index last) {
     Index at[kMaxMapInputs];
     walk.offsets(row, at);
     Out* out = output + row * walk.width;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      for (Index i = first; i < last; ++i) out[i] = f(inputs.data[at[I] + (walk.moving[I] ? i : 0)]...);
+      for (Index i = first; i < last; ++i) out[i] = f(std::get<I>(data)[at[I] + (walk.moving[I] ? i : 0)]...);
     }(std::index_sequence_for<Ts...>());
   });
 }

@@ -3,7 +3,6 @@
 // threads.
 
 #include <limits>
-#include <vector>
 
 #include "graft/core/parallel.hpp"
 #include "graft/core/tensor.hpp"
@@ -18,7 +17,7 @@ inline constexpr Index kSumChunk = 4096;
 
 /// Sum of `count` contiguous numbers: four running batches over a chunk of `kSumChunk`, chunk sums added in order.
 template <class T>
-T sum_row(const T* x, Index count) {
+[[gnu::noinline]] T sum_row(const T* x, Index count) {
   using B = Batch<T>;
   T total = 0;
   for (Index begin = 0; begin < count; begin += kSumChunk) {
@@ -34,60 +33,57 @@ T sum_row(const T* x, Index count) {
   return total;
 }
 
+/// to[i] = sum over r of from[r, i], rows added in order.
+template <class T>
+[[gnu::noinline]] void add_rows(const T* from, Index rows, Index inner, T* to) {
+  using B = Batch<T>;
+  for (Index i = 0; i < inner; i += B::size) {
+    B sum(0);
+    for (Index r = 0; r < rows; ++r) sum += B::load(from + r * inner + i);
+    if (inner - i >= B::size)
+      sum.store(to + i);
+    else
+      sum.store_part(to + i, inner - i);
+  }
+}
+
 /// out[o, i] = sum over r of x[o, r, i].
 template <class T>
 void sum_axis(const T* x, Index outer, Index reduced, Index inner, T* out) {
-  using B = Batch<T>;
   if (outer == 0 || inner == 0) return;
   if (inner == 1) {
-    if (outer == 1 && reduced > 4 * kSumChunk) {
-      // One long row: chunks in parallel, their sums in order.
-      const Index chunks = (reduced + kSumChunk - 1) / kSumChunk;
-      std::vector<T, detail::CacheAllocator<T>> sums(static_cast<std::size_t>(chunks));
-      parallel_for(chunks, 4, [&](Index begin, Index end) {
-        for (Index c = begin; c < end; ++c) {
-          const Index first = c * kSumChunk, last = first + kSumChunk < reduced ? first + kSumChunk : reduced;
-          sums[static_cast<std::size_t>(c)] = sum_row(x + first, last - first);
-        }
-      });
-      T total = 0;
-      for (T sum : sums) total += sum;
-      *out = total;
-      return;
-    }
-    parallel_for(outer, 1 + 16384 / (reduced + 1), [&](Index begin, Index end) {
-      for (Index o = begin; o < end; ++o) out[o] = sum_row(x + o * reduced, reduced);
+    // One long row: chunks in parallel, their sums in order, as `sum_row` does it.
+    const bool split = outer == 1 && reduced > 4 * kSumChunk;
+    const Index jobs = split ? (reduced + kSumChunk - 1) / kSumChunk : outer;
+    const detail::Workspace<T> chunk_sums(split ? jobs : 0);
+    T* const sums = split ? chunk_sums.data() : out;
+    parallel_for(jobs, split ? 4 : 1 + 16384 / (reduced + 1), [&](Index begin, Index end) {
+      for (Index j = begin; j < end; ++j) {
+        const Index first = split ? j * kSumChunk : 0;
+        const Index count = split && first + kSumChunk < reduced ? kSumChunk : reduced - first;
+        sums[j] = sum_row(x + (split ? first : j * reduced), count);
+      }
     });
+    if (!split) return;
+    T total = 0;
+    for (Index j = 0; j < jobs; ++j) total += sums[j];
+    *out = total;
     return;
   }
   // Columns: rows are added in order within fixed groups of rows, groups in order.
   const Index group = inner >= 256 ? 64 : 16384 / inner;
-  const Index groups = (reduced + group - 1) / group;
-  const auto add_rows = [&](const T* from, Index rows, T* to) {
-    for (Index i = 0; i < inner; i += B::size) {
-      B sum(0);
-      for (Index r = 0; r < rows; ++r) sum += B::load(from + r * inner + i);
-      if (inner - i >= B::size)
-        sum.store(to + i);
-      else
-        sum.store_part(to + i, inner - i);
-    }
-  };
-  if (groups <= 1) {
-    parallel_for(outer, 1 + 16384 / (reduced * inner + 1), [&](Index begin, Index end) {
-      for (Index o = begin; o < end; ++o) add_rows(x + o * reduced * inner, reduced, out + o * inner);
-    });
-    return;
-  }
-  std::vector<T, detail::CacheAllocator<T>> partial(static_cast<std::size_t>(outer * groups * inner + B::size));
-  parallel_for(outer * groups, 1, [&](Index begin, Index end) {
+  const Index groups = reduced <= group ? 1 : (reduced + group - 1) / group;
+  const detail::Workspace<T> group_sums(groups > 1 ? outer * groups * inner + Batch<T>::size : 0);
+  T* const sums = groups > 1 ? group_sums.data() : out;
+  parallel_for(outer * groups, groups > 1 ? 1 : 1 + 16384 / (reduced * inner + 1), [&](Index begin, Index end) {
     for (Index job = begin; job < end; ++job) {
-      const Index o = job / groups, g = job % groups;
-      const Index first = g * group, rows = first + group < reduced ? group : reduced - first;
-      add_rows(x + (o * reduced + first) * inner, rows, partial.data() + job * inner);
+      const Index o = job / groups, first = job % groups * group;
+      const Index rows = first + group < reduced ? group : reduced - first;
+      add_rows(x + (o * reduced + first) * inner, rows, inner, sums + job * inner);
     }
   });
-  for (Index o = 0; o < outer; ++o) add_rows(partial.data() + o * groups * inner, groups, out + o * inner);
+  if (groups > 1)
+    for (Index o = 0; o < outer; ++o) add_rows(sums + o * groups * inner, groups, inner, out + o * inner);
 }
 
 // Folds: reductions whose result does not depend on the order of the numbers. `start`, a step by one number, and the
