@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import random
 import signal
 import struct
 import subprocess
@@ -165,6 +166,26 @@ class Collaborate(unittest.TestCase):
                 self.assertEqual(self.tensors(parts / name), self.tensors(whole / name))
         # A finished run that is resumed has nothing left to train.
         self.assertEqual(self.results(self.record(*options, "--checkpoint", whole, "--resume")), expected)
+
+    def test_killed_again_and_again_equals_uninterrupted(self):
+        """GRAFT_KILLS says how often; kills fall anywhere: into starting, training, writing, evaluating."""
+        options = ["--rounds", 60, "--test-episodes", 30]
+        expected = self.results(self.record(*options))
+        parts = self.folder / "killed"
+        draw = random.Random(1)
+        for _ in range(int(os.environ.get("GRAFT_KILLS", "4"))):
+            resume = ["--resume"] if any(parts.glob("*.npz")) else []
+            running = subprocess.Popen(self.command(*options, "--checkpoint", parts, *resume),
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            time.sleep(draw.uniform(0, 0.4))
+            running.kill()
+            said = running.communicate(timeout=60)[1]
+            self.assertEqual((running.returncode in (0, -signal.SIGKILL), said), (True, ""))
+        resume = ["--resume"] if any(parts.glob("*.npz")) else []
+        self.assertEqual(self.results(self.record(*options, "--checkpoint", parts, *resume)), expected)
+        # A kill in the middle of a write leaves the unfinished file, under a name of its own.
+        kept = sorted(file.name for file in parts.iterdir() if ".tmp-" not in file.name)
+        self.assertEqual(kept, ["collaborative.npz", "protonet.npz"])
 
     def test_progress_bar_on_a_terminal(self):
         ours, theirs = pty.openpty()
