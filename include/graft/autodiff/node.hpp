@@ -171,7 +171,7 @@ struct RuleOfEach<T, First, Rest...> {
   }
 };
 
-/// Fills in what does not depend on the node's type: it stands for `value`, made by `op`; `inputs` is room for its inputs.
+/// Fills in what does not depend on the node's type: it stands for `value`, made by `op`, and has room for inputs.
 [[gnu::noinline]] inline void place_on_tape(Node* node, const char* op, const AnyTensor& value, std::size_t bytes,
                                             Node** inputs) noexcept {
   Body* source = value.body();

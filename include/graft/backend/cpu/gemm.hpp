@@ -173,10 +173,7 @@ template <class T>
     }
   };
   const Index panels = (g.n + Blocks::columns - 1) / Blocks::columns;
-  if (parallel)
-    parallel_for(panels, larger(Index{1}, kGemmParallelWork / (g.m * g.k * Blocks::columns)), run);
-  else
-    run(0, panels);
+  parallel_for(panels, parallel ? larger(Index{1}, kGemmParallelWork / (g.m * g.k * Blocks::columns)) : panels, run);
 }
 
 /// B of a product with many rows: in place, or packed as panels [columns / extent][steps][extent] for every block of k.
@@ -238,10 +235,7 @@ template <class T>
                    span.extent, workspace.data() + p * b.columns + span.first * steps);
       }
     };
-    if (parallel)
-      parallel_for(panels * blocks, 8, pack);
-    else
-      pack(0, panels * blocks);
+    parallel_for(panels * blocks, parallel ? 8 : panels * blocks, pack);
   }
   // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used several times.
   const Index a_bytes = (g.a_row == 1 ? g.k * g.a_step : g.m * g.a_row) * size;

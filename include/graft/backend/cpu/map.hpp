@@ -22,72 +22,61 @@ inline constexpr Index kMapChunk = 16384;
 /// How inputs are walked over an output shape: axes along which all inputs advance alike are merged, so that what is
 /// left is rows of `width` elements along which each input advances by one or stays on one number.
 struct BroadcastWalk {
-  int inputs = 0, outer = 0;  ///< axes left besides the row
+  int inputs, rank = 0;
   Index width = 1, rows = 1;
-  Index sizes[kMaxRank] = {};  // outermost first
-  Index strides[kMaxRank][kMaxMapInputs] = {};
-  bool moving[kMaxMapInputs] = {};
+  bool moving[kMaxMapInputs];
+  Index sizes[kMaxRank], strides[kMaxRank][kMaxMapInputs];  ///< innermost axis, the row, first
 
   BroadcastWalk(const Shape& out, const Shape* const* shapes, int count) : inputs(count) {
     bool contiguous = true;
     for (int n = 0; n < count; ++n) contiguous = contiguous && *shapes[n] == out;
+    for (int n = 0; n < count; ++n) moving[n] = contiguous;
     if (contiguous) {
       width = out.count();
-      for (int n = 0; n < count; ++n) moving[n] = true;
       return;
     }
-    Index step[kMaxMapInputs], merged_sizes[kMaxRank], merged[kMaxRank][kMaxMapInputs];  // innermost first
-    for (Index& s : step) s = 1;
-    int rank = 0;
+    Index next[kMaxMapInputs];  // numbers of each input inside the axes seen so far
+    for (int n = 0; n < count; ++n) next[n] = 1;
     for (int axis = out.rank() - 1; axis >= 0; --axis) {
       const Index size = out[axis];
       if (size == 1) continue;
-      Index stride[kMaxMapInputs];
+      Index* const stride = strides[rank];
+      bool merges = rank > 0;
       for (int n = 0; n < count; ++n) {
         const int own = axis - (out.rank() - shapes[n]->rank());
-        stride[n] = own < 0 || (*shapes[n])[own] == 1 ? 0 : step[n];
-        if (stride[n] != 0) step[n] *= size;
+        const bool repeats = own < 0 || (*shapes[n])[own] == 1;
+        stride[n] = repeats ? 0 : next[n];
+        if (!repeats) next[n] *= size;
+        merges = merges && stride[n] == strides[rank - 1][n] * sizes[rank - 1];
       }
-      bool merges = rank > 0;
-      for (int n = 0; merges && n < count; ++n) merges = stride[n] == merged[rank - 1][n] * merged_sizes[rank - 1];
-      if (merges) {
-        merged_sizes[rank - 1] *= size;
-      } else {
-        merged_sizes[rank] = size;
-        for (int n = 0; n < count; ++n) merged[rank][n] = stride[n];
-        ++rank;
-      }
+      if (merges)
+        sizes[rank - 1] *= size;
+      else
+        sizes[rank++] = size;
     }
     if (rank == 0) return;  // a single element
-    width = merged_sizes[0];
-    for (int n = 0; n < count; ++n) moving[n] = merged[0][n] != 0;
-    outer = rank - 1;
-    for (int r = 0; r < outer; ++r) {
-      sizes[r] = merged_sizes[rank - 1 - r];
-      rows *= sizes[r];
-      for (int n = 0; n < count; ++n) strides[r][n] = merged[rank - 1 - r][n];
-    }
+    width = sizes[0];
+    for (int n = 0; n < count; ++n) moving[n] = strides[0][n] != 0;
+    for (int r = 1; r < rank; ++r) rows *= sizes[r];
   }
 
   /// Element offset of each input at the start of `row`.
   void offsets(Index row, Index* at) const {
     for (int n = 0; n < inputs; ++n) at[n] = 0;
-    for (int axis = outer - 1; axis >= 0; --axis) {
-      for (int n = 0; n < inputs; ++n) at[n] += row % sizes[axis] * strides[axis][n];
-      row /= sizes[axis];
+    for (int r = 1; r < rank; ++r) {
+      for (int n = 0; n < inputs; ++n) at[n] += row % sizes[r] * strides[r][n];
+      row /= sizes[r];
     }
   }
 
   /// Calls run(row, first, last) for every row, or for chunks of the only row, in parallel.
   template <class Run>
   void each(const Run& run) const {
-    if (rows == 1) {
-      parallel_for(width, kMapChunk, [&](Index begin, Index end) { run(Index{0}, begin, end); });
-    } else {
-      parallel_for(rows, width >= kMapChunk ? 1 : kMapChunk / width, [&](Index begin, Index end) {
-        for (Index row = begin; row < end; ++row) run(row, Index{0}, width);
-      });
-    }
+    const bool one = rows == 1;
+    const Index rows_of_chunk = width >= kMapChunk ? 1 : kMapChunk / width;
+    parallel_for(one ? width : rows, one ? kMapChunk : rows_of_chunk, [&](Index begin, Index end) {
+      for (Index row = one ? 0 : begin; row < (one ? 1 : end); ++row) run(row, one ? begin : 0, one ? end : width);
+    });
   }
 };
 
