@@ -2,6 +2,7 @@
 // Catch2, version 2 or 3, under one set of names: Approx, contains("text"), GRAFT_SKIP("reason").
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #ifdef GRAFT_CATCH2_V3
@@ -22,6 +23,12 @@ inline auto contains(const std::string& text) {
 #else
   return Catch::Matchers::Contains(text);
 #endif
+}
+
+/// How much of something to try: the environment variable `name`, else `usual`.
+inline int amount(const char* name, int usual) {
+  const char* asked = std::getenv(name);
+  return asked ? std::atoi(asked) : usual;
 }
 
 /// Ends the running test case as skipped. tests/run.sh collects these lines and fails unless the name is in

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -48,21 +47,6 @@ bool equal_trees(const Tree& a, const Tree& b) {
   for (std::size_t i = 0; equal && i < a.layers.size(); ++i) equal = same_bits(a.layers[i].weight, b.layers[i].weight);
   return equal && same_bits(*a.layers[0].bias, *b.layers[0].bias) && same_bits(a.precise, b.precise) &&
          same_bits(a.counter.value, b.counter.value) && same_bits(a.mask, b.mask);
-}
-
-/// The message of the FileError that `run` throws; checks that it is one line that names the file.
-template <class Run>
-std::string refusal(const std::string& path, Run run) {
-  try {
-    run();
-  } catch (const FileError& error) {
-    const std::string message = error.what();
-    CHECK_THAT(message, contains(path));
-    CHECK(message.find('\n') == std::string::npos);
-    return message;
-  }
-  FAIL("no FileError");
-  return "";
 }
 
 }  // namespace

@@ -71,6 +71,10 @@ class Collaborate(unittest.TestCase):
         quick = [text for name, value in defaults.items() if name not in options for text in (name, str(value))]
         return [PROGRAM, *quick, *map(str, options)]
 
+    def launch(self, *options):
+        """A run in the background that says nothing of its progress."""
+        return subprocess.Popen(self.command(*options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
     def start(self, *options, **keywords):
         return subprocess.run(self.command(*options, **keywords), capture_output=True, text=True, timeout=120)
 
@@ -147,8 +151,7 @@ class Collaborate(unittest.TestCase):
         expected = self.results(self.record(*options, "--checkpoint", whole))
         for how in signal.SIGINT, signal.SIGKILL:
             parts = self.folder / how.name
-            running = subprocess.Popen(self.command(*options, "--checkpoint", parts), stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.PIPE, text=True)
+            running = self.launch(*options, "--checkpoint", parts)
             deadline = time.monotonic() + 60
             while not (parts / "protonet.npz").exists() and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -173,16 +176,17 @@ class Collaborate(unittest.TestCase):
         expected = self.results(self.record(*options))
         parts = self.folder / "killed"
         draw = random.Random(1)
+
+        def so_far():
+            return ["--checkpoint", parts, *(["--resume"] if any(parts.glob("*.npz")) else [])]
+
         for _ in range(int(os.environ.get("GRAFT_KILLS", "4"))):
-            resume = ["--resume"] if any(parts.glob("*.npz")) else []
-            running = subprocess.Popen(self.command(*options, "--checkpoint", parts, *resume),
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            running = self.launch(*options, *so_far())
             time.sleep(draw.uniform(0, 0.4))
             running.kill()
             said = running.communicate(timeout=60)[1]
             self.assertEqual((running.returncode in (0, -signal.SIGKILL), said), (True, ""))
-        resume = ["--resume"] if any(parts.glob("*.npz")) else []
-        self.assertEqual(self.results(self.record(*options, "--checkpoint", parts, *resume)), expected)
+        self.assertEqual(self.results(self.record(*options, *so_far())), expected)
         # A kill in the middle of a write leaves the unfinished file, under a name of its own.
         kept = sorted(file.name for file in parts.iterdir() if ".tmp-" not in file.name)
         self.assertEqual(kept, ["collaborative.npz", "protonet.npz"])

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "catch.hpp"
 #include "graft/io/file.hpp"
 #include "messages.hpp"
 
@@ -43,4 +44,13 @@ std::string file_error(Run run) {
 /// One line, which names the file.
 inline bool teaches(const std::string& message, const std::string& path) {
   return message.find(path) != std::string::npos && message.find('\n') == std::string::npos;
+}
+
+/// The message of the FileError that `run` must throw, checked to teach.
+template <class Run>
+std::string refusal(const std::string& path, Run run) {
+  const std::string text = file_error(run);
+  INFO(text);
+  CHECK(teaches(text, path));
+  return text;
 }

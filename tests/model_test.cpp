@@ -2,7 +2,6 @@
 // held against closed forms.
 
 #include <cmath>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <vector>
@@ -404,8 +403,7 @@ TEST_CASE("MAML on quadratics has its closed forms", "[nn]") {
 
 // GRAFT_SOAK_STEPS says how many steps; tests/long.sh takes a million.
 TEST_CASE("a thousand MAML steps hold no more memory than ten", "[nn][soak]") {
-  const char* asked = std::getenv("GRAFT_SOAK_STEPS");
-  const int steps = asked ? std::atoi(asked) : 1000;
+  const int steps = amount("GRAFT_SOAK_STEPS", 1000);
   Net net = sine_net();
   const auto run = [&](int from, int to) {
     for (int step = from; step < to; ++step) {

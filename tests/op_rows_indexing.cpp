@@ -18,6 +18,26 @@ Indices scattered(const Shape& shape, Index size) {
   return from_vector(at, shape);
 }
 
+/// x with its axes from `axis` on, as many as the indices have, added up into `size` places.
+Tensor<double> scatter_sums(const Tensor<double>& x, const Indices& indices, Index size, int axis = 0) {
+  Shape shape;
+  for (int a = 0; a < x.rank(); ++a) {
+    if (a == axis) shape.push_back(size);
+    if (a < axis || a >= axis + indices.rank()) shape.push_back(x.shape()[a]);
+  }
+  Index outer = 1, inner = 1;
+  for (int a = 0; a < axis; ++a) outer *= x.size(a);
+  for (int a = axis + indices.rank(); a < x.rank(); ++a) inner *= x.size(a);
+  std::vector<double> out(static_cast<std::size_t>(shape.count()), 0.0);
+  const Index picks = indices.count();
+  for (Index o = 0; o < outer; ++o)
+    for (Index k = 0; k < picks; ++k)
+      for (Index i = 0; i < inner; ++i)
+        out[static_cast<std::size_t>((o * size + indices.data()[k]) * inner + i)] +=
+            x.data()[(o * picks + k) * inner + i];
+  return array(shape, out);
+}
+
 OpRow gather_row(const char* name, int axis, const Shape& picked, const std::vector<std::vector<Shape>>& variants) {
   const auto indices_for = [=](const auto& x) { return scattered(picked, x.size(axis)); };
   return squared(
@@ -71,15 +91,7 @@ const bool indexing_rows =
                  .call = later,
                  .inputs = {{{5, 3}}},
                  .reference =
-                     [](const Arrays& x) {
-                       const Indices indices = scattered({x[0].size(0)}, 7);
-                       Tensor<double> sums = zeros<double>(x[0].shape().with(0, 7));
-                       std::vector<double> out(sums.span().begin(), sums.span().end());
-                       const Index width = x[0].size(0) == 0 ? 0 : x[0].count() / x[0].size(0);
-                       for (Index i = 0; i < x[0].count(); ++i)
-                         out[static_cast<std::size_t>(indices.data()[i / width] * width + i % width)] += x[0].data()[i];
-                       return array(sums.shape(), out);
-                     },
+                     [](const Arrays& x) { return scatter_sums(x[0], scattered({x[0].size(0)}, 7), 7); },
                  .variants = {{{5}}, {{0, 2}}, {{4, 0}}, {{1, 1}}, {{6, 2, 9}}},
                  .large = {{9000, 5}},
                  .errors = {bad<IndexError>(
@@ -101,15 +113,7 @@ const bool indexing_rows =
                  .inputs = {{{2, 3, 4, 5}}},
                  .reference =
                      [](const Arrays& x) {
-                       const Shape& s = x[0].shape();
-                       const Indices indices = scattered({s[1], s[2]}, 6);
-                       std::vector<double> out(static_cast<std::size_t>(s[0] * 6 * s[3]));
-                       for (Index a = 0; a < s[0]; ++a)
-                         for (Index k = 0; k < s[1] * s[2]; ++k)
-                           for (Index i = 0; i < s[3]; ++i)
-                             out[static_cast<std::size_t>((a * 6 + indices.data()[k]) * s[3] + i)] +=
-                                 x[0].data()[(a * s[1] * s[2] + k) * s[3] + i];
-                       return array({s[0], 6, s[3]}, out);
+                       return scatter_sums(x[0], scattered({x[0].size(1), x[0].size(2)}, 6), 6, 1);
                      },
                  .variants = {{{1, 1, 1, 1}}, {{2, 0, 3, 4}}, {{0, 2, 2, 2}}},
                  .large = {{3, 50, 40, 8}}},

@@ -119,17 +119,17 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
   for (Index i = 0; i < entry_count(); ++i)
     if (const Node* node = entry_at(i).key; node->level <= root->level) order[starts[node->level - lowest]++] = i;
 
-  // Whether the gradient of this input leads to a target.
-  const auto leads_on = [&](const Node* input) {
-    if (!input || input->level < lowest) return false;
-    const Index at = table.find(input);
-    return at >= 0 && entry_at(at).needed;
+  // The place of an input whose gradient leads to a target, else -1.
+  const auto needed_place = [&](const Node* input) {
+    const Index at = input && input->level >= lowest ? table.find(input) : -1;
+    return at >= 0 && entry_at(at).needed ? at : -1;
   };
   for (Index o = 0; o < placed; ++o) {
     auto& entry = entry_at(order[o]);
     entry.needed = entry.target;
     if (entry.needed && stop_at_targets) continue;
-    for (int i = 0; i < entry.key->input_count && !entry.needed; ++i) entry.needed = leads_on(entry.key->inputs[i]);
+    for (int i = 0; i < entry.key->input_count && !entry.needed; ++i)
+      entry.needed = needed_place(entry.key->inputs[i]) >= 0;
   }
 
   Recording record_rules(create_graph);
@@ -137,6 +137,7 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
   y = AnyTensor();
   std::vector<AnyTensor, CacheAllocator<AnyTensor>> pulled(static_cast<std::size_t>(most_inputs));
   const Workspace<bool> needed(most_inputs);
+  const Workspace<Index> places(most_inputs);
   for (Index o = placed; o-- > 0;) {
     auto& entry = entry_at(order[o]);
     if (!entry.needed || !entry.gradient.defined()) {
@@ -146,7 +147,10 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
     if (entry.target && stop_at_targets) continue;
     Node* node = entry.node.get();
     bool any = false;
-    for (int i = 0; i < node->input_count; ++i) any |= needed[i] = leads_on(node->inputs[i]);
+    for (int i = 0; i < node->input_count; ++i) {
+      places[i] = needed_place(node->inputs[i]);
+      any |= needed[i] = places[i] >= 0;
+    }
     if (any) {
       const AnyTensor gradient = entry.target ? entry.gradient : std::move(entry.gradient);
       node->pull(gradient, needed.data(), pulled.data());
@@ -157,7 +161,7 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
       Node* const input = node->inputs[i];
       if (check_nan && input->has_nan(part)) [[unlikely]]
         fail(node->name, {"the gradient of argument ", i, " holds a NaN"}, {{"value", node->shape}});
-      AnyTensor& total = entry_at(table.find(input)).gradient;
+      AnyTensor& total = entry_at(places[i]).gradient;
       total = total.defined() ? input->add(std::move(total), part) : std::move(part);
     }
     if (!entry.target) entry.node = NodeRef();

@@ -115,6 +115,10 @@ class Piece {
 
 namespace detail {
 
+inline void append_pieces(std::string& text, std::initializer_list<Piece> pieces) {
+  for (const Piece& piece : pieces) piece.append_to(text);
+}
+
 [[gnu::cold, gnu::noinline]] inline void append_path(std::string& text, const Frame* frame) {
   if (frame->outer) {
     append_path(text, frame->outer);
@@ -128,9 +132,7 @@ namespace detail {
 [[gnu::cold, gnu::noinline]] inline std::string error_text(const char* op, std::initializer_list<Piece> what,
                                                            std::initializer_list<Arg> arguments, Site site) {
   std::string text("graft: ", 7);
-  const auto add = [&](std::initializer_list<Piece> pieces) {
-    for (const Piece& piece : pieces) piece.append_to(text);
-  };
+  const auto add = [&](std::initializer_list<Piece> pieces) { append_pieces(text, pieces); };
   add({op, ": "});
   add(what);
   for (const Arg& argument : arguments) {

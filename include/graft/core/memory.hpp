@@ -4,12 +4,13 @@
 // go to a pool shared by all threads (a consumer thread thus feeds its producer); it drains into the pool at thread
 // exit.
 
+#include <pthread.h>
+
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <mutex>
 #include <new>
 #include <utility>
 
@@ -68,10 +69,22 @@ inline void show_block([[maybe_unused]] void* block, [[maybe_unused]] std::size_
 #endif
 }
 
+/// Holds a mutex. <mutex> would bring <chrono> into every program.
+class Lock {
+ public:
+  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
+  ~Lock() { pthread_mutex_unlock(&mutex_); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  pthread_mutex_t& mutex_;
+};
+
 /// The pool shared by all threads, and the counters of what was asked of the system. Never destroyed, so tensors may
 /// outlive every other static object.
 struct SharedPool {
-  std::mutex mutex;
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   FreeBlock* heads[kSizeClasses] = {};
   std::size_t bytes = 0;
   std::atomic<std::size_t> byte_limit{std::size_t{4} << 30};
@@ -88,7 +101,7 @@ struct SharedPool {
 
   void* allocate(int size_class) {
     {
-      std::lock_guard lock(mutex);
+      const Lock lock(mutex);
       if (FreeBlock* block = heads[size_class]) {
         heads[size_class] = block->next;
         bytes -= class_bytes(size_class);
@@ -115,7 +128,7 @@ struct SharedPool {
   void free(void* block, int size_class) {
     const std::size_t size = class_bytes(size_class);
     {
-      std::lock_guard lock(mutex);
+      const Lock lock(mutex);
       if (bytes + size <= byte_limit.load(std::memory_order_relaxed)) {
         heads[size_class] = new (block) FreeBlock{heads[size_class]};
         bytes += size;
@@ -133,7 +146,7 @@ struct SharedPool {
   }
 
   void release() {
-    std::lock_guard lock(mutex);
+    const Lock lock(mutex);
     for (int c = 0; c < kSizeClasses; ++c)
       while (FreeBlock* block = heads[c]) {
         heads[c] = block->next;
@@ -168,7 +181,7 @@ struct CacheOwner {
   CacheOwner() {
     SharedPool& pool = SharedPool::instance();
     thread_cache.byte_limit = pool.thread_byte_limit.load(std::memory_order_relaxed);
-    std::lock_guard lock(pool.mutex);
+    const Lock lock(pool.mutex);
     thread_cache.next = pool.threads;
     pool.threads = &thread_cache;
   }
@@ -176,7 +189,7 @@ struct CacheOwner {
     SharedPool& pool = SharedPool::instance();
     thread_cache.byte_limit = 0;
     thread_cache.drain(pool);
-    std::lock_guard lock(pool.mutex);
+    const Lock lock(pool.mutex);
     for (ThreadCache** link = &pool.threads; *link; link = &(*link)->next)
       if (*link == &thread_cache) {
         *link = thread_cache.next;
@@ -268,7 +281,7 @@ struct CacheAllocator {
 /// Counters over all threads. `bytes_in_use` is exact when no other thread is allocating.
 inline MemoryStats memory_stats() {
   detail::SharedPool& pool = detail::SharedPool::instance();
-  std::lock_guard lock(pool.mutex);
+  const detail::Lock lock(pool.mutex);
   Index in_use = pool.bytes_in_use_by_ended_threads.load(std::memory_order_relaxed) +
                  detail::thread_cache.bytes_in_use.load(std::memory_order_relaxed);
   for (detail::ThreadCache* cache = pool.threads; cache; cache = cache->next)

@@ -2,8 +2,6 @@
 // Tensors as text: small ones in full, large ones by their corners and a summary. Works with any stream without
 // including one.
 
-#include <cstdio>
-
 #include "graft/core/tensor.hpp"
 
 namespace graft {
@@ -31,15 +29,10 @@ constexpr const char* type_name() {
 
 template <class T>
 std::string number_text(T value) {
-  if constexpr (std::is_same_v<T, bool>) {
+  if constexpr (std::is_same_v<T, bool>)
     return value ? "true" : "false";
-  } else if constexpr (Real<T>) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.6g", static_cast<double>(value));
-    return text;
-  } else {
+  else
     return detail::as_text(value);
-  }
 }
 
 /// Tensors with more elements are shown by the first and last `kEdge` entries of every axis.

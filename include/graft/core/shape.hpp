@@ -76,7 +76,6 @@ class Axes {
  public:
   constexpr Axes() = default;
   constexpr Axes(std::initializer_list<int> axes) : Axes(axes.begin(), axes.size()) {}
-  explicit constexpr Axes(std::span<const int> axes) : Axes(axes.data(), axes.size()) {}
   Axes(const std::vector<int>& axes) : Axes(axes.data(), axes.size()) {}
 
   constexpr std::size_t size() const { return size_; }
@@ -117,12 +116,11 @@ namespace detail {
   text.append("]", 1);
 }
 
-/// An integer as text.
+/// A number as text; six digits of a fraction.
 template <class N>
 std::string as_text(N number) {
-  static_assert(std::is_integral_v<N>);
   std::string text;
-  append_number(text, static_cast<long long>(number));
+  append_number(text, static_cast<std::conditional_t<std::is_floating_point_v<N>, double, long long>>(number));
   return text;
 }
 

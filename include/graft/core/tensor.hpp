@@ -92,6 +92,14 @@ inline void release(Body* body) noexcept {
   return count;
 }
 
+/// The shape that two arguments broadcast to; throws when there is none.
+inline Shape checked_broadcast(const char* op, Arg x, Arg y, Site site) {
+  Shape joined;
+  if (!broadcast_shapes(x.shape, y.shape, joined)) [[unlikely]]
+    fail<ShapeError>(op, "shapes do not broadcast", {x, y}, site);
+  return joined;
+}
+
 [[gnu::noinline]] inline Body* new_block(const Shape& shape, Index count, std::size_t element_bytes) {
   const std::size_t used = static_cast<std::size_t>(count) * element_bytes;
   const std::size_t padded = (used + 63) / 64 * 64 + kSpareBytes;

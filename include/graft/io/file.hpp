@@ -23,7 +23,7 @@ inline namespace GRAFT_ABI {
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_file(const std::string& path,
                                                              std::initializer_list<Piece> reason) {
   std::string text = "graft: " + path + ": ";
-  for (const Piece& piece : reason) piece.append_to(text);
+  detail::append_pieces(text, reason);
   throw FileError(text);
 }
 [[noreturn]] inline void fail_file(const std::string& path, Piece reason) { fail_file(path, {reason}); }

@@ -50,9 +50,7 @@ namespace detail {
 
 template <class T, class F>
 Tensor<bool> compare(const char* op, const Tensor<T>& x, const Tensor<T>& y, F f) {
-  Shape shape;
-  if (!broadcast_shapes(x.shape(), y.shape(), shape))
-    fail<ShapeError>(op, "shapes do not broadcast", {{"x", x.shape()}, {"y", y.shape()}});
+  const Shape shape = checked_broadcast(op, {"x", x.shape()}, {"y", y.shape()}, {});
   Tensor<bool> result = fresh<bool>(shape);
   cpu::map_scalars<bool>(shape, writable(result), f, x, y);
   return result;

@@ -5,7 +5,6 @@
 // on threads.
 
 #include <cmath>
-#include <vector>
 
 #include "graft/core/parallel.hpp"
 #include "graft/core/tensor.hpp"
@@ -100,11 +99,10 @@ T exp_shifted(T x, T shift) {
 template <class T, class Score, class Keep>
 void graph_attention_forward(const GraphArrays& graph, Index heads, Index width, const T* values, Score score,
                              Keep keep, T* out, T* log_sum_exp) {
+  const detail::Workspace<T> logits(graph.offsets[graph.destinations]);  // of one head at a time
   parallel_for(graph.destinations, kGraphRows, [&](Index first, Index last) {
-    std::vector<T, detail::CacheAllocator<T>> logits;
     for (Index i = first; i < last; ++i) {
       const Index begin = graph.offsets[i], end = graph.offsets[i + 1];
-      logits.resize(static_cast<std::size_t>(end - begin));
       for (Index h = 0; h < heads; ++h) {
         T* to = out + (i * heads + h) * width;
         for (Index w = 0; w < width; ++w) to[w] = 0;
@@ -114,19 +112,15 @@ void graph_attention_forward(const GraphArrays& graph, Index heads, Index width,
         T highest = -std::numeric_limits<T>::infinity();
         for (Index e = begin; e < end; ++e) {
           const T logit = score(e, i, h);
-          logits[static_cast<std::size_t>(e - begin)] = logit;
+          logits[e] = logit;
           highest = logit > highest || logit != logit ? logit : highest;
         }
         if (highest == -std::numeric_limits<T>::infinity()) continue;
         T total = 0;
-        for (T& logit : logits) {
-          logit = exp_shifted(logit, highest);
-          total += logit;
-        }
+        for (Index e = begin; e < end; ++e) total += logits[e] = exp_shifted(logits[e], highest);
         lse = highest + std::log(total);
         for (Index e = begin; e < end; ++e)
-          add_scaled(to, logits[static_cast<std::size_t>(e - begin)] / total * keep(e, h),
-                     values + (graph.source_of[e] * heads + h) * width, width);
+          add_scaled(to, logits[e] / total * keep(e, h), values + (graph.source_of[e] * heads + h) * width, width);
       }
     }
   });

@@ -141,12 +141,8 @@ template <class T>
 [[gnu::noinline]] Tensor<T> mapped_rows(const char* op, Site site, const Tensor<T>* const* inputs, int count,
                                         RowKernel<T> kernel, const void* expression) {
   Shape shape = inputs[0]->shape();
-  for (int n = 1; n < count; ++n) {
-    Shape joined;
-    if (!broadcast_shapes(shape, inputs[n]->shape(), joined)) [[unlikely]]
-      fail<ShapeError>(op, "shapes do not broadcast", {{"x", shape}, {"y", inputs[n]->shape()}}, site);
-    shape = joined;
-  }
+  for (int n = 1; n < count; ++n)
+    shape = detail::checked_broadcast(op, {"x", shape}, {"y", inputs[n]->shape()}, site);
   Tensor<T> value = detail::fresh<T>(shape, op, site);
   T* const to = detail::writable(value);
   map_rows<T>(shape, &to, 1, inputs, count, kernel, expression);
