@@ -135,7 +135,7 @@ inline std::string to_string(const Shape& shape) {
 
 /// NumPy rule: shapes are aligned at their last axes; sizes are equal or one of them is 1 (or absent).
 /// Returns false, leaving `result` unspecified, when `a` and `b` do not broadcast.
-constexpr bool broadcast_shapes(const Shape& a, const Shape& b, Shape& result) {
+[[gnu::noinline]] constexpr bool broadcast_shapes(const Shape& a, const Shape& b, Shape& result) {
   const int rank = a.rank() > b.rank() ? a.rank() : b.rank();
   result = Shape();
   for (int axis = 0; axis < rank; ++axis) {

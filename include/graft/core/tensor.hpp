@@ -115,7 +115,7 @@ inline Shape checked_broadcast(const char* op, Arg x, Arg y, Site site) {
 }
 
 /// A header of its own over the numbers of `source`, from element `offset_bytes` on.
-inline Body* new_view(Body* source, const Shape& shape, Index count, std::size_t offset_bytes) {
+[[gnu::noinline]] inline Body* new_view(Body* source, const Shape& shape, Index count, std::size_t offset_bytes) {
   Body* owner = source->owner ? source->owner : source;
   retain(owner);
   Body* body = new (allocate_block(kHeaderBytes)) Body(Body::Kind::view);

@@ -46,7 +46,7 @@ Tensor<T> sum_marked(const Tensor<T>& x, const bool (&reduce)[kMaxRank]) {
     }
     Tensor<T> next = fresh<T>(shape);
     cpu::sum_axis(current.data(), outer, reduced, inner, writable(next));
-    current = next;
+    current = std::move(next);
     last = first;
   }
   return current;
