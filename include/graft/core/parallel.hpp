@@ -48,17 +48,17 @@ struct InsideParallel {
 };
 }  // namespace detail
 
-/// Number of threads that a parallel region uses; 0 (the default) means the machine's.
+/// Number of threads that a parallel region uses: what `set_threads` said, else OMP_NUM_THREADS, else the machine's.
 inline int threads() {
   const int limit = detail::thread_limit.load(std::memory_order_relaxed);
 #ifdef _OPENMP
-  return limit > 0 ? limit : omp_get_num_procs();
+  return limit > 0 ? limit : omp_get_max_threads();
 #else
   return limit > 0 ? 1 : 1;
 #endif
 }
 
-/// Limits parallel regions to `count` threads (0: all). Results do not depend on it.
+/// Limits parallel regions to `count` threads (0: as if never called). Results do not depend on it.
 inline void set_threads(int count) {
   if (count < 0) fail("set_threads", {"count is ", count, ", expected 0 (all) or more"});
   detail::thread_limit.store(count, std::memory_order_relaxed);

@@ -97,7 +97,7 @@ struct Absent {};
       return value_;                                                       \
     }                                                                      \
     template <class X, class Y>                                            \
-    static auto slope([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y) { \
+    static auto slope([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y) -> decltype(slope_) { \
       return slope_;                                                       \
     }                                                                      \
   };
@@ -167,20 +167,45 @@ Tensor<T> unary_value(const Tensor<T>& x) {
 }
 
 template <class Row, class T>
+Tensor<T> unary(const Tensor<T>& x);
+
+/// The rule of a unary row: gradient times slope. Keeps the value where the slope reads it: its numbers are there
+/// anyway, computing them again is not free.
+template <class Row, class T>
+struct UnaryRule {
+  using A = row::Absent;
+  using V = Tensor<T>;
+  static constexpr bool reads_x = !requires(A x, Batch<T> (*y)()) { Row::slope(x, y); };
+  static constexpr bool reads_y = !requires(Batch<T> x, A y) { Row::slope(x, y); };
+  V x;
+  std::conditional_t<reads_y, V, A> y;
+
+  UnaryRule(const V& argument, const V& value) : x(argument) {
+    if constexpr (reads_y) y = value;
+  }
+  V operator()(const V& g) const {
+    if (recording()) return g * Row::slope(x, [&] { return unary<Row>(x); });
+    using B = Batch<T>;
+    if constexpr (!reads_y)
+      return times_slope([](const std::array<B, 2>& b) { return Row::slope(b[1], A()); }, g, x);
+    else if constexpr (!reads_x)
+      return times_slope([](const std::array<B, 2>& b) { return Row::slope(A(), [&] { return b[1]; }); }, g, y);
+    else
+      return times_slope([](const std::array<B, 3>& b) { return Row::slope(b[1], [&] { return b[2]; }); }, g, x, y);
+  }
+  template <class Slope, class... Kept>
+  static V times_slope(Slope slope, const V& g, const Kept&... kept) {
+    using Inputs = std::array<Batch<T>, 1 + sizeof...(Kept)>;
+    return cpu::mapped(
+        Row::name, {}, [slope](const Inputs& b) { return std::array{b[0] * Batch<T>(slope(b))}; }, g, kept...);
+  }
+};
+
+template <class Row, class T>
 Tensor<T> unary(const Tensor<T>& x) {
-  Tensor<T> value = unary_value<Row>(x);
+  const Tensor<T> value = unary_value<Row>(x);
   if (!recorded(x)) return value;
-  return record(Row::name, std::move(value), Edge(x, [x](const Tensor<T>& g) {
-                  if (recording()) return g * Row::slope(x, [&] { return unary<Row>(x); });
-                  using B = Batch<T>;
-                  return cpu::mapped(
-                      Row::name, {},
-                      [](const std::array<B, 2>& b) {
-                        const auto y = [&] { return Row::value(b[1]); };
-                        return std::array{b[0] * B(Row::slope(b[1], y))};
-                      },
-                      g, x);
-                }));
+  return record(Row::name, value, Edge(x, UnaryRule<Row, T>(x, value)));
 }
 
 template <class Row, class T>

@@ -86,7 +86,7 @@ using RowKernel = void (*)(const void* expression, T* const* to, const T* const*
 
 /// The row kernel of `F`, which maps std::array<Batch<T>, N> to std::array<Batch<T>, M>.
 template <class T, int N, int M, class F>
-void map_row(const void* expression, T* const* to, const T* const* from, const bool* moving, Index width) {
+[[gnu::flatten]] void map_row(const void* expression, T* const* to, const T* const* from, const bool* moving, Index width) {
   using B = Batch<T>;
   const F& call = *static_cast<const F*>(expression);
   std::array<B, N> x;
@@ -109,12 +109,21 @@ void map_row(const void* expression, T* const* to, const T* const* from, const b
 template <class T>
 void map_rows(const Shape& shape, T* const* outputs, int output_count, const Tensor<T>* const* inputs, int input_count,
               RowKernel<T> kernel, const void* expression) noexcept {
-  if (shape.count() == 0) return;
+  const Index count = shape.count();
+  if (count == 0) return;
   const Shape* shapes[kMaxMapInputs];
   const T* data[kMaxMapInputs];
+  bool alike = count <= kMapChunk;
   for (int n = 0; n < input_count; ++n) {
     shapes[n] = &inputs[n]->shape();
     data[n] = inputs[n]->data();
+    alike = alike && *shapes[n] == shape;
+  }
+  if (alike) {  // most small ops: one row, no walk
+    static constexpr bool moving[] = {true, true, true, true, true, true, true, true};
+    static_assert(std::size(moving) == kMaxMapInputs);
+    kernel(expression, outputs, data, moving, count);
+    return;
   }
   const BroadcastWalk walk(shape, shapes, input_count);
   walk.each([&](Index row, Index first, Index last) {
@@ -142,7 +151,8 @@ template <class T>
                                         RowKernel<T> kernel, const void* expression) {
   Shape shape = inputs[0]->shape();
   for (int n = 1; n < count; ++n)
-    shape = detail::checked_broadcast(op, {"x", shape}, {"y", inputs[n]->shape()}, site);
+    if (!(inputs[n]->shape() == shape))
+      shape = detail::checked_broadcast(op, {"x", shape}, {"y", inputs[n]->shape()}, site);
   Tensor<T> value = detail::fresh<T>(shape, op, site);
   T* const to = detail::writable(value);
   map_rows<T>(shape, &to, 1, inputs, count, kernel, expression);

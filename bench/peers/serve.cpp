@@ -1,0 +1,70 @@
+// The program around `Work`: see work.hpp.
+
+#include <chrono>
+#include <cstdio>
+#include <exception>
+
+#include <unistd.h>
+
+#include "work.hpp"
+
+namespace peers {
+namespace {
+
+auto& makers() {
+  static std::map<std::string, std::function<Work(const Inputs&)>> all;
+  return all;
+}
+
+/// Bytes in memory now; forgets the highest number so far.
+long long restart_peak() {
+  if (std::FILE* file = std::fopen("/proc/self/clear_refs", "w")) {
+    std::fputs("5", file);
+    std::fclose(file);
+  }
+  long long pages = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%*d %lld", &pages) != 1) pages = 0;
+    std::fclose(file);
+  }
+  return pages * sysconf(_SC_PAGESIZE);
+}
+
+}  // namespace
+
+bool add_work(const std::string& kind, std::function<Work(const Inputs&)> make) {
+  return makers().emplace(kind, std::move(make)).second;
+}
+
+int serve(int argc, char** argv) {
+  try {
+    if (argc != 4 || !makers().contains(argv[1])) {
+      std::fprintf(stderr, "usage: %s KIND INPUTS.npz RESULTS.npz; kinds:", argv[0]);
+      for (const auto& [name, make] : makers()) std::fprintf(stderr, " %s", name.c_str());
+      std::fprintf(stderr, "\n");
+      return 2;
+    }
+    const Inputs inputs(graft::read_npz(argv[2]).arrays);
+    const long long bytes = restart_peak();
+    const Work work = makers().at(argv[1])(inputs);
+    work.step();
+    graft::write_npz(argv[3], work.results());
+    std::printf("ready %lld\n", bytes);
+    std::fflush(stdout);
+    for (long long repetitions; std::scanf("%lld", &repetitions) == 1;) {
+      const auto start = std::chrono::steady_clock::now();
+      for (long long i = 0; i < repetitions; ++i) work.step();
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      std::printf("%.9g\n", took.count());
+      std::fflush(stdout);
+    }
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", argv[0], error.what());
+    return 1;
+  }
+}
+
+}  // namespace peers
+
+int main(int argc, char** argv) { return peers::serve(argc, argv); }

@@ -1,0 +1,39 @@
+"""The Python half of the comparison: one piece of work by one library, under the protocol of work.hpp.
+Usage: worker.py SIDE KIND INPUTS.npz RESULTS.npz, where SIDE is a module here and a mode of it: torch, torch.compile, torch.fused, jax."""
+import gc
+import importlib
+import os
+import sys
+import time
+
+import numpy as np
+
+
+def restart_peak():
+    """Bytes in memory now; forgets the highest number so far."""
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def main():
+    side, kind, source, target = sys.argv[1:]
+    module = importlib.import_module(side.partition(".")[0] + "_side")
+    with np.load(source) as file:
+        inputs = {name: file[name] for name in file.files}
+    resident = restart_peak()
+    step = module.KINDS[kind](inputs, side.partition(".")[2])
+    np.savez(target, **{name: np.asarray(value) for name, value in module.to_numpy(step()).items()})
+    gc.collect()
+    gc.disable()
+    print("ready", resident, flush=True)
+    for line in sys.stdin:
+        repetitions = range(int(line))
+        start = time.perf_counter()
+        for _ in repetitions:
+            step()
+        print(time.perf_counter() - start, flush=True)
+
+
+main()
