@@ -94,7 +94,7 @@ def overhead():
     for size in 8, 64, 1024:
         inputs = {"x": numbers([size], 1), "w": numbers([size], 2), "b": numbers([size], 3),
                   "upstream": numbers([size], 4), "steps": 50}
-        yield Work("op overhead", f"150 small ops on {size}", "small_ops", inputs, {("torch",): 30})
+        yield Work("op overhead", f"150 small ops on {size}", "small_ops", inputs, {("torch",): 30}, error=1e-4)
 
 
 def all_works():

@@ -235,7 +235,7 @@ template <class T>
                    span.extent, workspace.data() + p * b.columns + span.first * steps);
       }
     };
-    parallel_for(panels * blocks, parallel ? 8 : panels * blocks, pack);
+    parallel_for(panels * blocks, parallel ? 2 : panels * blocks, pack);
   }
   // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used several times.
   const Index a_bytes = (g.a_row == 1 ? g.k * g.a_step : g.m * g.a_row) * size;
@@ -246,15 +246,16 @@ template <class T>
       gemm_block(g, b, pack_a, 0, g.m, j, smaller(j + Blocks::width, g.n));
     return;
   }
-  // An even number of chunks of about eight tiles of rows.
-  const Index about = larger(Index{1}, g.m / (8 * Blocks::rows));
-  const Index row_chunk = (g.m + about + about % 2 - 1) / (about + about % 2);
-  const Index row_chunks = (g.m + row_chunk - 1) / row_chunk;
+  // An even number of chunks of about eight tiles of rows; what does not fill a tile goes to the last.
+  const Index tiles = g.m / Blocks::rows, about = larger(Index{1}, tiles / 8), row_chunks = about + about % 2;
   const Index column_chunks = (g.n + Blocks::width - 1) / Blocks::width;
+  const auto first_row = [&](Index chunk) {
+    return chunk == row_chunks ? g.m : chunk * tiles / row_chunks * Blocks::rows;
+  };
   parallel_for(row_chunks * column_chunks, 1, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
-      const Index row = i % row_chunks * row_chunk, column = i / row_chunks * Blocks::width;
-      gemm_block(g, b, pack_a, row, smaller(row + row_chunk, g.m), column, smaller(column + Blocks::width, g.n));
+      const Index chunk = i % row_chunks, column = i / row_chunks * Blocks::width;
+      gemm_block(g, b, pack_a, first_row(chunk), first_row(chunk + 1), column, smaller(column + Blocks::width, g.n));
     }
   });
 }

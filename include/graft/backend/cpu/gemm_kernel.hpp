@@ -27,10 +27,12 @@ struct GemmBlocks {
   static constexpr int few_rows = many_registers ? 4 : 2;
   /// Tile widths.
   static constexpr Index columns = 2 * lanes;
-  /// Steps of k in a block: a panel of B, depth x columns, takes 32 KiB with 64-byte registers, a panel of A 14 KiB.
-  static constexpr Index depth = sizeof(T) == 4 ? 256 : 128;
-  /// Columns of B that are walked for every row tile: depth x width numbers take 512 KiB, half of a 1 MiB L2 cache.
-  static constexpr Index width = 512;
+  /// Steps of k in a block. Long blocks touch C rarely, which pays although a panel of B, depth x columns, then takes
+  /// 64 KiB and streams from the L2 cache: the hardware follows it.
+  static constexpr Index depth = sizeof(T) == 4 ? 512 : 256;
+  /// Columns of B that are walked for every panel of A: as many as reuse the panel often; the block of B, depth x width,
+  /// streams from the L2 and L3 caches.
+  static constexpr Index width = 1024;
 };
 
 /// Where a tile reads and writes: A(i, p) = a[i * a_row + p * a_step], B(p, j) = b[p * b_step + j], C row-major.
