@@ -8,7 +8,7 @@
 
 #include <Eigen/Core>
 
-#include "work.hpp"
+#include "product.hpp"
 
 namespace peers {
 namespace {
@@ -33,44 +33,36 @@ F symbol(const char* name) {
 
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-void eigen_product(bool ta, bool tb, Index m, Index n, Index k, const float* a, const float* b, float* c) {
-  const Eigen::Map<const Matrix> left(a, ta ? k : m, ta ? m : k), right(b, tb ? n : k, tb ? k : n);
-  Eigen::Map<Matrix> to(c, m, n);
-  if (ta && tb)
+void eigen_product(const Product& p, const float* a, const float* b, float* c) {
+  const Eigen::Map<const Matrix> left(a, p.transpose_a ? p.k : p.m, p.lda());
+  const Eigen::Map<const Matrix> right(b, p.transpose_b ? p.n : p.k, p.ldb());
+  Eigen::Map<Matrix> to(c, p.m, p.n);
+  if (p.transpose_a && p.transpose_b)
     to.noalias() = left.transpose() * right.transpose();
-  else if (ta)
+  else if (p.transpose_a)
     to.noalias() = left.transpose() * right;
-  else if (tb)
+  else if (p.transpose_b)
     to.noalias() = left * right.transpose();
   else
     to.noalias() = left * right;
 }
 
-const bool products = add_work("product", [](const Inputs& in) {
-  const Index batch = in.number("batch"), m = in.number("m"), n = in.number("n"), k = in.number("k");
-  const bool ta = in.number("transpose_a") != 0, tb = in.number("transpose_b") != 0;
-  const Tensor<float> a = in.tensor("a"), b = in.tensor("b");
-  Tensor<float> c = graft::zeros<float>({batch, m, n});
-  const auto sgemm = symbol<Sgemm>("cblas_sgemm");
-  const auto many = symbol<SgemmBatch>("cblas_sgemm_batch_strided");
-  const auto step = [=]() mutable {
-    const auto i = [](Index size) { return static_cast<int>(size); };
-    float* const to = graft::detail::writable(c);
-    const int lda = i(ta ? m : k), ldb = i(tb ? k : n);
-    const int a_order = ta ? kTransposed : kPlain, b_order = tb ? kTransposed : kPlain;
-    if (batch > 1 && many) {
-      many(kRowMajor, a_order, b_order, i(m), i(n), i(k), 1, a.data(), lda, i(m * k), b.data(), ldb, i(k * n), 0, to,
-           i(n), i(m * n), i(batch));
-      return;
-    }
-    for (Index p = 0; p < batch; ++p)
-      if (sgemm)
-        sgemm(kRowMajor, a_order, b_order, i(m), i(n), i(k), 1, a.data() + p * m * k, lda, b.data() + p * k * n, ldb, 0,
-              to + p * m * n, i(n));
-      else
-        eigen_product(ta, tb, m, n, k, a.data() + p * m * k, b.data() + p * k * n, to + p * m * n);
-  };
-  return Work{step, [c] { return Results{{"c", array_of(c)}}; }};
+const bool products = add_product([](const Product& p, float* to) {
+  static const auto sgemm = symbol<Sgemm>("cblas_sgemm");
+  static const auto many = symbol<SgemmBatch>("cblas_sgemm_batch_strided");
+  const auto i = [](Index size) { return static_cast<int>(size); };
+  const int a_order = p.transpose_a ? kTransposed : kPlain, b_order = p.transpose_b ? kTransposed : kPlain;
+  if (p.batch > 1 && many) {
+    many(kRowMajor, a_order, b_order, i(p.m), i(p.n), i(p.k), 1, p.a.data(), i(p.lda()), i(p.m * p.k), p.b.data(),
+         i(p.ldb()), i(p.k * p.n), 0, to, i(p.n), i(p.m * p.n), i(p.batch));
+    return;
+  }
+  const float *a = p.a.data(), *b = p.b.data();
+  for (Index each = 0; each < p.batch; ++each, a += p.m * p.k, b += p.k * p.n, to += p.m * p.n)
+    if (sgemm)
+      sgemm(kRowMajor, a_order, b_order, i(p.m), i(p.n), i(p.k), 1, a, i(p.lda()), b, i(p.ldb()), 0, to, i(p.n));
+    else
+      eigen_product(p, a, b, to);
 });
 
 }  // namespace

@@ -1,9 +1,10 @@
 #pragma once
 // The C++ half of the comparison with other libraries: pieces of work by name, made from arrays in a file, whose
-// results are compared with the other side's before anything is timed. A program calls `serve`.
+// results are compared with the other side's before anything is timed. worker.cpp is the program around it.
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,5 @@ struct Work {
 
 /// Adds `make` under the name `kind` to those that the program can be asked for.
 bool add_work(const std::string& kind, std::function<Work(const Inputs&)> make);
-
-/// The program: KIND INPUTS.npz RESULTS.npz. Runs one repetition and writes its results; says "ready" and the resident
-/// bytes before it; then, for every line with a number on its input, runs that many repetitions and says how many
-/// seconds they took.
-int serve(int argc, char** argv);
 
 }  // namespace peers

@@ -1,4 +1,4 @@
-"""The Python half of the comparison: one piece of work by one library, under the protocol of work.hpp.
+"""The Python half of the comparison: one piece of work by one library, under the protocol of worker.cpp.
 Usage: worker.py SIDE KIND INPUTS.npz RESULTS.npz, where SIDE is a module here and a mode of it: torch, torch.compile, torch.fused, jax."""
 import gc
 import importlib

@@ -50,11 +50,11 @@ struct InsideParallel {
 
 /// Number of threads that a parallel region uses: what `set_threads` said, else OMP_NUM_THREADS, else the machine's.
 inline int threads() {
-  const int limit = detail::thread_limit.load(std::memory_order_relaxed);
 #ifdef _OPENMP
+  const int limit = detail::thread_limit.load(std::memory_order_relaxed);
   return limit > 0 ? limit : omp_get_max_threads();
 #else
-  return limit > 0 ? 1 : 1;
+  return 1;
 #endif
 }
 

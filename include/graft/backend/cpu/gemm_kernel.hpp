@@ -93,22 +93,20 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>> {
 
 /// Computes a tile of `rows` (one of the three tile heights) x `wide ? 2 : 1` batches.
 template <class T>
-void gemm_tile(int rows, bool wide, TileArguments<T> t) {
+void gemm_tile(int rows, bool wide, const TileArguments<T>& t) {
   using Blocks = GemmBlocks<T>;
-  using Rows = std::make_integer_sequence<int, Blocks::rows>;
-  using FewRows = std::make_integer_sequence<int, Blocks::few_rows>;
-  if (rows == Blocks::rows) {
-    wide ? GemmTile<T, true, Rows>::run(t) : GemmTile<T, false, Rows>::run(t);
-  } else if (rows == Blocks::few_rows) {
-    wide ? GemmTile<T, true, FewRows>::run(t) : GemmTile<T, false, FewRows>::run(t);
-  } else if (wide) {
-    GemmTile<T, true, std::make_integer_sequence<int, Blocks::middle_rows>>::run(t);
-  } else {
-    static_assert(Blocks::middle_rows == 2 * Blocks::few_rows);
-    GemmTile<T, false, FewRows>::run(t);
-    t.a += Blocks::few_rows * t.a_row, t.c += Blocks::few_rows * t.c_row;
-    GemmTile<T, false, FewRows>::run(t);
-  }
+  const auto run = [&](auto height) {
+    if (wide)
+      GemmTile<T, true, decltype(height)>::run(t);
+    else
+      GemmTile<T, false, decltype(height)>::run(t);
+  };
+  if (rows == Blocks::rows)
+    run(std::make_integer_sequence<int, Blocks::rows>{});
+  else if (rows == Blocks::middle_rows)
+    run(std::make_integer_sequence<int, Blocks::middle_rows>{});
+  else
+    run(std::make_integer_sequence<int, Blocks::few_rows>{});
 }
 
 }  // namespace blocked

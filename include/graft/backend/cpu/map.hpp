@@ -86,7 +86,8 @@ using RowKernel = void (*)(const void* expression, T* const* to, const T* const*
 
 /// The row kernel of `F`, which maps std::array<Batch<T>, N> to std::array<Batch<T>, M>.
 template <class T, int N, int M, class F>
-[[gnu::flatten]] void map_row(const void* expression, T* const* to, const T* const* from, const bool* moving, Index width) {
+[[gnu::flatten]] void map_row(const void* expression, T* const* to, const T* const* from, const bool* moving,
+                              Index width) {
   using B = Batch<T>;
   const F& call = *static_cast<const F*>(expression);
   std::array<B, N> x;
@@ -109,23 +110,18 @@ template <class T, int N, int M, class F>
 template <class T>
 void map_rows(const Shape& shape, T* const* outputs, int output_count, const Tensor<T>* const* inputs, int input_count,
               RowKernel<T> kernel, const void* expression) noexcept {
-  const Index count = shape.count();
-  if (count == 0) return;
+  if (shape.count() == 0) return;
   const Shape* shapes[kMaxMapInputs];
   const T* data[kMaxMapInputs];
-  bool alike = count <= kMapChunk;
   for (int n = 0; n < input_count; ++n) {
     shapes[n] = &inputs[n]->shape();
     data[n] = inputs[n]->data();
-    alike = alike && *shapes[n] == shape;
-  }
-  if (alike) {  // most small ops: one row, no walk
-    static constexpr bool moving[] = {true, true, true, true, true, true, true, true};
-    static_assert(std::size(moving) == kMaxMapInputs);
-    kernel(expression, outputs, data, moving, count);
-    return;
   }
   const BroadcastWalk walk(shape, shapes, input_count);
+  if (walk.rows == 1 && walk.width <= kMapChunk) {  // most small ops
+    kernel(expression, outputs, data, walk.moving, walk.width);
+    return;
+  }
   walk.each([&](Index row, Index first, Index last) {
     Index at[kMaxMapInputs];
     walk.offsets(row, at);

@@ -1,4 +1,6 @@
-// The program around `Work`: see work.hpp.
+// The program around `Work`: KIND INPUTS.npz RESULTS.npz. Runs one repetition and writes its results; says "ready" and the
+// resident bytes before it; then, for every line with a number on its input, runs that many repetitions and says how
+// many seconds they took. worker.py speaks the same way.
 
 #include <chrono>
 #include <cstdio>
@@ -36,7 +38,10 @@ bool add_work(const std::string& kind, std::function<Work(const Inputs&)> make) 
   return makers().emplace(kind, std::move(make)).second;
 }
 
-int serve(int argc, char** argv) {
+}  // namespace peers
+
+int main(int argc, char** argv) {
+  using namespace peers;
   try {
     if (argc != 4 || !makers().contains(argv[1])) {
       std::fprintf(stderr, "usage: %s KIND INPUTS.npz RESULTS.npz; kinds:", argv[0]);
@@ -64,7 +69,3 @@ int serve(int argc, char** argv) {
     return 1;
   }
 }
-
-}  // namespace peers
-
-int main(int argc, char** argv) { return peers::serve(argc, argv); }
