@@ -29,8 +29,10 @@ class Side:
     """One library at one piece of work, in a process that is stopped while it is not its turn."""
 
     def __init__(self, name, work, threads, folder, programs):
-        self.name = name
-        results = folder / f"{name}.npz"
+        self.name, self.work = name, work
+        inputs, results = folder / "inputs.npz", folder / f"{name}.npz"
+        if not inputs.exists():
+            np.savez(inputs, **work.inputs)
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")}
         for variable in "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS":
             environment[variable] = str(threads)
@@ -41,7 +43,7 @@ class Side:
             environment.update(blas_environment(name))
         else:
             command = [sys.executable, HERE / "worker.py", name]
-        self.process = subprocess.Popen([*command, work.kind, folder / "inputs.npz", results], env=environment,
+        self.process = subprocess.Popen([*command, work.kind, inputs, results], env=environment,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         word, _, resident = self.answer().partition(" ")
         if word != "ready":
@@ -84,6 +86,9 @@ class Side:
     def take_turn(self):
         self.seconds.append(self.run(self.repetitions))
 
+    def median(self):
+        return statistics.median(self.seconds)
+
     def close(self):
         self.process.send_signal(signal.SIGCONT)
         self.process.kill()
@@ -102,43 +107,110 @@ def blas_environment(name):
 
 
 def check_equal(work, ours, theirs):
-    """Both sides must have computed the same numbers."""
+    """Both sides must have computed the same numbers. Results that are next to nothing beside the others, gradients
+    that cancel, are held to a thousandth of the largest."""
+    largest = max(np.linalg.norm(value.ravel()) for value in theirs.results.values())
     for name, value in ours.results.items():
         other = theirs.results[name].astype(np.float64)
         difference = np.linalg.norm((value.reshape(other.shape) - other).ravel())
         scale = np.linalg.norm(other.ravel())
-        if not difference <= work.error * scale:
+        if not difference <= work.error * max(scale, 1e-3 * largest):
             raise RuntimeError(f"{work.name}: {theirs.name} gets another {name}: |difference| {difference:.3g}, "
                                f"|{name}| {scale:.3g}")
 
 
-def measure(work, threads, rounds, turn, programs):
-    """Results of one work: a dict for every goal."""
-    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
-        folder = pathlib.Path(temporary)
-        np.savez(folder / "inputs.npz", **work.inputs)
+@contextlib.contextmanager
+def ready_sides(asked, programs, turn):
+    """Processes for (name, work, threads, folder), warm and stopped."""
+    with contextlib.ExitStack() as stack:
         sides = []
-        for name in dict.fromkeys(["graft", *(peer for peers in work.goals for peer in peers)]):
+        for name, work, threads, folder in asked:
             sides.append(Side(name, work, threads, folder, programs))
             stack.callback(sides[-1].close)
         for side in sides[1:]:
-            check_equal(work, sides[0], side)
+            if side.work is sides[0].work:
+                check_equal(side.work, sides[0], side)
         for side in sides:
             side.warm_up(turn)
-        for _ in range(rounds):
-            for side in sides:
-                side.take_turn()
+        yield sides
+
+
+def take_turns(sides, rounds):
+    for _ in range(rounds):
+        for side in sides:
+            side.take_turn()
+
+
+def ratio_row(ours, theirs, goal, rounds, **names):
+    """Rate of `ours` as a multiple of that of `theirs`."""
+    ratios = [b / a for a, b in zip(ours.seconds, theirs.seconds)]
+    return {"metric": "ratio", "value": theirs.median() / ours.median(),
+            "ci95": 1.96 * statistics.stdev(ratios) / math.sqrt(rounds) if rounds > 1 else 0, "n": rounds,
+            "seconds": ours.median(), "peer_seconds": theirs.median(), "goal": goal,
+            "added_bytes": ours.added_bytes, "peer_added_bytes": theirs.added_bytes, **names}
+
+
+def measure_work(work, threads, folder, options):
+    """A row for every goal of the work."""
+    names = ["graft", *(peer for peers in work.goals for peer in peers)]
+    asked = [(name, work, threads, folder) for name in dict.fromkeys(names)]
+    with ready_sides(asked, options.programs, options.turn) as sides:
+        take_turns(sides, options.rounds)
         graft, by_name = sides[0], {side.name: side for side in sides}
+        about = {"row": work.row, "work": work.name, "threads": threads}
         for peers, goal in work.goals.items():
-            best = min((by_name[peer] for peer in peers), key=lambda side: statistics.median(side.seconds))
-            ratios = [theirs / ours for theirs, ours in zip(best.seconds, graft.seconds)]
-            yield {"name": f"{work.row}: {work.name}", "metric": "ratio",
-                   "value": statistics.median(best.seconds) / statistics.median(graft.seconds),
-                   "ci95": 1.96 * statistics.stdev(ratios) / math.sqrt(rounds), "n": rounds,
-                   "seconds": statistics.median(graft.seconds), "row": work.row, "work": work.name,
-                   "threads": threads, "peer": best.name, "peer_seconds": statistics.median(best.seconds),
-                   "goal": goal[threads] if isinstance(goal, dict) else goal,
-                   "added_bytes": graft.added_bytes, "peer_added_bytes": best.added_bytes}
+            best = min((by_name[peer] for peer in peers), key=Side.median)
+            yield ratio_row(graft, best, goal[threads] if isinstance(goal, dict) else goal, options.rounds,
+                            peer=best.name, **about)
+        if work.memory_goal:
+            least = min(sides[1:], key=lambda side: side.added_bytes)
+            row = ratio_row(graft, least, 1 / work.memory_goal, options.rounds, peer=least.name, **about)
+            yield {**row, "work": work.name + ", memory", "value": least.added_bytes / graft.added_bytes, "ci95": 0}
+
+
+def measure_growth(growth, threads, folder, options):
+    """One row: the worst step from one size to the next, as growth expected over growth seen."""
+    asked = []
+    for size in growth.sizes:
+        (folder / str(size)).mkdir()
+        asked.append(("graft", growth.make(size), threads, folder / str(size)))
+    with ready_sides(asked, options.programs, options.turn) as sides:
+        take_turns(sides, options.rounds)
+        steps = list(zip(growth.sizes, growth.sizes[1:], sides, sides[1:]))
+        pace = [(b / a) ** growth.power * small.median() / large.median() for a, b, small, large in steps]
+        worst = pace.index(min(pace))
+        a, b, small, large = steps[worst]
+        row = ratio_row(large, small, growth.goal, options.rounds, row=growth.row, threads=threads,
+                        work=f"{growth.name}, {growth.sizes[0]} to {growth.sizes[-1]}: worst from {a} to {b}",
+                        peer="itself, smaller")
+        yield {**row, "value": pace[worst], "ci95": row["ci95"] * (b / a) ** growth.power}
+        # The smallest work may fit into what the program had taken before it, so bytes are compared between the
+        # larger ones.
+        (a, b, small, large) = steps[-1]
+        bytes_pace = b / a * small.added_bytes / large.added_bytes
+        yield {**row, "work": f"{growth.name}: bytes, {a} to {b}", "value": bytes_pace, "ci95": 0,
+               "seconds": large.median(), "peer_seconds": small.median(), "added_bytes": large.added_bytes,
+               "peer_added_bytes": small.added_bytes}
+
+
+def measure_threads(scaling, folder, options):
+    """One row: rate on two threads over the rate on one."""
+    work = scaling.work
+    with ready_sides([("graft", work, threads, folder) for threads in (2, 1)], options.programs, options.turn) as sides:
+        take_turns(sides, options.rounds)
+        yield ratio_row(*sides, scaling.goal, options.rounds, row=work.row, work=work.name, threads=2,
+                        peer="itself, 1 thread")
+
+
+def measure(work, threads, options):
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        if isinstance(work, works.Growth):
+            yield from measure_growth(work, threads, folder, options)
+        elif isinstance(work, works.Threads):
+            yield from measure_threads(work, folder, options)
+        else:
+            yield from measure_work(work, threads, folder, options)
 
 
 def show_seconds(seconds):
@@ -161,6 +233,29 @@ HEADER = ("| row | work | threads | peer | graft | peer's | ratio | goal | | MiB
           "|---|---|---|---|---|---|---|---|---|---|")
 
 
+def title(work):
+    inner = work.work if isinstance(work, works.Threads) else work
+    return f"{inner.row}: {inner.name}"
+
+
+def medians(runs):
+    """The rows of several runs as one, each with the middle one's numbers."""
+    by_line = {}
+    for row in (row for run in runs for row in run):
+        by_line.setdefault((row["row"], row["work"].partition(": worst")[0], row["threads"], row["goal"]), []).append(row)
+    return [sorted(rows, key=lambda row: row["value"])[(len(rows) - 1) // 2] for rows in by_line.values()]
+
+
+def verdicts(results):
+    """Which rows of the table meet their goals."""
+    rows = {}
+    for result in results:
+        rows.setdefault(result["row"], []).append(result["value"] >= result["goal"])
+    lines = [f"{row}: " + ("met" if all(met) else f"{met.count(False)} of {len(met)} lines below their goal")
+             for row, met in rows.items()]
+    return "\n".join(lines)
+
+
 def versions():
     names = "torch", "jax", "torch-geometric", "mkl", "scipy-openblas32"
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
@@ -177,28 +272,36 @@ def main():
     parser.add_argument("--programs", type=pathlib.Path, required=True, help="folder of peers_graft and peers_blas")
     parser.add_argument("--rows", default="", help="only works whose row and name contain this text")
     parser.add_argument("--threads", default="1,2", help="thread counts, separated by commas")
+    parser.add_argument("--runs", type=int, default=1, help="whole runs; of more than one the medians are shown too")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each side")
     parser.add_argument("--turn", type=float, default=0.1, help="least seconds of a turn")
+    parser.add_argument("--data", type=pathlib.Path, default=HERE.parents[2] / "shared" / "data",
+                        help="folder with cora/cora.npz; without it a random graph of the same size")
     parser.add_argument("--json", type=pathlib.Path, help="file for the record")
     parser.add_argument("--quiet", action="store_true", help="no table")
     options = parser.parse_args()
 
-    start, results = time.monotonic(), []
+    start, runs, failed = time.monotonic(), [], False
+    chosen = [work for work in works.all_works(options.data) if options.rows in title(work)]
     if not options.quiet:
         print(f"{machine()}; {versions()}; {datetime.date.today()}\n\n{HEADER}", flush=True)
-    failed = False
-    for work in works.all_works():
-        if options.rows not in f"{work.row}: {work.name}":
-            continue
-        for threads in map(int, options.threads.split(",")):
-            try:
-                for row in measure(work, threads, options.rounds, options.turn, options.programs):
-                    results.append(row)
-                    if not options.quiet:
-                        print(line(row), flush=True)
-            except RuntimeError as error:
-                failed = True
-                print(f"{work.row}: {work.name}, {threads} threads: {error}", file=sys.stderr, flush=True)
+    for _ in range(options.runs):
+        runs.append([])
+        for work in chosen:
+            for threads in [2] if isinstance(work, works.Threads) else map(int, options.threads.split(",")):
+                try:
+                    for row in measure(work, threads, options):
+                        runs[-1].append({"name": f"{row['row']}: {row['work']}", **row})
+                        if not options.quiet:
+                            print(line(row), flush=True)
+                except RuntimeError as error:
+                    failed = True
+                    print(f"{title(work)}, {threads} threads: {error}", file=sys.stderr, flush=True)
+    results = runs[0] if options.runs == 1 else medians(runs)
+    if not options.quiet:
+        if options.runs > 1:
+            print(f"\nMedians of {options.runs} runs\n\n{HEADER}", *map(line, results), sep="\n")
+        print("\n" + verdicts(results))
     if options.json:
         record = {"program": "peers", "options": {key: str(value) for key, value in vars(options).items()}, "seeds": [],
                   "threads": options.threads, "machine": machine(), "versions": versions(),

@@ -1,15 +1,15 @@
-"""PyTorch: eager, compiled ("compile") and with its fused optimisers ("fused"). KINDS[kind](inputs, mode) makes a step: a function that runs one repetition and
-returns its results by name."""
+"""PyTorch: eager and in other modes (compiled "compile", fused optimisers "fused", "channels_last", "vmap").
+KINDS[kind](inputs, mode) makes a step, a function that runs one repetition and returns its results by name; or a step
+and the results to compare."""
 import os
 
 import torch
 import torch.nn.functional as F
 
+import torch_models
+from torch_models import tensor
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-
-
-def tensor(array):
-    return torch.from_numpy(array.copy())
 
 
 def to_numpy(results):
@@ -81,4 +81,5 @@ KINDS = {
     "attention": forward_and_backward(["q", "k", "v"], attention),
     "small_ops": forward_and_backward(["x", "w", "b"], small_ops),
     "adam": adam,
+    **torch_models.KINDS,
 }

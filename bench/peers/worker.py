@@ -1,5 +1,6 @@
 """The Python half of the comparison: one piece of work by one library, under the protocol of worker.cpp.
-Usage: worker.py SIDE KIND INPUTS.npz RESULTS.npz, where SIDE is a module here and a mode of it: torch, torch.compile, torch.fused, jax."""
+Usage: worker.py SIDE KIND INPUTS.npz RESULTS.npz, where SIDE is a module here and a mode of it: torch, torch.compile,
+pyg, jax."""
 import gc
 import importlib
 import os
@@ -23,8 +24,10 @@ def main():
     with np.load(source) as file:
         inputs = {name: file[name] for name in file.files}
     resident = restart_peak()
-    step = module.KINDS[kind](inputs, side.partition(".")[2])
-    np.savez(target, **{name: np.asarray(value) for name, value in module.to_numpy(step()).items()})
+    made = module.KINDS[kind](inputs, side.partition(".")[2])
+    step, results = made if isinstance(made, tuple) else (made, made())
+    np.savez(target, **{name: np.asarray(value) for name, value in module.to_numpy(results).items()})
+    step()
     gc.collect()
     gc.disable()
     print("ready", resident, flush=True)

@@ -13,6 +13,34 @@ class Work:
     inputs: dict    # name -> array or number
     goals: dict     # {sides: least ratio of graft's rate to the best of theirs, a number or one for each thread count}
     error: float = 1e-5  # allowed difference of results, as a fraction of their norm
+    memory_goal: float | None = None  # most of graft's added memory as a fraction of each peer's
+
+
+@dataclasses.dataclass
+class Growth:
+    """graft alone at growing work: cost / work ** power must not rise by more than 1 / goal from one size to the
+    next."""
+    row: str
+    name: str
+    sizes: list     # of the work
+    make: object    # size -> Work
+    power: float    # time grows like work to this power
+    goal: float
+
+
+@dataclasses.dataclass
+class Threads:
+    """graft alone on one thread and on two: the quotient of the times must reach the goal of `work`."""
+    work: Work
+    goal: float
+
+
+RATE = 1e-3  # of every step of gradient descent
+
+
+def is_parameter(name):
+    """Parameters of models are those inputs whose name has a dot."""
+    return "." in name
 
 
 HAS_AMX = "amx_tile" in open("/proc/cpuinfo", encoding="ascii").read()
@@ -97,6 +125,141 @@ def overhead():
         yield Work("op overhead", f"150 small ops on {size}", "small_ops", inputs, {("torch",): 30}, error=1e-4)
 
 
-def all_works():
-    for family in large_products, small_products, elementwise, rows_of_numbers, attention, overhead:
+def uniform(shape, fan_in, seed):
+    """Weights as layers start with: uniform in +-1 / sqrt(fan_in)."""
+    return (np.random.default_rng(seed).uniform(-1, 1, shape) / np.sqrt(fan_in)).astype(np.float32)
+
+
+def linear(name, fan_in, fan_out, seed):
+    return {name + ".weight": uniform([fan_out, fan_in], fan_in, seed),
+            name + ".bias": uniform([fan_out], fan_in, seed + 1)}
+
+
+def norm(name, width, seed):
+    return {name + ".weight": 1 + 0.1 * numbers([width], seed), name + ".bias": 0.1 * numbers([width], seed + 1)}
+
+
+def encoder(batch=32, time=128, width=256, heads=8, hidden=1024):
+    shape = [batch, time, width]
+    attention_in = linear("self_attn.in_proj", width, 3 * width, 11)
+    parameters = {**{name.replace("proj.", "proj_"): value for name, value in attention_in.items()},
+                  **linear("self_attn.out_proj", width, width, 12), **linear("linear1", width, hidden, 13),
+                  **linear("linear2", hidden, width, 15), **norm("norm1", width, 17), **norm("norm2", width, 19)}
+    inputs = {"x": numbers(shape, 1), "target": numbers(shape, 2), "heads": heads, "hidden": hidden, **parameters}
+    yield Work("Transformer encoder block", f"B{batch} T{time} d{width} h{heads} ff{hidden}", "encoder", inputs,
+               {("torch", "torch.compile", "jax"): 1.3}, error=1e-4)
+
+
+def conv_net(channels, prefix=""):
+    parameters = {}
+    for i in range(4):
+        block, width_in = f"{prefix}blocks.{i}.", channels if i else 1
+        parameters[block + "conv.weight"] = uniform([channels, width_in, 3, 3], width_in * 9, 20 + i)
+        parameters.update(norm(block + "norm", channels, 30 + 2 * i))
+    return parameters
+
+
+def protonet(ways=20, shots=5, queries=15, channels=64):
+    inputs = {"images": numbers([ways * (shots + queries), 28, 28, 1], 1), "ways": ways, "shots": shots,
+              "channels": channels, "support_labels": np.repeat(np.arange(ways), shots),
+              "query_labels": np.repeat(np.arange(ways), queries), **conv_net(channels)}
+    yield Work("ProtoNet step", f"conv4-{channels}, {ways}-way {shots}-shot 28x28", "protonet", inputs,
+               {("torch", "torch.channels_last"): 1.5}, error=5e-3)  # a rounding can move the maximum of a window
+
+
+def gat(name, width_in, width, heads, seed):
+    return {name + "weight": uniform([heads * width, width_in], width_in, seed),
+            name + "att_src": uniform([heads, width], width, seed + 1),
+            name + "att_dst": uniform([heads, width], width, seed + 2), name + "bias": 0.1 * numbers([heads * width], seed + 3)}
+
+
+def cora(data):
+    """Edges with self-loops [2, edges], row-normalised features, labels and training nodes: of the real data set if it
+    is there, else random ones of its size."""
+    file = data / "cora" / "cora.npz"
+    if not file.exists():
+        random = np.random.default_rng(1)
+        edges = random.integers(0, 2708, [2, 5278])
+        x = (random.random([2708, 1433]) < 0.0127).astype(np.float32)
+        edges, labels, seen = np.concatenate([edges, edges[::-1]], 1), random.integers(0, 7, 2708), np.arange(140)
+    else:
+        with np.load(file) as arrays:
+            edges, labels, seen = arrays["edge_index"], arrays["y"], np.flatnonzero(arrays["train_mask"])
+            x = np.zeros(arrays["feature_shape"], np.float32)
+            rows = np.repeat(np.arange(len(x)), np.diff(arrays["feature_indptr"]))
+            x[rows, arrays["feature_indices"]] = arrays["feature_values"]
+    loops = np.tile(np.arange(len(x)), [2, 1])
+    return np.concatenate([edges, loops], 1), x / np.maximum(x.sum(1, keepdims=True), 1), labels, seen
+
+
+def gat_epoch(data):
+    edges, x, labels, seen = cora(data)
+    inputs = {"x": x, "edges": edges, "seen": seen, "labels": labels[seen].astype(np.int64), "heads": 8, "width": 8,
+              "classes": 7, "dropout": 0.6, **gat("first.", 1433, 8, 8, 1), **gat("second.", 64, 7, 1, 5)}
+    yield Work("GAT epoch on Cora", "dense features", "gat_epoch", inputs, {("pyg", "pyg.compile"): 4}, error=1e-4)
+
+
+def gat_layer_inputs(nodes, edges, heads=8, width=16):
+    random = np.random.default_rng(1)
+    parameters = gat("", heads * width, width, heads, 2)
+    return {"x": numbers([nodes, heads * width], 6), "upstream": numbers([nodes, heads * width], 7),
+            "edges": random.integers(0, nodes, [2, edges]), "heads": heads, **parameters}
+
+
+def gat_layer():
+    yield Work("GAT layer on a large graph", "100 000 nodes, 2 000 000 edges", "gat_layer",
+               gat_layer_inputs(100_000, 2_000_000), {("pyg", "pyg.compile"): 5}, error=1e-4, memory_goal=0.2)
+
+
+def sinusoids(tasks):
+    random = np.random.default_rng(1)
+    amplitude, phase = random.uniform(0.1, 5, [tasks, 1, 1]), random.uniform(0, np.pi, [tasks, 1, 1])
+    inputs = {"alpha": 0.01, "steps": 1, **linear("first", 1, 40, 1), **linear("second", 40, 40, 3),
+              **linear("last", 40, 1, 5)}
+    for part in "support", "query":
+        x = random.uniform(-5, 5, [tasks, 10, 1])
+        inputs[part + "_x"] = x.astype(np.float32)
+        inputs[part + "_y"] = (amplitude * np.sin(x - phase)).astype(np.float32)
+    return Work("MAML step", f"sinusoid, {tasks} tasks", "maml_sinusoid", inputs,
+                {("torch",): 20, ("torch.vmap",): 5, ("jax",): 1.2}, error=1e-4)
+
+
+def maml():
+    yield sinusoids(25)
+    tasks, ways, queries, channels = 4, 5, 15, 32
+    for steps in 1, 5:
+        inputs = {"alpha": 0.01, "steps": steps, "ways": ways, "channels": channels,
+                  "support_x": numbers([tasks, ways, 28, 28, 1], 1),
+                  "query_x": numbers([tasks, ways * queries, 28, 28, 1], 2),
+                  "support_y": np.tile(np.arange(ways), [tasks, 1]),
+                  "query_y": np.tile(np.repeat(np.arange(ways), queries), [tasks, 1]),
+                  **conv_net(channels, "body."), **linear("head", channels, ways, 9)}
+        yield Work("MAML step", f"conv4-{channels}, {ways}-way 1-shot, {tasks} tasks, {steps} step" + "s" * (steps > 1),
+                   "maml_conv", inputs, {("torch",): 2, ("jax",): 1.2}, error=5e-3)
+
+
+def growth():
+    """Caches are left on the way up, so a step to a larger size may cost up to twice its share."""
+    row, goal = "cost as work grows", 0.5
+
+    def attention(time):
+        shape = [1, 8, time, 64]
+        inputs = {name: numbers(shape, seed) for seed, name in enumerate(["q", "k", "v", "upstream"])}
+        return Work(row, "", "attention", {**inputs, "causal": 0}, {})
+
+    def adam(count):
+        return Work(row, "", "adam", {"x": numbers([count], 1), "gradient": numbers([count], 2)}, {})
+
+    yield Growth(row, "tasks of a MAML step", [1, 4, 16, 64], sinusoids, 1, goal)
+    yield Growth(row, "edges of a GAT layer", [10 ** 4, 10 ** 5, 10 ** 6, 10 ** 7],
+                 lambda edges: Work(row, "", "gat_layer", gat_layer_inputs(edges // 20, edges), {}), 1, goal)
+    yield Growth(row, "tokens of attention", [64, 256, 1024, 4096], attention, 2, goal)
+    yield Growth(row, "parameters of an Adam step", [10 ** 4, 10 ** 5, 10 ** 6, 10 ** 7], adam, 1, goal)
+    for size, least in (256, 1.35), (512, 1.7), (1024, 1.7), (2048, 1.7):
+        yield Threads(product(row, 0, size, size, size), least)
+
+
+def all_works(data):
+    for family in (large_products, small_products, elementwise, rows_of_numbers, attention, encoder, protonet,
+                   lambda: gat_epoch(data), gat_layer, maml, overhead, growth):
         yield from family()

@@ -1,0 +1,156 @@
+"""Training steps of whole models in PyTorch; see torch_side.py."""
+import torch
+import torch.nn.functional as F
+
+from works import RATE, is_parameter
+
+
+def tensor(array):
+    return torch.from_numpy(array.copy())
+
+
+def descent(parameters, loss):
+    """Steps of gradient descent on loss(), and the results of the first loss and gradient. `parameters` are leaves by
+    name."""
+    optimizer = torch.optim.SGD(parameters.values(), lr=RATE, fused=True)
+
+    def differentiate():
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    first = {"loss": differentiate().detach().clone()}
+    first.update({"d_" + name: leaf.grad.clone() for name, leaf in parameters.items()})
+
+    def step():
+        differentiate()
+        optimizer.step()
+
+    return step, first
+
+
+def leaves(inputs):
+    return {name: tensor(value).requires_grad_() for name, value in inputs.items() if is_parameter(name)}
+
+
+def encoder(inputs, mode):
+    x, target = tensor(inputs["x"]), tensor(inputs["target"])
+    block = torch.nn.TransformerEncoderLayer(x.shape[-1], int(inputs["heads"]), int(inputs["hidden"]), dropout=0,
+                                             batch_first=True)
+    block.load_state_dict({name: tensor(value) for name, value in inputs.items() if is_parameter(name)})
+
+    def loss():
+        return F.mse_loss(block(x), target)
+
+    return descent(dict(block.named_parameters()), torch.compile(loss) if mode == "compile" else loss)
+
+
+class ConvNet(torch.nn.Module):
+    """Blocks of convolution, batch norm, max-pooling and ReLU (pooling first: the same numbers for less work)."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList()
+        for i in range(4):
+            block = torch.nn.Module()
+            block.conv = torch.nn.Conv2d(channels if i else 1, channels, 3, padding=1, bias=False)
+            block.norm = torch.nn.BatchNorm2d(channels)
+            self.blocks.append(block)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = F.relu(F.max_pool2d(block.norm(block.conv(x)), 2))
+        return x.flatten(1)
+
+
+def protonet(inputs, mode):
+    images = tensor(inputs["images"]).permute(0, 3, 1, 2).contiguous()
+    ways, shots = int(inputs["ways"]), int(inputs["shots"])
+    support_labels, query_labels = tensor(inputs["support_labels"]), tensor(inputs["query_labels"])
+    net = ConvNet(int(inputs["channels"]))
+    net.load_state_dict({name: tensor(value) for name, value in inputs.items() if is_parameter(name)}, strict=False)
+    if mode == "channels_last":
+        net, images = net.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
+
+    def loss():
+        support, query = net(images).split([ways * shots, len(query_labels)])
+        sums = torch.zeros(ways, support.shape[1]).index_add(0, support_labels, support)
+        prototypes = sums / shots
+        inner = query @ prototypes.T
+        distances = query.square().sum(1, keepdim=True) + prototypes.square().sum(1) - 2 * inner
+        return F.cross_entropy(-distances, query_labels)
+
+    return descent(dict(net.named_parameters()), loss)
+
+
+def maml(forward, loss_of):
+    """Second-order steps with the mean of the tasks' losses: a loop over tasks, or all tasks at once ("vmap")."""
+
+    def make(inputs, mode):
+        alpha, steps = float(inputs["alpha"]), int(inputs["steps"])
+        tasks = [tensor(inputs[name]) for name in ("support_x", "support_y", "query_x", "query_y")]
+        theta = leaves(inputs)
+
+        def loss(parameters, x, y):
+            return loss_of(forward(parameters, x), y)
+
+        def adapted_by_loop(support_x, support_y, query_x, query_y):
+            phi = theta
+            for _ in range(steps):
+                slopes = torch.autograd.grad(loss(phi, support_x, support_y), list(phi.values()), create_graph=True)
+                phi = {name: value - alpha * slope for (name, value), slope in zip(phi.items(), slopes)}
+            return loss(phi, query_x, query_y)
+
+        def by_loop():
+            return torch.stack([adapted_by_loop(*task) for task in zip(*tasks)]).mean()
+
+        if mode != "vmap":
+            return descent(theta, by_loop)
+
+        def adapted(parameters, support_x, support_y, query_x, query_y):
+            for _ in range(steps):
+                slopes = torch.func.grad(loss)(parameters, support_x, support_y)
+                parameters = {name: value - alpha * slopes[name] for name, value in parameters.items()}
+            return loss(parameters, query_x, query_y)
+
+        def by_vmap(parameters):
+            return torch.func.vmap(adapted, in_dims=(None, 0, 0, 0, 0))(parameters, *tasks).mean()
+
+        differentiate = torch.func.grad_and_value(by_vmap)
+        theta = {name: value.detach() for name, value in theta.items()}
+        slopes, value = differentiate(theta)
+        first = {"loss": value, **{"d_" + name: slope for name, slope in slopes.items()}}
+
+        def step():
+            nonlocal theta
+            slopes, _ = differentiate(theta)
+            theta = {name: value - RATE * slopes[name] for name, value in theta.items()}
+
+        return step, first
+
+    return make
+
+
+def perceptron(parameters, x):
+    x = F.relu(F.linear(x, parameters["first.weight"], parameters["first.bias"]))
+    x = F.relu(F.linear(x, parameters["second.weight"], parameters["second.bias"]))
+    return F.linear(x, parameters["last.weight"], parameters["last.bias"])
+
+
+def classifier(parameters, x):
+    x = x.permute(0, 3, 1, 2)
+    for i in range(4):
+        block = f"body.blocks.{i}."
+        x = F.conv2d(x, parameters[block + "conv.weight"], padding=1)
+        x = F.batch_norm(x, None, None, parameters[block + "norm.weight"], parameters[block + "norm.bias"], training=True)
+        x = F.relu(F.max_pool2d(x, 2))
+    return F.linear(x.flatten(1), parameters["head.weight"], parameters["head.bias"])
+
+
+KINDS = {
+    "encoder": encoder,
+    "protonet": protonet,
+    "maml_sinusoid": maml(perceptron, F.mse_loss),
+    "maml_conv": maml(classifier, F.cross_entropy),
+}
