@@ -145,6 +145,10 @@ TEMPLATE_TEST_CASE("gemm agrees with a triple loop over several blocks", "[gemm]
     check<TestType>({40, 48, 64, ta, tb, false, 1024 - 64});
     check<TestType>({20, 64, 300, ta, tb});
     check<TestType>({256, 32, 288, ta, tb});
+    check<TestType>({100, 100, 100, ta, tb, true, 1});  // in place, tiles stacked, ragged ends
+    check<TestType>({89, 61, 7, ta, tb, true});
+    check<TestType>({6, 203, depth + 21, ta, tb, true, 3});  // few rows times columns in one piece
+    check<TestType>({203, 3, depth + 21, ta, tb, true, 3});
   }
 }
 
@@ -220,7 +224,8 @@ TEMPLATE_TEST_CASE("gemm: a row has the same bits among any number of rows, a co
 TEMPLATE_TEST_CASE("gemm has the same bits on any number of threads", "[gemm]", float, double) {
   const Index depth = cpu::blocked::GemmBlocks<TestType>::depth;
   for (const Case& s : {Case{300, 200, 2 * depth + 9}, Case{200, 1100, 70, true, true}, Case{20, 900, 300, false, true},
-                        Case{3, 2100, 260}, Case{2708, 8, 143}, Case{1000, 32, 288, false, false, true}}) {
+                        Case{3, 2100, 260}, Case{2708, 8, 143}, Case{1000, 32, 288, false, false, true},
+                        Case{128, 128, 128}, Case{4, 2708, 143, false, true}}) {
     const Product<TestType> product(s);
     set_threads(1);
     const std::vector<TestType> expected = product.run();

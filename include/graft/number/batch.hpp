@@ -42,6 +42,30 @@ struct BatchMask {
   bool any() const { return xsimd::any(v); }
 };
 
+/// The first `count` lanes of a batch (at most all), for loads and stores that touch no memory past them.
+template <class T>
+struct BatchPart {
+#if defined(__AVX512F__)
+  static constexpr bool fast = true;  ///< masks are the CPU's own, not a walk through memory
+  using Mask = std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8>;
+  Mask mask;
+  explicit BatchPart(Index count) : mask(static_cast<Mask>((1u << count) - 1)) {}
+#elif defined(__AVX2__)
+  static constexpr bool fast = true;
+  __m256i mask;
+  explicit BatchPart(Index count) {
+    if constexpr (sizeof(T) == 4)
+      mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    else
+      mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+  }
+#else
+  static constexpr bool fast = false;
+  std::size_t bytes;
+  explicit BatchPart(Index count) : bytes(static_cast<std::size_t>(count) * sizeof(T)) {}
+#endif
+};
+
 /// `Batch<T>::size` numbers of type T (float or double) that are computed with together.
 template <class T>
 struct Batch {
@@ -59,32 +83,45 @@ struct Batch {
 
   static Batch load(const T* from) { return Register::load_unaligned(from); }
   void store(T* to) const { v.store_unaligned(to); }
-  /// Loads `count` < size numbers and zeros; touches no memory past them.
-  static Batch load_part(const T* from, Index count) {
-#ifdef __AVX512F__
+  /// Loads the numbers of a part and zeros.
+  static Batch load(const T* from, BatchPart<T> part) {
+#if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
-      return Register(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from));
+      return Register(_mm512_maskz_loadu_ps(part.mask, from));
     else
-      return Register(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from));
+      return Register(_mm512_maskz_loadu_pd(part.mask, from));
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+      return Register(_mm256_maskload_ps(from, part.mask));
+    else
+      return Register(_mm256_maskload_pd(from, part.mask));
 #else
     alignas(64) T lanes[size] = {};
-    std::memcpy(lanes, from, static_cast<std::size_t>(count) * sizeof(T));
+    std::memcpy(lanes, from, part.bytes);
     return Register::load_aligned(lanes);
 #endif
   }
-  /// Stores the first `count` < size lanes.
-  void store_part(T* to, Index count) const {
-#ifdef __AVX512F__
+  void store(T* to, BatchPart<T> part) const {
+#if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
-      _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), v);
+      _mm512_mask_storeu_ps(to, part.mask, v);
     else
-      _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), v);
+      _mm512_mask_storeu_pd(to, part.mask, v);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+      _mm256_maskstore_ps(to, part.mask, v);
+    else
+      _mm256_maskstore_pd(to, part.mask, v);
 #else
     alignas(64) T lanes[size];
     v.store_aligned(lanes);
-    std::memcpy(to, lanes, static_cast<std::size_t>(count) * sizeof(T));
+    std::memcpy(to, lanes, part.bytes);
 #endif
   }
+  /// Loads `count` <= size numbers and zeros; touches no memory past them.
+  static Batch load_part(const T* from, Index count) { return load(from, BatchPart<T>(count)); }
+  /// Stores the first `count` <= size lanes.
+  void store_part(T* to, Index count) const { store(to, BatchPart<T>(count)); }
 
   friend Batch operator+(Batch a, Batch b) { return a.v + b.v; }
   friend Batch operator-(Batch a, Batch b) { return a.v - b.v; }

@@ -27,6 +27,8 @@ constexpr Index larger(Index a, Index b) { return a > b ? a : b; }
 inline constexpr Index kGemmParallelWork = Index{1} << 20;
 /// Bytes of an operand that the kernel reads in place however often it needs them: half of an L1 cache.
 inline constexpr Index kGemmInPlaceBytes = Index{1} << 14;
+/// Bytes of each operand of a product that is computed without panels: two of them in a part of the L2 cache.
+inline constexpr Index kGemmDirectBytes = Index{1} << 16;
 /// Numbers of B packed at a time.
 inline constexpr Index kGemmPackedNumbers = Index{1} << 24;
 
@@ -42,6 +44,10 @@ struct GemmProblem {
   Index c_row, c_column;
   bool accumulate;
 
+  /// Bytes from the first number of an operand to about its last.
+  Index a_bytes() const { return (a_row == 1 ? k * a_step : m * a_row) * static_cast<Index>(sizeof(T)); }
+  Index b_bytes() const { return (b_column == 1 ? k * b_step : n * b_column) * static_cast<Index>(sizeof(T)); }
+
   /// C^T = B^T A^T.
   GemmProblem transposed() const {
     return {n, m, k, b, b_column, b_step, a, a_step, a_row, c, c_column, c_row, accumulate};
@@ -56,7 +62,7 @@ struct TileSpan {
 
 /// Next tile of rows [done, end); rows from 0 on may be computed again.
 template <class T>
-TileSpan next_rows(Index done, Index end) {
+[[gnu::always_inline]] inline TileSpan next_rows(Index done, Index end) {
   using Blocks = GemmBlocks<T>;
   const Index rest = end - done;
   Index extent = Blocks::few_rows;
@@ -70,14 +76,16 @@ TileSpan next_rows(Index done, Index end) {
   return {first, extent, done - first, smaller(first + extent, end) - done};
 }
 
-/// Next tile of columns [done, end), at most `widest` wide. Packed panels are padded; columns of B in place may be
-/// computed again.
+/// Next tile of columns [done, end). Packed panels are padded. Where B lies in place, a wide tile reads all of its
+/// columns and a narrow one those that are there, by a mask; without fast masks, columns are computed again.
 template <class T>
-TileSpan next_columns(Index done, Index end, bool packed, Index widest = GemmBlocks<T>::columns) {
+TileSpan next_columns(Index done, Index end, bool packed) {
   using Blocks = GemmBlocks<T>;
-  const bool wide = smaller(end - done, widest) > Blocks::lanes && (packed || end >= Blocks::columns);
+  const bool padded = packed || BatchPart<T>::fast;
+  const bool wide =
+      end - done >= Blocks::columns || (end - done > Blocks::lanes && (packed || (!padded && end >= Blocks::columns)));
   const Index extent = wide ? Blocks::columns : Blocks::lanes;
-  const Index first = packed ? done : smaller(done, end - extent);
+  const Index first = padded ? done : smaller(done, end - extent);
   return {first, extent, done - first, smaller(first + extent, end) - done};
 }
 
@@ -108,29 +116,100 @@ void write_part(const GemmProblem<T>& g, const T* tile, TileSpan rows, TileSpan 
   }
 }
 
-/// One tile over one block of k: operands as the kernel reads them, the place in C from the spans.
+/// One tile over one block of k, computed aside and then written or added where it is new.
 template <class T>
-void run_tile(const GemmProblem<T>& g, TileSpan rows, TileSpan columns, TileArguments<T> t) {
+[[gnu::noinline]] void run_tile_aside(GemmProblem<T> g, TileSpan rows, TileSpan columns, TileArguments<T>& t) {
   using Blocks = GemmBlocks<T>;
   const bool wide = columns.extent == Blocks::columns;
-  if (rows.count == rows.extent && columns.count == columns.extent && g.c_column == 1) {
+  alignas(64) T tile[Blocks::rows * Blocks::columns];
+  t.columns = BatchPart<T>::fast && !wide ? columns.count : columns.extent;
+  t.c = tile;
+  t.c_row = columns.extent;
+  const bool add = std::exchange(t.add, false);
+  gemm_tile(static_cast<int>(rows.extent), wide, t);
+  t.add = add;
+  write_part(g, tile, rows, columns, add);
+}
+
+/// One tile over one block of k: operands as the kernel reads them, the place in C from the spans. (The other way gets
+/// copies, so that a compiler may keep the originals in registers.)
+template <class T>
+[[gnu::always_inline]] inline void run_tile(const GemmProblem<T>& g, const TileSpan& rows, const TileSpan& columns,
+                                            TileArguments<T>& t) {
+  const bool wide = columns.extent == GemmBlocks<T>::columns;
+  // Rows that are computed again have the same bits: they may be written again, but not added.
+  const bool whole = rows.first + rows.extent <= g.m && !(t.add && rows.skip > 0) && columns.skip == 0;
+  if (whole && g.c_column == 1) {
+    t.columns = columns.count;
     t.c = g.c + rows.first * g.c_row + columns.first;
     t.c_row = g.c_row;
     gemm_tile(static_cast<int>(rows.extent), wide, t);
     return;
   }
-  alignas(64) T tile[Blocks::rows * Blocks::columns];
-  t.c = tile;
-  t.c_row = columns.extent;
-  const bool add = std::exchange(t.add, false);
-  gemm_tile(static_cast<int>(rows.extent), wide, t);
-  write_part(g, tile, rows, columns, add);
+  run_tile_aside(g, rows, columns, t);
+}
+
+/// Where a register has no fast masks, columns of B in place are read by whole registers.
+template <class T>
+bool readable_in_place(const GemmProblem<T>& g) {
+  return BatchPart<T>::fast || g.n >= GemmBlocks<T>::lanes;
 }
 
 /// Rows of a matrix that start a large power of two apart share few sets of a cache.
 template <class T>
 bool awkward_stride(Index stride) {
-  return stride * static_cast<Index>(sizeof(T)) % 1024 == 0;
+  return stride * static_cast<Index>(sizeof(T)) % 2048 == 0;
+}
+
+/// Small products, whose operands stay in cache while they are read where they lie: no panels, one block of k. The cost
+/// of a call shows here: tiles of full height that lie one below the other are one call of the kernel.
+template <class T>
+[[gnu::always_inline]] inline void gemm_in_place(const GemmProblem<T>& g) {
+  using Blocks = GemmBlocks<T>;
+  TileArguments<T> t;
+  t.k = g.k, t.a_row = g.a_row, t.a_step = g.a_step, t.b_step = g.b_step, t.c_row = g.c_row, t.add = g.accumulate;
+  for (Index j = 0; j < g.n;) {
+    const TileSpan columns = next_columns<T>(j, g.n, false);
+    t.b = g.b + columns.first;
+    for (Index i = 0; i < g.m;) {
+      TileSpan rows = next_rows<T>(i, g.m);
+      t.tiles = 1;
+      if (rows.extent == Blocks::rows && columns.skip == 0)
+        for (; g.m - i - rows.count >= Blocks::rows; rows.count += Blocks::rows, ++t.tiles)
+          if (next_rows<T>(i + rows.count, g.m).extent != Blocks::rows) break;
+      t.a = g.a + rows.first * g.a_row;
+      run_tile(g, rows, columns, t);
+      i += rows.count;
+    }
+    j += columns.count;
+  }
+}
+
+/// Few rows times a B whose columns lie in one piece, a register of them or more: what takes time is to read B, once.
+template <class T>
+[[gnu::noinline]] void gemm_thin(const GemmProblem<T>& g, bool parallel) {
+  using Blocks = GemmBlocks<T>;
+  constexpr Index rows = Blocks::middle_rows, lanes = Blocks::lanes;
+  const bool pack_a = g.a_row != 1 || g.m != rows || g.a_step != rows;
+  const detail::Workspace<T> a(pack_a ? g.k * rows + lanes : 0);
+  if (pack_a) pack_panel(g.a, g.a_row, g.a_step, g.m, g.m, g.k, rows, a.data());
+  const T* const panel = pack_a ? a.data() : g.a;
+  const auto run = [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      const Index first = smaller(i * lanes, g.n - lanes), skip = i * lanes - first;
+      const TileSpan columns{first, lanes, skip, lanes - skip};
+      for (Index p = 0; p < g.k; p += Blocks::depth) {
+        alignas(64) T tile[rows * lanes];
+        ThinTile<T, std::make_integer_sequence<int, rows>>::run(smaller(Blocks::depth, g.k - p), panel + p * rows,
+                                                                g.b + p + first * g.b_column, g.b_column, tile);
+        write_part(g, tile, {0, rows, 0, g.m}, columns, g.accumulate || p > 0);
+      }
+    }
+  };
+  // An even number of equal chunks.
+  const Index panels = (g.n + lanes - 1) / lanes, work = larger(Index{1}, kGemmParallelWork / (g.m * g.k * lanes));
+  const Index chunks = (panels + 2 * work - 1) / (2 * work) * 2;
+  parallel_for(panels, parallel ? (panels + chunks - 1) / chunks : panels, run);
 }
 
 /// Products with few rows: each panel of B is used as soon as it is packed, and never again.
@@ -138,24 +217,22 @@ template <class T>
 [[gnu::noinline]] void gemm_few_rows(GemmProblem<T> g, bool parallel) {
   using Blocks = GemmBlocks<T>;
   const Index a_rows = larger(g.m, Index{Blocks::few_rows});
-  const Index a_bytes = (g.a_row == 1 ? g.k * g.a_step : g.m * g.a_row) * static_cast<Index>(sizeof(T));
-  const bool pack_a = g.m < Blocks::few_rows || a_bytes > kGemmInPlaceBytes;
+  const bool pack_a = g.m < Blocks::few_rows || g.a_bytes() > kGemmInPlaceBytes;
   const detail::Workspace<T> a(pack_a ? g.k * a_rows + Blocks::lanes : 0);
   if (pack_a) {
     pack_panel(g.a, g.a_row, g.a_step, g.m, g.m, g.k, a_rows, a.data());
     g.a = a.data(), g.a_row = 1, g.a_step = a_rows;
   }
-  const Index b_bytes = g.k * g.b_step * static_cast<Index>(sizeof(T));
-  const bool pack_b = g.b_column != 1 || g.n < Blocks::lanes || (g.m > Blocks::rows && b_bytes > 2 * kGemmInPlaceBytes);
-  // Few products hide the transposition of a panel only while all of it stays in L1.
-  const Index widest = g.b_column != 1 && g.m <= Blocks::middle_rows ? Blocks::lanes : Blocks::columns;
+  const bool pack_b = g.b_column != 1 || !readable_in_place(g) ||
+                      (g.m > Blocks::rows && g.b_bytes() > 2 * kGemmInPlaceBytes);
   const auto run = [&](Index begin, Index end) {
     alignas(64) T panel[Blocks::depth * Blocks::columns];
     for (Index j = begin * Blocks::columns; j < smaller(end * Blocks::columns, g.n);) {
-      const TileSpan columns = next_columns<T>(j, g.n, pack_b, widest);
+      const TileSpan columns = next_columns<T>(j, g.n, pack_b);
       for (Index p = 0; p < g.k; p += Blocks::depth) {
         const Index steps = smaller(Blocks::depth, g.k - p);
-        TileArguments<T> t{};
+        TileArguments<T> t;
+        t.tiles = 1;
         t.k = steps, t.a_row = g.a_row, t.a_step = g.a_step, t.add = g.accumulate || p > 0;
         t.b = g.b + p * g.b_step + columns.first * g.b_column, t.b_step = g.b_step;
         if (pack_b) {
@@ -195,7 +272,8 @@ template <class T>
   alignas(64) T panel[Blocks::depth * Blocks::rows + Blocks::lanes];
   for (Index p = 0; p < g.k; p += Blocks::depth) {
     const Index steps = smaller(Blocks::depth, g.k - p);
-    TileArguments<T> t{};
+    TileArguments<T> t;
+    t.tiles = 1;
     t.k = steps, t.add = g.accumulate || p > 0;
     for (Index i = row; i < row_end;) {
       const TileSpan rows = next_rows<T>(i, row_end);
@@ -219,8 +297,7 @@ template <class T>
 template <class T>
 [[gnu::noinline]] void gemm_many_rows(const GemmProblem<T>& g, bool parallel) {
   using Blocks = GemmBlocks<T>;
-  const Index size = static_cast<Index>(sizeof(T));
-  const bool pack_b = g.b_column != 1 || g.n < Blocks::lanes || g.k * g.b_step * size > 2 * kGemmInPlaceBytes;
+  const bool pack_b = g.b_column != 1 || !readable_in_place(g) || g.b_bytes() > 2 * kGemmInPlaceBytes;
   const PreparedB<T> padded{nullptr, (g.n + Blocks::lanes - 1) / Blocks::lanes * Blocks::lanes};
   const detail::Workspace<T> workspace(pack_b ? g.k * padded.columns : 0);
   const PreparedB<T> b{workspace.data(), padded.columns};
@@ -237,10 +314,9 @@ template <class T>
     };
     parallel_for(panels * blocks, parallel ? 2 : panels * blocks, pack);
   }
-  // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used several times.
-  const Index a_bytes = (g.a_row == 1 ? g.k * g.a_step : g.m * g.a_row) * size;
+  // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used many times.
   const bool pack_a =
-      a_bytes > kGemmInPlaceBytes && (g.a_row == 1 || g.n > 3 * Blocks::columns || awkward_stride<T>(g.a_row));
+      g.a_bytes() > kGemmInPlaceBytes && (g.a_row == 1 || g.n > 8 * Blocks::columns || awkward_stride<T>(g.a_row));
   if (!parallel) {
     for (Index j = 0; j < g.n; j += Blocks::width)
       gemm_block(g, b, pack_a, 0, g.m, j, smaller(j + Blocks::width, g.n));
@@ -260,6 +336,28 @@ template <class T>
   });
 }
 
+/// All other products.
+template <class T>
+[[gnu::noinline]] void gemm_through_panels(GemmProblem<T> g, bool parallel) {
+  using Blocks = GemmBlocks<T>;
+  if (g.m <= Blocks::middle_rows && g.n >= Blocks::lanes && g.b_column != 1) {
+    gemm_thin(g, parallel);
+    return;
+  }
+  if (g.m <= 2 * Blocks::rows) {
+    gemm_few_rows(g, parallel);
+    return;
+  }
+  const Index group = larger(kGemmPackedNumbers / g.k / Blocks::width, Index{1}) * Blocks::width;
+  for (Index j = 0; j < g.n; j += group) {
+    GemmProblem<T> part = g;
+    part.n = smaller(group, g.n - j);
+    part.b += j * g.b_column;
+    part.c += j;
+    gemm_many_rows(part, parallel);
+  }
+}
+
 }  // namespace blocked
 
 /// C [m, n] = op(A) [m, k] op(B) [k, n], plus C where `accumulate`. op(X) is X, or its transpose where asked for: A is
@@ -276,34 +374,27 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
       for (Index i = 0; i < m; ++i) for (Index j = 0; j < n; ++j) c[i * ldc + j] = T(0);
     return;
   }
-  blocked::GemmProblem<T> g{m,
-                           n,
-                           k,
-                           a,
-                           transpose_a ? 1 : lda,
-                           transpose_a ? lda : 1,
-                           b,
-                           transpose_b ? 1 : ldb,
-                           transpose_b ? ldb : 1,
-                           c,
-                           ldc,
-                           1,
-                           accumulate};
+  const blocked::GemmProblem<T> g{m,
+                                 n,
+                                 k,
+                                 a,
+                                 transpose_a ? 1 : lda,
+                                 transpose_a ? lda : 1,
+                                 b,
+                                 transpose_b ? 1 : ldb,
+                                 transpose_b ? ldb : 1,
+                                 c,
+                                 ldc,
+                                 1,
+                                 accumulate};
   const bool parallel = m * n * k >= blocked::kGemmParallelWork;
   // A few columns leave lanes empty: rows take their place.
-  if (2 * n <= Blocks::lanes && m >= Blocks::lanes) g = g.transposed();
-  if (g.m <= 2 * Blocks::rows) {
-    blocked::gemm_few_rows(g, parallel);
-    return;
-  }
-  const Index group = blocked::larger(blocked::kGemmPackedNumbers / k / Blocks::width, Index{1}) * Blocks::width;
-  for (Index j = 0; j < n; j += group) {
-    blocked::GemmProblem<T> part = g;
-    part.n = blocked::smaller(group, n - j);
-    part.b += j * g.b_column;
-    part.c += j;
-    blocked::gemm_many_rows(part, parallel);
-  }
+  const bool turn = 2 * n <= Blocks::lanes && m >= Blocks::lanes;
+  if (!turn && !parallel && !transpose_b && k <= Blocks::depth && m >= Blocks::few_rows &&
+      blocked::larger(g.a_bytes(), g.b_bytes()) <= blocked::kGemmDirectBytes && blocked::readable_in_place(g))
+    blocked::gemm_in_place(g);
+  else
+    blocked::gemm_through_panels(turn ? g.transposed() : g, parallel);
 }
 
 /// `batch` products as `gemm` computes them, the matrices `stride_a`, `stride_b`, `stride_c` numbers apart; a stride of

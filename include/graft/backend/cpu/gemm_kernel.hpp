@@ -35,16 +35,19 @@ struct GemmBlocks {
   static constexpr Index width = 1024;
 };
 
+/// Blocks of lanes x lanes numbers of B that `ThinTile` fetches ahead.
+inline constexpr Index kThinAhead = 4;
+
 /// Where a tile reads and writes: A(i, p) = a[i * a_row + p * a_step], B(p, j) = b[p * b_step + j], C row-major.
 template <class T>
 struct TileArguments {
+  Index tiles;    ///< one below the other
+  Index columns;  ///< of C that are written; of B a narrow tile reads no others, a wide one all of its width
   Index k;
   const T* a;
-  Index a_row, a_step;
   const T* b;
-  Index b_step;
   T* c;
-  Index c_row;
+  Index a_row, b_step, c_row, a_step;
   bool add;  ///< C += A B instead of C = A B
 };
 
@@ -58,36 +61,97 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>> {
   using Accumulator = Batch<T>;
 
   [[gnu::noinline]] static void run(const TileArguments<T>& t) {
-    sum(t, Accumulator<I>(T(0))..., Accumulator<I>(T(0))...);
+    constexpr Index rows = sizeof...(I);
+    const T* a = t.a;
+    T* c = t.c;
+    for (Index i = t.tiles; i > 0; --i, a += rows * t.a_row, c += rows * t.c_row)
+      sum(t, a, c, Accumulator<I>(T(0))..., Accumulator<I>(T(0))...);
   }
 
   // Accumulators are parameter packs: compilers keep separately named variables in registers, not elements of an array.
-  [[gnu::always_inline]] static void sum(const TileArguments<T>& t, Accumulator<I>... left, Accumulator<I>... right) {
+  [[gnu::always_inline]] static void sum(const TileArguments<T>& t, const T* a0, T* c, Accumulator<I>... left,
+                                         Accumulator<I>... right) {
+    static_assert(sizeof...(I) <= 14);
     constexpr Index lanes = Batch<T>::size;
-    const Index row = t.a_row, a_step = t.a_step, b_step = t.b_step;
-    // A pointer for three rows: the third is reached by the scaled index of an address, so few registers hold
-    // addresses.
-    const T *a0 = t.a, *a1 = a0 + 3 * row, *a2 = a1 + 3 * row, *a3 = a2 + 3 * row, *a4 = a3 + 3 * row, *b = t.b;
-    for (Index k = t.k; k > 0; --k) {
-      const Batch<T> b0 = Batch<T>::load(b), b1 = Wide ? Batch<T>::load(b + lanes) : b0;
+    const Index row = t.a_row, a_step = t.a_step, b_step = t.b_step, c_row = t.c_row;
+    const BatchPart<T> last(Wide ? t.columns - lanes : t.columns);
+    const bool add = t.add;
+    // A pointer for seven rows: the others are reached by the scaled index of an address, so that few registers hold
+    // addresses and few instructions move them.
+    const T *a7 = a0 + 7 * row, *b = t.b;
+    const Index row3 = 3 * row, row5 = 5 * row;
+    Index k = t.k;
+    do {
+      const Batch<T> b0 = !Wide && BatchPart<T>::fast ? Batch<T>::load(b, last) : Batch<T>::load(b);
+      const Batch<T> b1 = Wide ? Batch<T>::load(b + lanes) : b0;
       const auto fma_row = [&](int i, Batch<T>& l, [[maybe_unused]] Batch<T>& r) __attribute__((always_inline)) {
-        const T* from = i < 3 ? a0 : i < 6 ? a1 : i < 9 ? a2 : i < 12 ? a3 : a4;
-        const Batch<T> x(from[i % 3 * row]);
+        const T* from = i < 7 ? a0 : a7;
+        const int j = i % 7;
+        const Batch<T> x(from[j == 3 ? row3 : j == 5 ? row5 : j == 6 ? 2 * row3 : j * row]);
         l = fma(x, b0, l);
         if constexpr (Wide) r = fma(x, b1, r);
       };
       (fma_row(I, left, right), ...);
-      a0 += a_step, a1 += a_step, a2 += a_step, a3 += a_step, a4 += a_step, b += b_step;
+      a0 += a_step, a7 += a_step, b += b_step;
+    } while (--k > 0);
+    if (add) {
+      const auto add_row = [&](const T* from, Batch<T>& l, [[maybe_unused]] Batch<T>& r)
+          __attribute__((always_inline)) {
+        if constexpr (Wide) {
+          l = Batch<T>::load(from) + l;
+          r = Batch<T>::load(from + lanes, last) + r;
+        } else {
+          l = Batch<T>::load(from, last) + l;
+        }
+      };
+      (add_row(c + I * c_row, left, right), ...);
     }
-    const auto write = [&](T * c, Batch<T> l, [[maybe_unused]] Batch<T> r) __attribute__((always_inline)) {
-      if (t.add) {
-        l = Batch<T>::load(c) + l;
-        if constexpr (Wide) r = Batch<T>::load(c + lanes) + r;
+    const auto write = [&](T * to, Batch<T> l, [[maybe_unused]] Batch<T> r) __attribute__((always_inline)) {
+      if constexpr (Wide) {
+        l.store(to);
+        r.store(to + lanes, last);
+      } else {
+        l.store(to, last);
       }
-      l.store(c);
-      if constexpr (Wide) r.store(c + lanes);
     };
-    (write(t.c + I * t.c_row, left, right), ...);
+    (write(c + I * c_row, left, right), ...);
+  }
+};
+
+/// The kernel of few rows times a B whose columns lie in one piece, each of them needed once: B is transposed on its
+/// way from memory into the multiply-adds.
+template <class T, class Rows>
+struct ThinTile;
+
+template <class T, int... I>
+struct ThinTile<T, std::integer_sequence<int, I...>> {
+  template <int>
+  using Accumulator = Batch<T>;
+
+  /// tile [rows, lanes] = A B over k steps. A is a panel [k, rows]; the columns of B start `b_column` apart.
+  [[gnu::noinline]] static void run(Index k, const T* a, const T* b, Index b_column, T* tile) {
+    sum(k, a, b, b_column, tile, Accumulator<I>(T(0))...);
+  }
+
+  [[gnu::always_inline]] static void sum(Index k, const T* a, const T* b, Index b_column, T* tile,
+                                         Accumulator<I>... sums) {
+    constexpr Index rows = sizeof...(I), lanes = Batch<T>::size;
+    for (; k > 0; k -= lanes, b += lanes, a += lanes * rows) {
+      const T* from = b;
+      Index stride = b_column;
+      alignas(64) T block[lanes * lanes];
+      if (k < lanes) {
+        for (Index j = 0; j < lanes; ++j) Batch<T>::load_part(b + j * b_column, k).store(block + j * lanes);
+        from = block, stride = lanes;
+      } else {
+        // So many columns at once are more streams than the hardware follows.
+        for (Index j = 0; j < lanes; ++j) native::prefetch(b + j * b_column + kThinAhead * lanes);
+      }
+      load_transposed(from, stride, [&](Index p, Batch<T> row) __attribute__((always_inline)) {
+        if (p < k) ((sums = fma(Batch<T>(a[p * rows + I]), row, sums)), ...);
+      });
+    }
+    (sums.store(tile + I * lanes), ...);
   }
 };
 

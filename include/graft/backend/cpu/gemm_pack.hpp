@@ -47,8 +47,9 @@ template <class T>
         at = block;
         stride = lanes;
       } else {
-        // So many rows at once are more streams than the hardware follows.
-        for (Index r = 0; r < lanes; ++r) native::prefetch(at + r * item + 4 * lanes);
+        // So many rows at once are more streams than the hardware follows. After their end come the next ones.
+        const Index ahead = k - p > 4 * lanes ? 4 * lanes : lanes * item + 4 * lanes - k;
+        for (Index r = 0; r < lanes; ++r) native::prefetch(at + r * item + ahead);
       }
       load_transposed(at, stride, [&](Index j, Batch<T> column) {
         if (j < steps) put(p + j, column);
