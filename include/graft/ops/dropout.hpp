@@ -11,12 +11,16 @@ inline namespace GRAFT_ABI {
 
 namespace detail {
 
+/// Random words below it drop their element.
+inline std::uint32_t dropout_threshold(double rate) {
+  const double threshold = rate * 0x1p32 + 0.5;
+  return threshold < 0x1p32 ? static_cast<std::uint32_t>(threshold) : 0xFFFFFFFFu;
+}
+
 template <class T>
 Tensor<T> dropout_keyed(const Tensor<T>& x, double rate, std::uint64_t key) {
   Tensor<T> value = fresh<T>(x.shape());
-  const double threshold = rate * 0x1p32 + 0.5;
-  cpu::dropout(x.data(), x.count(), key, threshold < 0x1p32 ? static_cast<std::uint32_t>(threshold) : 0xFFFFFFFFu,
-               static_cast<T>(1 / (1 - rate)), writable(value));
+  cpu::dropout(x.data(), x.count(), key, dropout_threshold(rate), static_cast<T>(1 / (1 - rate)), writable(value));
   // Linear with a diagonal matrix: its own transpose.
   return record("dropout", std::move(value),
                 Edge(x, [rate, key](const Tensor<T>& g) { return dropout_keyed(g, rate, key); }));

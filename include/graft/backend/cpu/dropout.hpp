@@ -45,6 +45,19 @@ inline void mask_words(std::uint64_t tile, std::uint64_t key, std::uint32_t (&wo
   std::memcpy(words + 3 * kLanes, d, sizeof d);
 }
 
+/// What `dropout` keeps of `count` elements, a bit each: bit n % 64 of words[n / 64] is set where the word of element n
+/// is at least `threshold`.
+inline void dropout_bits(Index count, std::uint64_t key, std::uint32_t threshold, std::uint64_t* bits) {
+  static_assert(kMaskTile == 64);
+  parallel_for((count + kMaskTile - 1) / kMaskTile, 256, [=](Index begin, Index end) {
+    std::uint32_t words[kMaskTile];
+    for (Index tile = begin; tile < end; ++tile) {
+      mask_words(static_cast<std::uint64_t>(tile), key, words);
+      bits[tile] = bits_at_least(words, threshold);
+    }
+  });
+}
+
 /// out[i] = scale x[i] where the word of element i is at least `threshold`, else 0.
 template <class T>
 void dropout(const T* x, Index count, std::uint64_t key, std::uint32_t threshold, T scale, T* out) {

@@ -1,169 +1,477 @@
 #pragma once
 // Sparse attention over the rows of a graph: scores, softmax and weighted sum in one walk. Features are never expanded
-// to one row per edge; of the forward pass only the log-sum-exp of every node and head is kept. Every sum is owned by
-// its destination row (or, in the second backward walk, its source row) and runs in edge order, so bits do not depend
-// on threads.
+// to one row per edge; of the forward pass only the log-sum-exp of every node and head is kept. The row of an edge, all
+// heads side by side, is read once: forward by its destination, backward by its source. Every sum is owned by one row
+// and runs in edge order, so bits do not depend on threads.
 
-#include <cmath>
+#include <algorithm>
+#include <bit>
 
-#include "graft/core/parallel.hpp"
+#include "graft/backend/cpu/softmax.hpp"
 #include "graft/core/tensor.hpp"
-#include "graft/number/batch.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 namespace cpu {
 
+/// A graph one way round: row r has the edges offsets[r] .. offsets[r + 1] - 1, which lead to the rows `other`.
+struct GraphSide {
+  Index rows;
+  const std::int64_t *offsets, *other;
+  Index edges() const { return offsets[rows]; }
+};
 /// The arrays of a graph as kernels see them; see `Graph`.
 struct GraphArrays {
-  Index sources, destinations;
-  const std::int64_t *offsets, *source_of, *destination_of, *source_offsets, *edge_by_source;
+  GraphSide by_destination, by_source;
+  const std::int64_t* edge_by_source;  ///< the place in destination order of each edge in source order
 };
 
-/// Rows of one parallel chunk. Fixed, because partial sums over chunks are added in chunk order.
-inline constexpr Index kGraphRows = 64;
+/// Edges and rows of one parallel chunk. Fixed, because partial sums over chunks are added in chunk order.
+inline constexpr Index kGraphChunk = 2048;
+inline Index graph_chunks(const GraphSide& side) { return (side.edges() + side.rows + kGraphChunk - 1) / kGraphChunk; }
+
+/// Calls run(chunk, first row, last row) for ranges of rows with about equally many edges, on several threads.
+template <class Run>
+void for_graph_chunks(const GraphSide& side, const Run& run) {
+  const auto row_at = [&side](Index work) {
+    Index low = 0, high = side.rows;
+    while (low < high) {
+      const Index middle = (low + high) / 2;
+      if (side.offsets[middle] + middle < work)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  };
+  parallel_for(side.edges() + side.rows, kGraphChunk,
+               [&](Index begin, Index end) { run(begin / kGraphChunk, row_at(begin), row_at(end)); });
+}
+
+/// How far ahead of its use a row is fetched, in edges.
+inline constexpr Index kEdgesAhead = 8;
 
 template <class T>
-T dot_part(const T* a, const T* b, Index count) {
-  using B = Batch<T>;
-  B sum(0);
-  Index i = 0;
-  for (; i + B::size <= count; i += B::size) sum = fma(B::load(a + i), B::load(b + i), sum);
-  if (i < count) sum = fma(B::load_part(a + i, count - i), B::load_part(b + i, count - i), sum);
-  return sum_lanes(sum);
-}
-/// to += scale from.
-template <class T>
-void add_scaled(T* to, T scale, const T* from, Index count) {
-  using B = Batch<T>;
-  Index i = 0;
-  for (; i + B::size <= count; i += B::size) fma(B(scale), B::load(from + i), B::load(to + i)).store(to + i);
-  if (i < count)
-    fma(B(scale), B::load_part(from + i, count - i), B::load_part(to + i, count - i)).store_part(to + i, count - i);
+void prefetch_row(const T* from, Index count) {
+  for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) native::prefetch(from + i);
 }
 
-/// A batch of numbers from `from`, the first `left` of them real.
+/// Where the heads lie in a row of heads x width numbers.
 template <class T>
-Batch<T> load_up_to(const T* from, Index left) {
-  return left >= Batch<T>::size ? Batch<T>::load(from) : Batch<T>::load_part(from, left);
+struct HeadRow {
+  using B = Batch<T>;
+  Index heads, width, row;
+  Index group;   ///< numbers of each head in `sum_heads` before lanes are added: a power of two
+  Index block;   ///< edges that `sum_heads` takes together: their rows stay in the first-level cache
+  Index logits;  ///< edges whose logits a workspace of fixed size holds
+  detail::Workspace<Index> first_head;        ///< of each batch of a row
+  detail::Workspace<LaneIndex<T>> head_lane;  ///< of each number of a row: its head less the first of its batch
+
+  HeadRow(Index h, Index w)
+      : heads(h),
+        width(w),
+        row(h * w),
+        group(w < B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
+        block(std::clamp<Index>(4096 / (h * group + 1), 1, 32)),
+        logits(std::max<Index>(1, 2048 / (h + 1))),
+        first_head((row + B::size - 1) / B::size),
+        head_lane((row + B::size - 1) / B::size * B::size) {
+    for (Index i = 0; i < row; i += B::size) {
+      first_head[i / B::size] = i / width;
+      for (Index lane = 0; lane < B::size; ++lane)
+        head_lane[i + lane] = static_cast<LaneIndex<T>>((i + lane) / width - i / width);
+    }
+  }
+
+  /// Numbers of a workspace with one number an edge and head, and of that of `sum_heads`.
+  Index edge_numbers(Index edges) const { return edges * heads + B::size; }
+  Index scratch_numbers() const { return block * heads * group + 2 * B::size; }
+
+  /// `per_head` [heads], spread over the batch of the row that begins at number i.
+  B spread(const T* per_head, Index i) const {
+    return pick_lanes(per_head + first_head[i / B::size], head_lane.data() + i);
+  }
+};
+
+/// A product over edges: to += sum over e < count of weights[e, head] values[index[e], head, :].
+template <class T>
+struct WeightedRows {
+  const T* values;
+  const std::int64_t* index;
+  Index count;
+  Index known;  ///< entries of `index` that may be read: rows are fetched ahead
+  const T* weights;
+  T* to;
+};
+
+/// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges.
+template <class T, int... K>
+[[gnu::noinline]] void add_weighted_block(const HeadRow<T>& heads, const WeightedRows<T>& w, Index i,
+                                          std::integer_sequence<int, K...>) {
+  using B = Batch<T>;
+  const Index left = heads.row - i;
+  const Index* first = heads.first_head.data() + i / B::size;
+  const LaneIndex<T>* lanes = heads.head_lane.data() + i;
+  // Separately named variables stay in registers, elements of an array do not.
+  [&]<class... Sum>(Sum... sum) __attribute__((always_inline)) {
+    for (Index e = 0; e < w.count; ++e) {
+      const T* from = w.values + w.index[e] * heads.row + i;
+      const T* ahead = w.values + w.index[std::min(e + kEdgesAhead, w.known - 1)] * heads.row + i;
+      const T* weight = w.weights + e * heads.heads;
+      (native::prefetch(ahead + K * B::size), ...);
+      ((sum = fma(pick_lanes(weight + first[K], lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
+    }
+    (store_lanes(sum, w.to + i + K * B::size, left - K * B::size), ...);
+  }
+  (load_lanes(w.to + i + K * B::size, left - K * B::size)...);
 }
 template <class T>
-Batch<T> leaky_batch(Batch<T> x, T slope) {
+void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
+  constexpr Index size = Batch<T>::size;
+  const auto run = [&]<int Count>(Index i, std::integral_constant<int, Count>) {
+    add_weighted_block(heads, work, i, std::make_integer_sequence<int, Count>{});
+    return Count * size;
+  };
+  for (Index i = 0; i < heads.row;) {
+    const Index batches = (heads.row - i + size - 1) / size;
+    if (batches >= 8)
+      i += run(i, std::integral_constant<int, 8>{});
+    else if (batches >= 4)
+      i += run(i, std::integral_constant<int, 4>{});
+    else if (batches >= 2)
+      i += run(i, std::integral_constant<int, 2>{});
+    else
+      i += run(i, std::integral_constant<int, 1>{});
+  }
+}
+
+/// scratch[e, h] = sum over the numbers of head h of a row of products, for `count` <= block edges. `products(e)` gives
+/// a function that returns the batch of the products of edge e from number i of the row on.
+template <class T, class Products>
+[[gnu::always_inline]] inline void sum_heads(const HeadRow<T>& heads, Index count, Products products, T* scratch) {
+  using B = Batch<T>;
+  T* to = scratch;
+  for (Index e = 0; e < count; ++e) {
+    const auto product = products(e);
+    if (heads.group < B::size) {  // rows as they are; what is stored past a row is overwritten by the next
+      for (Index i = 0; i < heads.row; i += B::size) product(i).store(to + i);
+      to += heads.row;
+    } else {
+      for (Index h = 0; h < heads.heads; ++h, to += B::size) {
+        B sum(0);
+        for_row<T>(heads.width, [&](Index i, Index left) __attribute__((always_inline)) {
+          const B part = product(h * heads.width + i);
+          sum += left < B::size ? first_lanes(part, left, T(0)) : part;
+        });
+        sum.store(to);
+      }
+    }
+  }
+  for (Index group = heads.group / 2; group > 0; group /= 2)
+    for (Index i = 0; i < count * heads.heads * group; i += B::size)
+      add_pairs(B::load(scratch + 2 * i), B::load(scratch + 2 * i + B::size)).store(scratch + i);
+}
+
+template <class T>
+[[gnu::always_inline]] inline Batch<T> leaky_batch(Batch<T> x, T slope) {
   return where(x > Batch<T>(0), x, x * Batch<T>(slope));
 }
-/// a . LeakyReLU(s + d).
 template <class T>
-T dot_leaky(const T* a, const T* s, const T* d, Index count, T slope) {
-  using B = Batch<T>;
-  B sum(0);
-  for (Index i = 0; i < count; i += B::size) {
-    const B joint = load_up_to(s + i, count - i) + load_up_to(d + i, count - i);
-    sum = fma(load_up_to(a + i, count - i), leaky_batch(joint, slope), sum);
-  }
-  return sum_lanes(sum);
-}
-/// to += scale a LeakyReLU'(s + d).
-template <class T>
-void add_leaky_slope(T* to, T scale, const T* a, const T* s, const T* d, Index count, T slope) {
-  using B = Batch<T>;
-  for (Index i = 0; i < count; i += B::size) {
-    const Index left = count - i;
-    const B joint = load_up_to(s + i, left) + load_up_to(d + i, left);
-    const B step = load_up_to(a + i, left) * where(joint > B(0), B(scale), B(scale * slope));
-    const B sum = load_up_to<T>(to + i, left) + step;
-    left >= B::size ? sum.store(to + i) : sum.store_part(to + i, left);
-  }
-}
-/// to += scale LeakyReLU(s + d).
-template <class T>
-void add_scaled_leaky(T* to, T scale, const T* s, const T* d, Index count, T slope) {
-  using B = Batch<T>;
-  for (Index i = 0; i < count; i += B::size) {
-    const Index left = count - i;
-    const B joint = load_up_to(s + i, left) + load_up_to(d + i, left);
-    const B sum = fma(B(scale), leaky_batch(joint, slope), load_up_to<T>(to + i, left));
-    left >= B::size ? sum.store(to + i) : sum.store_part(to + i, left);
-  }
+[[gnu::always_inline]] inline Batch<T> leaky_slope(Batch<T> x, T slope) {
+  return where(x > Batch<T>(0), Batch<T>(1), Batch<T>(slope));
 }
 
-/// exp(x - shift), cut to zero below the smallest normal number.
+/// Logits of GAT, LeakyReLU(own + other). Which of the two is the source does not matter, so it serves both ways.
 template <class T>
-T exp_shifted(T x, T shift) {
-  const T difference = x - shift;
-  return difference < T(std::is_same_v<T, float> ? -87.3 : -708.3) ? T(0) : std::exp(difference);
-}
+struct GatLogits {
+  const T *own, *other;
+  Index other_stride;
+  T slope;
+  /// to[e, h] for the edges of row `r` to the rows others[e].
+  void operator()(const HeadRow<T>& heads, Index r, const std::int64_t* others, Index count, Index, T*, T* to) const {
+    for (Index e = 0; e < count; ++e)
+      for (Index h = 0; h < heads.heads; h += Batch<T>::size)
+        leaky_batch(Batch<T>::load(own + r * heads.heads + h) + Batch<T>::load(other + others[e] * other_stride + h),
+                    slope)
+            .store(to + e * heads.heads + h);
+  }
+};
+/// Logits of GATv2, a . LeakyReLU(own + other).
+template <class T>
+struct GatV2Logits {
+  const T *own, *other, *a;
+  T slope;
+  void operator()(const HeadRow<T>& heads, Index r, const std::int64_t* others, Index count, Index known, T* scratch,
+                  T* to) const {
+    using B = Batch<T>;
+    const T* mine = own + r * heads.row;
+    for (Index begin = 0; begin < count; begin += heads.block) {
+      const Index edges = std::min(heads.block, count - begin);
+      sum_heads<T>(
+          heads, edges,
+          [&](Index e) __attribute__((always_inline)) {
+            const T* yours = other + others[begin + e] * heads.row;
+            prefetch_row(other + others[std::min(begin + e + kEdgesAhead, known - 1)] * heads.row, heads.row);
+            return [=, this](Index i) __attribute__((always_inline)) {
+              return B::load(a + i) * leaky_batch(B::load(mine + i) + B::load(yours + i), slope);
+            };
+          },
+          scratch);
+      for (Index i = 0; i < edges * heads.heads; i += B::size)
+        B::load(scratch + i).store(to + begin * heads.heads + i);
+    }
+  }
+};
 
-/// Forward of one attention over a graph. `score(edge, destination, head)` is the logit, `keep(edge, head)` the dropout
-/// factor (1 without dropout), `values` [sources, heads, width]. Writes out [destinations, heads, width] and the
-/// log-sum-exp [destinations, heads] (0 for a node without edges, or with no logit above -inf, whose output is 0).
-template <class T, class Score, class Keep>
-void graph_attention_forward(const GraphArrays& graph, Index heads, Index width, const T* values, Score score,
-                             Keep keep, T* out, T* log_sum_exp) {
-  const detail::Workspace<T> logits(graph.offsets[graph.destinations]);  // of one head at a time
-  parallel_for(graph.destinations, kGraphRows, [&](Index first, Index last) {
+/// The dropout factors of (edge in destination order, head): a bit each that says whether it is kept, if there are any.
+template <class T>
+struct KeptWeights {
+  const std::uint64_t* bits;
+  T scale;
+  /// `weights` from element n on with their factors.
+  Batch<T> operator()(Batch<T> weights, Index n) const {
+    const Index word = n / 64, shift = n % 64;
+    std::uint64_t set = bits[word] >> shift;
+    if (shift > 64 - Batch<T>::size) set |= bits[word + 1] << (64 - shift);
+    return lanes_where(set, weights * Batch<T>(scale));
+  }
+};
+
+/// Forward of one attention over a graph; `values` [sources, heads, width]. Writes out [destinations, heads, width] and
+/// the log-sum-exp [destinations, heads] (0 for a node without edges, or with no logit above -inf, whose output is 0).
+template <class T, class Logits>
+void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, const T* values, const Logits& logits_of,
+                             const KeptWeights<T>& keep, T* out, T* log_sum_exp) {
+  using B = Batch<T>;
+  const Index n = heads.heads;
+  for_graph_chunks(graph, [&](Index, Index first, Index last) {
+    const detail::Workspace<T> numbers(heads.edge_numbers(heads.logits)), powers(heads.edge_numbers(heads.logits)),
+        shifts(n + B::size), scales(n + B::size), scratch(heads.scratch_numbers());
     for (Index i = first; i < last; ++i) {
       const Index begin = graph.offsets[i], end = graph.offsets[i + 1];
-      for (Index h = 0; h < heads; ++h) {
-        T* to = out + (i * heads + h) * width;
-        for (Index w = 0; w < width; ++w) to[w] = 0;
-        T& lse = log_sum_exp[i * heads + h];
-        lse = 0;
-        if (begin == end) continue;
-        T highest = -std::numeric_limits<T>::infinity();
-        for (Index e = begin; e < end; ++e) {
-          const T logit = score(e, i, h);
-          logits[e] = logit;
-          highest = logit > highest || logit != logit ? logit : highest;
+      T* to = out + i * heads.row;
+      for_row<T>(heads.row, [&](Index at, Index left) { store_lanes(B(0), to + at, left); });
+      for (Index h = 0; h < n; h += B::size) {
+        B(kMinusInfinity<T>).store(shifts.data() + h);
+        B(0).store(scales.data() + h);
+      }
+      // Rows with more edges than the workspace holds compute logits and powers again in each of three walks.
+      const bool once = end - begin <= heads.logits;
+      const auto for_parts = [&](auto run) {
+        for (Index part = begin; part < end; part += heads.logits) run(part, std::min(heads.logits, end - part));
+      };
+      const auto fill_logits = [&](Index part, Index count) {
+        logits_of(heads, i, graph.other + part, count, graph.edges() - part, scratch.data(), numbers.data());
+      };
+      // What is stored past the last head of an edge is overwritten by the next edge.
+      const auto fill_powers = [&](Index count) {
+        for (Index e = 0; e < count; ++e)
+          for (Index h = 0; h < n; h += B::size)
+            (B::load(numbers.data() + e * n + h) - B::load(shifts.data() + h)).store(powers.data() + e * n + h);
+        for (Index at = 0; at < count * n; at += B::size)
+          native::exp(B::load(powers.data() + at)).store(powers.data() + at);
+      };
+      for_parts([&](Index part, Index count) {
+        fill_logits(part, count);
+        for (Index h = 0; h < n; h += B::size) {
+          B highest = B::load(shifts.data() + h);
+          for (Index at = h; at < count * n; at += n) highest = native::max(highest, B::load(numbers.data() + at));
+          highest.store(shifts.data() + h);
         }
-        if (highest == -std::numeric_limits<T>::infinity()) continue;
-        T total = 0;
-        for (Index e = begin; e < end; ++e) total += logits[e] = exp_shifted(logits[e], highest);
-        lse = highest + std::log(total);
-        for (Index e = begin; e < end; ++e)
-          add_scaled(to, logits[e] / total * keep(e, h), values + (graph.source_of[e] * heads + h) * width, width);
+      });
+      for (Index h = 0; h < n; h += B::size) softmax_shift(B::load(shifts.data() + h)).store(shifts.data() + h);
+      for_parts([&](Index part, Index count) {
+        if (!once) fill_logits(part, count);
+        fill_powers(count);
+        for (Index h = 0; h < n; h += B::size) {
+          B total = B::load(scales.data() + h);
+          for (Index at = h; at < count * n; at += n) total += B::load(powers.data() + at);
+          total.store(scales.data() + h);
+        }
+      });
+      for (Index h = 0; h < n; h += B::size) {
+        const B total = B::load(scales.data() + h), shift = B::load(shifts.data() + h);
+        const BatchMask<T> nothing = total == B(0);
+        store_lanes(where(nothing, B(0), shift + native::log(total)), log_sum_exp + i * n + h, n - h);
+        where(nothing, B(0), B(1) / total).store(scales.data() + h);
+      }
+      for_parts([&](Index part, Index count) {
+        if (!once) {
+          fill_logits(part, count);
+          fill_powers(count);
+        }
+        for (Index e = 0; e < count; ++e)
+          for (Index h = 0; h < n; h += B::size) {
+            const B weight = B::load(powers.data() + e * n + h) * B::load(scales.data() + h);
+            (keep.bits ? keep(weight, (part + e) * n + h) : weight).store(numbers.data() + e * n + h);
+          }
+        add_weighted_rows<T>(heads, {values, graph.other + part, count, graph.edges() - part, numbers.data(), to});
+      });
+    }
+  });
+}
+
+/// What the walk back reads of a destination besides its rows, one number a head each.
+template <class T>
+struct SoftmaxRecord {
+  const T *log_sum_exp, *mean;  ///< `mean` is <dOut_i, out_i>: the sum of alpha times its gradient
+  Index stride;
+};
+/// means[i * stride + h] = <dOut_i, out_i> of each head.
+template <class T>
+void softmax_means(const HeadRow<T>& heads, Index destinations, const T* out, const T* d_out, Index stride, T* means) {
+  using B = Batch<T>;
+  parallel_for(destinations, 512, [&](Index first, Index last) {
+    const detail::Workspace<T> scratch(heads.scratch_numbers());
+    for (Index begin = first; begin < last; begin += heads.block) {
+      const Index count = std::min(heads.block, last - begin);
+      sum_heads<T>(
+          heads, count,
+          [&](Index r) __attribute__((always_inline)) {
+            const T *a = out + (begin + r) * heads.row, *b = d_out + (begin + r) * heads.row;
+            return [=](Index i) __attribute__((always_inline)) { return B::load(a + i) * B::load(b + i); };
+          },
+          scratch.data());
+      for (Index r = 0; r < count; ++r)
+        for_row<T>(heads.heads, [&](Index h, Index left) {
+          store_lanes(B::load(scratch.data() + r * heads.heads + h), means + (begin + r) * stride + h, left);
+        });
+    }
+  });
+}
+
+/// to[i * stride + h] = from[i, h].
+template <class T>
+void copy_columns(const T* from, Index rows, Index columns, Index stride, T* to) {
+  parallel_for(rows, 4096, [=](Index first, Index last) {
+    for (Index i = first; i < last; ++i)
+      for_row<T>(columns, [&](Index h, Index left) {
+        store_lanes(Batch<T>::load(from + i * columns + h), to + i * stride + h, left);
+      });
+  });
+}
+
+/// Backward of one attention, by source:
+///   dlogit_e = alpha_e (keep_e <dOut_i, v_j> - <dOut_i, out_i>)  with  alpha_e = exp(logit_e - lse_i)
+///   d_values[j] = sum over the edges j -> i of alpha_e keep_e dOut_i   (unless it is null)
+/// Calls slope(dlogits, logits) on batches of them, for the gradient of whatever is inside the logits, and then
+/// finish(j, first edge in source order, number of edges, [edges, heads] of these) for every group of edges.
+template <class T, class Logits, class Slope, class Finish>
+void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads, const T* values,
+                              const Logits& logits_of, const SoftmaxRecord<T>& record, const KeptWeights<T>& keep,
+                              const T* d_out, Slope slope, Finish finish, T* d_values) {
+  using B = Batch<T>;
+  const GraphSide& side = graph.by_source;
+  const Index n = heads.heads;
+  for_graph_chunks(side, [&](Index, Index first, Index last) {
+    const Index numbers = heads.edge_numbers(heads.block);
+    const detail::Workspace<T> logits(numbers), alphas(numbers), kept(numbers), means(numbers), gradients(numbers),
+        scratch(heads.scratch_numbers());
+    for (Index j = first; j < last; ++j) {
+      const T* v = values + j * heads.row;
+      if (d_values)
+        for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), d_values + j * heads.row + i, left); });
+      const Index end = side.offsets[j + 1];
+      for (Index begin = side.offsets[j]; begin < end; begin += heads.block) {
+        const Index count = std::min(heads.block, end - begin), known = side.edges() - begin;
+        const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
+        logits_of(heads, j, others, count, known, scratch.data(), logits.data());
+        for (Index e = 0; e < count; ++e) {
+          const Index from = others[e] * record.stride;
+          for (Index h = 0; h < n; h += B::size) {
+            (B::load(logits.data() + e * n + h) - B::load(record.log_sum_exp + from + h)).store(alphas.data() + e * n + h);
+            B::load(record.mean + from + h).store(means.data() + e * n + h);
+          }
+        }
+        sum_heads<T>(
+            heads, count,
+            [&](Index e) __attribute__((always_inline)) {
+              const Index ahead = others[std::min(e + kEdgesAhead, known - 1)];
+              prefetch_row(d_out + ahead * heads.row, heads.row);
+              prefetch_row(record.mean + ahead * record.stride, record.stride);
+              const T* g = d_out + others[e] * heads.row;
+              return [=](Index i) __attribute__((always_inline)) { return B::load(g + i) * B::load(v + i); };
+            },
+            scratch.data());
+        for (Index at = 0; at < count * n; at += B::size)
+          native::exp(B::load(alphas.data() + at)).store(alphas.data() + at);
+        const T* weights = alphas.data();
+        if (keep.bits) {
+          for (Index e = 0; e < count; ++e)
+            for (Index h = 0; h < n; h += B::size)
+              keep(B::load(alphas.data() + e * n + h), places[e] * n + h).store(kept.data() + e * n + h);
+          weights = kept.data();
+        }
+        for (Index at = 0; at < count * n; at += B::size) {
+          const B along = B::load(weights + at) * B::load(scratch.data() + at);
+          const B gradient = along - B::load(alphas.data() + at) * B::load(means.data() + at);
+          slope(gradient, B::load(logits.data() + at)).store(gradients.data() + at);
+        }
+        if (d_values) add_weighted_rows<T>(heads, {d_out, others, count, count, weights, d_values + j * heads.row});
+        finish(j, begin, count, gradients.data());
       }
     }
   });
 }
 
-/// Gradient of the logits, [edges, heads] in destination order:
-///   alpha_e keep_e <dOut_i, v_j> - alpha_e <dOut_i, out_i>   with alpha_e = exp(logit_e - lse_i).
-/// `alpha_kept`, [edges, heads], receives alpha_e keep_e.
-template <class T, class Score, class Keep>
-void graph_attention_logits_backward(const GraphArrays& graph, Index heads, Index width, const T* values, Score score,
-                                     Keep keep, const T* out, const T* log_sum_exp, const T* d_out, T* d_logits,
-                                     T* alpha_kept) {
-  parallel_for(graph.destinations, kGraphRows, [&](Index first, Index last) {
-    for (Index i = first; i < last; ++i)
-      for (Index h = 0; h < heads; ++h) {
-        const Index at = i * heads + h;
-        const T mean = dot_part(d_out + at * width, out + at * width, width);
-        for (Index e = graph.offsets[i]; e < graph.offsets[i + 1]; ++e) {
-          const T alpha = exp_shifted(score(e, i, h), log_sum_exp[at]), kept = alpha * keep(e, h);
-          const T along = dot_part(d_out + at * width, values + (graph.source_of[e] * heads + h) * width, width);
-          alpha_kept[e * heads + h] = kept;
-          d_logits[e * heads + h] = kept * along - alpha * mean;
-        }
-      }
+/// to[h] += the sum of numbers[e, h] over e < count.
+template <class T>
+void add_edges(const T* numbers, Index count, Index heads, T* to) {
+  for_row<T>(heads, [&](Index h, Index left) {
+    Batch<T> sum = load_lanes(to + h, left);
+    for (Index e = 0; e < count; ++e) sum += Batch<T>::load(numbers + e * heads + h);
+    store_lanes(sum, to + h, left);
   });
 }
+/// to[places[e], h] = numbers[e, h]: edges in source order go to their place in destination order.
+template <class T>
+void place_edges(const T* numbers, const std::int64_t* places, Index count, Index heads, T* to) {
+  for (Index e = 0; e < count; ++e)
+    for_row<T>(heads, [&](Index h, Index left) {
+      store_lanes(Batch<T>::load(numbers + e * heads + h), to + places[e] * heads + h, left);
+    });
+}
 
-/// Adds up edges at their source: d_values[j, h, :] = sum of alpha_kept_e dOut_i (+ `more(e, i, h, to)`) over edges out
-/// of j.
-template <class T, class More>
-void graph_attention_values_backward(const GraphArrays& graph, Index heads, Index width, const T* alpha_kept,
-                                     const T* d_out, More more, T* d_values) {
-  parallel_for(graph.sources, kGraphRows, [&](Index first, Index last) {
-    for (Index j = first; j < last; ++j) {
-      T* row = d_values + j * heads * width;
-      for (Index w = 0; w < heads * width; ++w) row[w] = 0;
-      for (Index place = graph.source_offsets[j]; place < graph.source_offsets[j + 1]; ++place) {
-        const Index e = graph.edge_by_source[place], i = graph.destination_of[e];
-        for (Index h = 0; h < heads; ++h) {
-          add_scaled(row + h * width, alpha_kept[e * heads + h], d_out + (i * heads + h) * width, width);
-          more(e, i, h, row + h * width);
+/// GATv2: to += the sum over `count` edges of dlogits[e, head] a LeakyReLU'(own + others[index[e]]), all rows of heads.
+template <class T>
+void add_joint_gradients(const HeadRow<T>& heads, const T* own, const T* others, const std::int64_t* index, Index count,
+                         const T* a, T slope, const T* d_logits, T* to) {
+  using B = Batch<T>;
+  for_row<T>(heads.row, [&](Index i, Index left) {
+    const B mine = B::load(own + i), weight = B::load(a + i);
+    B sum = load_lanes(to + i, left);
+    for (Index e = 0; e < count; ++e) {
+      const B joint = mine + B::load(others + index[e] * heads.row + i);
+      sum = fma(heads.spread(d_logits + e * heads.heads, i), weight * leaky_slope(joint, slope), sum);
+    }
+    store_lanes(sum, to + i, left);
+  });
+}
+/// GATv2, by destination: the gradient of its row, as above, and of `a`: the sums over the edges of every chunk of
+/// dlogits[e, head] LeakyReLU(own + others[index[e]]), [chunks, heads, width].
+template <class T>
+void graph_attention_v2_by_destination(const GraphSide& graph, const HeadRow<T>& heads, const T* source,
+                                       const T* destination, const T* a, T slope, const T* d_logits,
+                                       T* d_destination, T* d_attention) {
+  using B = Batch<T>;
+  for_graph_chunks(graph, [&](Index chunk, Index first, Index last) {
+    T* for_a = d_attention + chunk * heads.row;
+    for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), for_a + i, left); });
+    for (Index r = first; r < last; ++r) {
+      const Index begin = graph.offsets[r], end = graph.offsets[r + 1];
+      for_row<T>(heads.row, [&](Index i, Index left) {
+        const B mine = B::load(destination + r * heads.row + i);
+        B sum(0), sum_a = load_lanes(for_a + i, left);
+        for (Index e = begin; e < end; ++e) {
+          native::prefetch(source + graph.other[std::min(e + kEdgesAhead, graph.edges() - 1)] * heads.row + i);
+          const B joint = mine + B::load(source + graph.other[e] * heads.row + i);
+          const B gradient = heads.spread(d_logits + e * heads.heads, i);
+          sum = fma(gradient, leaky_slope(joint, slope), sum);
+          sum_a = fma(gradient, leaky_batch(joint, slope), sum_a);
         }
-      }
+        store_lanes(sum * B::load(a + i), d_destination + r * heads.row + i, left);
+        store_lanes(sum_a, for_a + i, left);
+      });
     }
   });
 }
