@@ -14,11 +14,16 @@ namespace graft {
 inline namespace GRAFT_ABI {
 namespace cpu {
 
+/// How far ahead of its use a row is fetched, in edges.
+inline constexpr Index kEdgesAhead = 8;
+
 /// A graph one way round: row r has the edges offsets[r] .. offsets[r + 1] - 1, which lead to the rows `other`.
 struct GraphSide {
   Index rows;
   const std::int64_t *offsets, *other;
   Index edges() const { return offsets[rows]; }
+  /// The row to fetch when edge e is walked.
+  Index ahead(Index e) const { return other[std::min(e + kEdgesAhead, edges() - 1)]; }
 };
 /// The arrays of a graph as kernels see them; see `Graph`.
 struct GraphArrays {
@@ -48,9 +53,6 @@ void for_graph_chunks(const GraphSide& side, const Run& run) {
                [&](Index begin, Index end) { run(begin / kGraphChunk, row_at(begin), row_at(end)); });
 }
 
-/// How far ahead of its use a row is fetched, in edges.
-inline constexpr Index kEdgesAhead = 8;
-
 template <class T>
 void prefetch_row(const T* from, Index count) {
   for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) native::prefetch(from + i);
@@ -61,9 +63,8 @@ template <class T>
 struct HeadRow {
   using B = Batch<T>;
   Index heads, width, row;
-  Index group;   ///< numbers of each head in `sum_heads` before lanes are added: a power of two
-  Index block;   ///< edges that `sum_heads` takes together: their rows stay in the first-level cache
-  Index logits;  ///< edges whose logits a workspace of fixed size holds
+  Index group;  ///< numbers of each head in `sum_heads` before lanes are added: a power of two
+  Index block;  ///< edges that are taken together: their rows stay in the first-level cache
   detail::Workspace<Index> first_head;        ///< of each batch of a row
   detail::Workspace<LaneIndex<T>> head_lane;  ///< of each number of a row: its head less the first of its batch
 
@@ -72,8 +73,7 @@ struct HeadRow {
         width(w),
         row(h * w),
         group(w < B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
-        block(std::clamp<Index>(4096 / (h * group + 1), 1, 32)),
-        logits(std::max<Index>(1, 2048 / (h + 1))),
+        block(std::clamp<Index>(4096 / (h * std::max(w, group) + 1), 1, 64)),
         first_head((row + B::size - 1) / B::size),
         head_lane((row + B::size - 1) / B::size * B::size) {
     for (Index i = 0; i < row; i += B::size) {
@@ -93,7 +93,17 @@ struct HeadRow {
   }
 };
 
-/// A product over edges: to += sum over e < count of weights[e, head] values[index[e], head, :].
+/// Calls run(row, first edge, count) for the rows of the edges begin .. end - 1, the first of which belongs to `row`.
+template <class Run>
+[[gnu::always_inline]] inline void for_row_parts(const GraphSide& side, Index row, Index begin, Index end, Run run) {
+  for (; begin < end; ++row) {
+    const Index stop = std::min(end, side.offsets[row + 1]);
+    if (begin < stop) run(row, begin, stop - begin);
+    begin = stop;
+  }
+}
+
+/// A product over edges: to = (to +) sum over e < count of weights[e, head] values[index[e], head, :].
 template <class T>
 struct WeightedRows {
   const T* values;
@@ -102,6 +112,7 @@ struct WeightedRows {
   Index known;  ///< entries of `index` that may be read: rows are fetched ahead
   const T* weights;
   T* to;
+  bool add;
 };
 
 /// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges.
@@ -123,7 +134,7 @@ template <class T, int... K>
     }
     (store_lanes(sum, w.to + i + K * B::size, left - K * B::size), ...);
   }
-  (load_lanes(w.to + i + K * B::size, left - K * B::size)...);
+  (w.add ? load_lanes(w.to + i + K * B::size, left - K * B::size) : B(0)...);
 }
 template <class T>
 void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
@@ -187,13 +198,15 @@ struct GatLogits {
   const T *own, *other;
   Index other_stride;
   T slope;
-  /// to[e, h] for the edges of row `r` to the rows others[e].
-  void operator()(const HeadRow<T>& heads, Index r, const std::int64_t* others, Index count, Index, T*, T* to) const {
-    for (Index e = 0; e < count; ++e)
-      for (Index h = 0; h < heads.heads; h += Batch<T>::size)
-        leaky_batch(Batch<T>::load(own + r * heads.heads + h) + Batch<T>::load(other + others[e] * other_stride + h),
-                    slope)
-            .store(to + e * heads.heads + h);
+  /// to[e, h] for the edges begin .. end - 1, the first of which belongs to `row`.
+  void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T*, T* to) const {
+    using B = Batch<T>;
+    for_row_parts(side, row, begin, end, [&](Index r, Index first, Index count) {
+      for (Index e = first; e < first + count; ++e)
+        for (Index h = 0; h < heads.heads; h += B::size)
+          leaky_batch(B::load(own + r * heads.heads + h) + B::load(other + side.other[e] * other_stride + h), slope)
+              .store(to + (e - begin) * heads.heads + h);
+    });
   }
 };
 /// Logits of GATv2, a . LeakyReLU(own + other).
@@ -201,24 +214,24 @@ template <class T>
 struct GatV2Logits {
   const T *own, *other, *a;
   T slope;
-  void operator()(const HeadRow<T>& heads, Index r, const std::int64_t* others, Index count, Index known, T* scratch,
+  void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T* scratch,
                   T* to) const {
     using B = Batch<T>;
-    const T* mine = own + r * heads.row;
-    for (Index begin = 0; begin < count; begin += heads.block) {
-      const Index edges = std::min(heads.block, count - begin);
+    for (; begin < end; begin += heads.block) {
+      const Index count = std::min(heads.block, end - begin);
       sum_heads<T>(
-          heads, edges,
+          heads, count,
           [&](Index e) __attribute__((always_inline)) {
-            const T* yours = other + others[begin + e] * heads.row;
-            prefetch_row(other + others[std::min(begin + e + kEdgesAhead, known - 1)] * heads.row, heads.row);
+            while (begin + e >= side.offsets[row + 1]) ++row;
+            const T *mine = own + row * heads.row, *yours = other + side.other[begin + e] * heads.row;
+            prefetch_row(other + side.ahead(begin + e) * heads.row, heads.row);
             return [=, this](Index i) __attribute__((always_inline)) {
               return B::load(a + i) * leaky_batch(B::load(mine + i) + B::load(yours + i), slope);
             };
           },
           scratch);
-      for (Index i = 0; i < edges * heads.heads; i += B::size)
-        B::load(scratch + i).store(to + begin * heads.heads + i);
+      for (Index i = 0; i < count * heads.heads; i += B::size) B::load(scratch + i).store(to + i);
+      to += count * heads.heads;
     }
   }
 };
@@ -245,68 +258,57 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
   using B = Batch<T>;
   const Index n = heads.heads;
   for_graph_chunks(graph, [&](Index, Index first, Index last) {
-    const detail::Workspace<T> numbers(heads.edge_numbers(heads.logits)), powers(heads.edge_numbers(heads.logits)),
-        shifts(n + B::size), scales(n + B::size), scratch(heads.scratch_numbers());
-    for (Index i = first; i < last; ++i) {
-      const Index begin = graph.offsets[i], end = graph.offsets[i + 1];
-      T* to = out + i * heads.row;
-      for_row<T>(heads.row, [&](Index at, Index left) { store_lanes(B(0), to + at, left); });
-      for (Index h = 0; h < n; h += B::size) {
-        B(kMinusInfinity<T>).store(shifts.data() + h);
-        B(0).store(scales.data() + h);
-      }
-      // Rows with more edges than the workspace holds compute logits and powers again in each of three walks.
-      const bool once = end - begin <= heads.logits;
-      const auto for_parts = [&](auto run) {
-        for (Index part = begin; part < end; part += heads.logits) run(part, std::min(heads.logits, end - part));
-      };
-      const auto fill_logits = [&](Index part, Index count) {
-        logits_of(heads, i, graph.other + part, count, graph.edges() - part, scratch.data(), numbers.data());
-      };
-      // What is stored past the last head of an edge is overwritten by the next edge.
-      const auto fill_powers = [&](Index count) {
+    // Rows are taken in groups with about this many numbers, so that the work on one overlaps that on the next.
+    Index capacity = 1 + 2048 / (n + 1);
+    for (Index i = first; i < last; ++i) capacity = std::max(capacity, graph.offsets[i + 1] - graph.offsets[i]);
+    const detail::Workspace<T> logits(heads.edge_numbers(capacity)), weights(heads.edge_numbers(capacity)),
+        scale(n + B::size), scratch(heads.scratch_numbers());
+    for (Index i = first, stop; i < last; i = stop) {
+      const Index begin = graph.offsets[i];
+      for (stop = i + 1; stop < last && graph.offsets[stop + 1] - begin <= capacity;) ++stop;
+      const Index end = graph.offsets[stop];
+      // Numbers of an edge are stored by whole batches: what is past its last head is overwritten by the next edge.
+      logits_of(heads, graph, i, begin, end, scratch.data(), logits.data());
+      for_row_parts(graph, i, begin, end, [&](Index r, Index from, Index count) {
+        const T* row = logits.data() + (from - begin) * n;
+        for_row<T>(n, [&](Index h, Index left) {
+          B highest(kMinusInfinity<T>);
+          for (Index e = 0; e < count; ++e) highest = native::max(highest, B::load(row + e * n + h));
+          highest = softmax_shift(highest);
+          store_lanes(highest, log_sum_exp + r * n + h, left);
+          highest.store(scale.data() + h);
+        });
         for (Index e = 0; e < count; ++e)
           for (Index h = 0; h < n; h += B::size)
-            (B::load(numbers.data() + e * n + h) - B::load(shifts.data() + h)).store(powers.data() + e * n + h);
-        for (Index at = 0; at < count * n; at += B::size)
-          native::exp(B::load(powers.data() + at)).store(powers.data() + at);
-      };
-      for_parts([&](Index part, Index count) {
-        fill_logits(part, count);
-        for (Index h = 0; h < n; h += B::size) {
-          B highest = B::load(shifts.data() + h);
-          for (Index at = h; at < count * n; at += n) highest = native::max(highest, B::load(numbers.data() + at));
-          highest.store(shifts.data() + h);
-        }
+            (B::load(row + e * n + h) - B::load(scale.data() + h)).store(weights.data() + (from - begin + e) * n + h);
       });
-      for (Index h = 0; h < n; h += B::size) softmax_shift(B::load(shifts.data() + h)).store(shifts.data() + h);
-      for_parts([&](Index part, Index count) {
-        if (!once) fill_logits(part, count);
-        fill_powers(count);
-        for (Index h = 0; h < n; h += B::size) {
-          B total = B::load(scales.data() + h);
-          for (Index at = h; at < count * n; at += n) total += B::load(powers.data() + at);
-          total.store(scales.data() + h);
-        }
-      });
-      for (Index h = 0; h < n; h += B::size) {
-        const B total = B::load(scales.data() + h), shift = B::load(shifts.data() + h);
-        const BatchMask<T> nothing = total == B(0);
-        store_lanes(where(nothing, B(0), shift + native::log(total)), log_sum_exp + i * n + h, n - h);
-        where(nothing, B(0), B(1) / total).store(scales.data() + h);
-      }
-      for_parts([&](Index part, Index count) {
-        if (!once) {
-          fill_logits(part, count);
-          fill_powers(count);
-        }
+      for (Index at = 0; at < (end - begin) * n; at += B::size)
+        native::exp(B::load(weights.data() + at)).store(weights.data() + at);
+      for_row_parts(graph, i, begin, end, [&](Index r, Index from, Index count) {
+        const T* row = weights.data() + (from - begin) * n;
+        for_row<T>(n, [&](Index h, Index left) {
+          B total(0);
+          for (Index e = 0; e < count; ++e) total += B::load(row + e * n + h);
+          const BatchMask<T> nothing = total == B(0);
+          const B shift = load_lanes(log_sum_exp + r * n + h, left);
+          store_lanes(where(nothing, B(0), shift + native::log(total)), log_sum_exp + r * n + h, left);
+          where(nothing, B(0), B(1) / total).store(scale.data() + h);
+        });
         for (Index e = 0; e < count; ++e)
           for (Index h = 0; h < n; h += B::size) {
-            const B weight = B::load(powers.data() + e * n + h) * B::load(scales.data() + h);
-            (keep.bits ? keep(weight, (part + e) * n + h) : weight).store(numbers.data() + e * n + h);
+            const B weight = B::load(row + e * n + h) * B::load(scale.data() + h);
+            (keep.bits ? keep(weight, (from + e) * n + h) : weight).store(logits.data() + (from - begin + e) * n + h);
           }
-        add_weighted_rows<T>(heads, {values, graph.other + part, count, graph.edges() - part, numbers.data(), to});
       });
+      for_row_parts(graph, i, begin, end, [&](Index r, Index from, Index count) {
+        add_weighted_rows<T>(heads, {values, graph.other + from, count, graph.edges() - from,
+                                     logits.data() + (from - begin) * n, out + r * heads.row, false});
+      });
+      for (Index r = i; r < stop; ++r)
+        if (graph.offsets[r] == graph.offsets[r + 1]) {
+          for_row<T>(heads.row, [&](Index at, Index left) { store_lanes(B(0), out + r * heads.row + at, left); });
+          for_row<T>(n, [&](Index h, Index left) { store_lanes(B(0), log_sum_exp + r * n + h, left); });
+        }
     }
   });
 }
@@ -367,49 +369,53 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
     const Index numbers = heads.edge_numbers(heads.block);
     const detail::Workspace<T> logits(numbers), alphas(numbers), kept(numbers), means(numbers), gradients(numbers),
         scratch(heads.scratch_numbers());
-    for (Index j = first; j < last; ++j) {
-      const T* v = values + j * heads.row;
-      if (d_values)
+    for (Index j = first; j < last && d_values; ++j)
+      if (side.offsets[j] == side.offsets[j + 1])
         for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), d_values + j * heads.row + i, left); });
-      const Index end = side.offsets[j + 1];
-      for (Index begin = side.offsets[j]; begin < end; begin += heads.block) {
-        const Index count = std::min(heads.block, end - begin), known = side.edges() - begin;
-        const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
-        logits_of(heads, j, others, count, known, scratch.data(), logits.data());
-        for (Index e = 0; e < count; ++e) {
-          const Index from = others[e] * record.stride;
-          for (Index h = 0; h < n; h += B::size) {
-            (B::load(logits.data() + e * n + h) - B::load(record.log_sum_exp + from + h)).store(alphas.data() + e * n + h);
-            B::load(record.mean + from + h).store(means.data() + e * n + h);
-          }
+    Index row = first;
+    for (Index begin = side.offsets[first], end; begin < side.offsets[last]; begin = end) {
+      end = std::min(begin + heads.block, side.offsets[last]);
+      while (side.offsets[row + 1] <= begin) ++row;
+      const Index count = end - begin;
+      const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
+      logits_of(heads, side, row, begin, end, scratch.data(), logits.data());
+      for (Index e = 0; e < count; ++e) {
+        const Index from = others[e] * record.stride;
+        for (Index h = 0; h < n; h += B::size) {
+          (B::load(logits.data() + e * n + h) - B::load(record.log_sum_exp + from + h)).store(alphas.data() + e * n + h);
+          B::load(record.mean + from + h).store(means.data() + e * n + h);
         }
-        sum_heads<T>(
-            heads, count,
-            [&](Index e) __attribute__((always_inline)) {
-              const Index ahead = others[std::min(e + kEdgesAhead, known - 1)];
-              prefetch_row(d_out + ahead * heads.row, heads.row);
-              prefetch_row(record.mean + ahead * record.stride, record.stride);
-              const T* g = d_out + others[e] * heads.row;
-              return [=](Index i) __attribute__((always_inline)) { return B::load(g + i) * B::load(v + i); };
-            },
-            scratch.data());
-        for (Index at = 0; at < count * n; at += B::size)
-          native::exp(B::load(alphas.data() + at)).store(alphas.data() + at);
-        const T* weights = alphas.data();
-        if (keep.bits) {
-          for (Index e = 0; e < count; ++e)
-            for (Index h = 0; h < n; h += B::size)
-              keep(B::load(alphas.data() + e * n + h), places[e] * n + h).store(kept.data() + e * n + h);
-          weights = kept.data();
-        }
-        for (Index at = 0; at < count * n; at += B::size) {
-          const B along = B::load(weights + at) * B::load(scratch.data() + at);
-          const B gradient = along - B::load(alphas.data() + at) * B::load(means.data() + at);
-          slope(gradient, B::load(logits.data() + at)).store(gradients.data() + at);
-        }
-        if (d_values) add_weighted_rows<T>(heads, {d_out, others, count, count, weights, d_values + j * heads.row});
-        finish(j, begin, count, gradients.data());
       }
+      sum_heads<T>(
+          heads, count,
+          [&, j = row](Index e) mutable __attribute__((always_inline)) {
+            while (begin + e >= side.offsets[j + 1]) ++j;
+            prefetch_row(d_out + side.ahead(begin + e) * heads.row, heads.row);
+            const T *g = d_out + others[e] * heads.row, *v = values + j * heads.row;
+            return [=](Index i) __attribute__((always_inline)) { return B::load(g + i) * B::load(v + i); };
+          },
+          scratch.data());
+      for (Index at = 0; at < count * n; at += B::size)
+        native::exp(B::load(alphas.data() + at)).store(alphas.data() + at);
+      const T* weights = alphas.data();
+      if (keep.bits) {
+        for (Index e = 0; e < count; ++e)
+          for (Index h = 0; h < n; h += B::size)
+            keep(B::load(alphas.data() + e * n + h), places[e] * n + h).store(kept.data() + e * n + h);
+        weights = kept.data();
+      }
+      for (Index at = 0; at < count * n; at += B::size) {
+        const B along = B::load(weights + at) * B::load(scratch.data() + at);
+        const B gradient = along - B::load(alphas.data() + at) * B::load(means.data() + at);
+        slope(gradient, B::load(logits.data() + at)).store(gradients.data() + at);
+      }
+      for_row_parts(side, row, begin, end, [&](Index j, Index from, Index edges) {
+        const Index at = (from - begin) * n;
+        if (d_values)
+          add_weighted_rows<T>(heads, {d_out, side.other + from, edges, edges, weights + at, d_values + j * heads.row,
+                                       from > side.offsets[j]});
+        finish(j, from, edges, gradients.data() + at);
+      });
     }
   });
 }
