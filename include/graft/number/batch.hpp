@@ -187,24 +187,25 @@ template <class T, class Put>
 template <class T>
 using LaneIndex = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
-/// Lane l of the result is from[indices[l]], 0 <= indices[l] < size. Reads a whole batch from `from` on.
+/// Lane l of the result is lane indices[l] of `a`.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> pick_lanes(const T* from, const LaneIndex<T>* indices) {
+[[gnu::always_inline]] inline Batch<T> pick_lanes(Batch<T> a, const LaneIndex<T>* indices) {
   using Register = typename Batch<T>::Register;
 #ifdef __AVX512F__
   if constexpr (sizeof(T) == 4)
-    return Register(_mm512_permutexvar_ps(_mm512_loadu_si512(indices), _mm512_loadu_ps(from)));
+    return Register(_mm512_permutexvar_ps(_mm512_loadu_si512(indices), a.v));
   else
-    return Register(_mm512_permutexvar_pd(_mm512_loadu_si512(indices), _mm512_loadu_pd(from)));
+    return Register(_mm512_permutexvar_pd(_mm512_loadu_si512(indices), a.v));
 #else
 #ifdef __AVX2__
   if constexpr (sizeof(T) == 4)
-    return Register(_mm256_permutevar8x32_ps(_mm256_loadu_ps(from),
-                                             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(indices))));
+    return Register(
+        _mm256_permutevar8x32_ps(a.v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(indices))));
 #endif
-  alignas(64) T lanes[Batch<T>::size];
-  for (Index l = 0; l < Batch<T>::size; ++l) lanes[l] = from[indices[l]];
-  return Register::load_aligned(lanes);
+  alignas(64) T from[Batch<T>::size], to[Batch<T>::size];
+  a.v.store_aligned(from);
+  for (Index l = 0; l < Batch<T>::size; ++l) to[l] = from[indices[l]];
+  return Register::load_aligned(to);
 #endif
 }
 
@@ -369,6 +370,8 @@ Batch<T> pow(Batch<T> a, Batch<T> b) {
 }
 /// Hints that `from` is read soon.
 inline void prefetch(const void* from) { __builtin_prefetch(from); }
+/// Hints that `to` is written soon.
+inline void prefetch_write(const void* to) { __builtin_prefetch(to, 1); }
 
 }  // namespace native
 

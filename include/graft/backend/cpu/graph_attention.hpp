@@ -65,7 +65,7 @@ struct HeadRow {
   Index heads, width, row;
   Index group;  ///< numbers of each head in `sum_heads` before lanes are added: a power of two
   Index block;  ///< edges that are taken together: their rows stay in the first-level cache
-  detail::Workspace<Index> first_head;        ///< of each batch of a row
+  detail::Workspace<Index> first_head;        ///< of each batch of a row; 0 where a batch holds all heads
   detail::Workspace<LaneIndex<T>> head_lane;  ///< of each number of a row: its head less the first of its batch
 
   HeadRow(Index h, Index w)
@@ -77,11 +77,13 @@ struct HeadRow {
         first_head((row + B::size - 1) / B::size),
         head_lane((row + B::size - 1) / B::size * B::size) {
     for (Index i = 0; i < row; i += B::size) {
-      first_head[i / B::size] = i / width;
+      const Index first = one_batch() ? 0 : i / width;
+      first_head[i / B::size] = first;
       for (Index lane = 0; lane < B::size; ++lane)
-        head_lane[i + lane] = static_cast<LaneIndex<T>>((i + lane) / width - i / width);
+        head_lane[i + lane] = static_cast<LaneIndex<T>>(std::min((i + lane) / width, heads - 1) - first);
     }
   }
+  bool one_batch() const { return heads <= B::size; }
 
   /// Numbers of a workspace with one number an edge and head, and of that of `sum_heads`.
   Index edge_numbers(Index edges) const { return edges * heads + B::size; }
@@ -89,7 +91,7 @@ struct HeadRow {
 
   /// `per_head` [heads], spread over the batch of the row that begins at number i.
   B spread(const T* per_head, Index i) const {
-    return pick_lanes(per_head + first_head[i / B::size], head_lane.data() + i);
+    return pick_lanes(B::load(per_head + first_head[i / B::size]), head_lane.data() + i);
   }
 };
 
@@ -103,6 +105,20 @@ template <class Run>
   }
 }
 
+/// The dropout factors of (edge in destination order, head): a bit each that says whether it is kept, if there are any.
+template <class T>
+struct KeptWeights {
+  const std::uint64_t* bits;
+  T scale;
+  /// `weights` from element n on with their factors.
+  Batch<T> operator()(Batch<T> weights, Index n) const {
+    const Index word = n / 64, shift = n % 64;
+    std::uint64_t set = bits[word] >> shift;
+    if (shift > 64 - Batch<T>::size) set |= bits[word + 1] << (64 - shift);
+    return lanes_where(set, weights * Batch<T>(scale));
+  }
+};
+
 /// A product over edges: to = (to +) sum over e < count of weights[e, head] values[index[e], head, :].
 template <class T>
 struct WeightedRows {
@@ -111,26 +127,41 @@ struct WeightedRows {
   Index count;
   Index known;  ///< entries of `index` that may be read: rows are fetched ahead
   const T* weights;
+  const T* scale;       ///< a factor a head, or null
+  KeptWeights<T> keep;  ///< dropout of the weights
+  Index first_edge;     ///< of the edges, in destination order
   T* to;
   bool add;
 };
 
-/// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges.
-template <class T, int... K>
-[[gnu::noinline]] void add_weighted_block(const HeadRow<T>& heads, const WeightedRows<T>& w, Index i,
+/// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges. `OneBatch`:
+/// the weights of an edge are one batch.
+template <bool OneBatch, class T, int... K>
+[[gnu::noinline]] void add_weighted_block(const HeadRow<T>& heads, const WeightedRows<T>& work, Index i,
                                           std::integer_sequence<int, K...>) {
   using B = Batch<T>;
   const Index left = heads.row - i;
   const Index* first = heads.first_head.data() + i / B::size;
   const LaneIndex<T>* lanes = heads.head_lane.data() + i;
+  const WeightedRows<T> w = work;
+  const Index row = heads.row, n = heads.heads;
+  const auto weight = [&](Index e, Index h) __attribute__((always_inline)) {
+    B value = B::load(w.weights + e * n + h);
+    if (w.scale) value *= B::load(w.scale + h);
+    return w.keep.bits ? w.keep(value, (w.first_edge + e) * n + h) : value;
+  };
   // Separately named variables stay in registers, elements of an array do not.
   [&]<class... Sum>(Sum... sum) __attribute__((always_inline)) {
     for (Index e = 0; e < w.count; ++e) {
-      const T* from = w.values + w.index[e] * heads.row + i;
-      const T* ahead = w.values + w.index[std::min(e + kEdgesAhead, w.known - 1)] * heads.row + i;
-      const T* weight = w.weights + e * heads.heads;
+      const T* from = w.values + w.index[e] * row + i;
+      const T* ahead = w.values + w.index[std::min(e + kEdgesAhead, w.known - 1)] * row + i;
       (native::prefetch(ahead + K * B::size), ...);
-      ((sum = fma(pick_lanes(weight + first[K], lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
+      if constexpr (OneBatch) {
+        const B all = weight(e, 0);
+        ((sum = fma(pick_lanes(all, lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
+      } else {
+        ((sum = fma(pick_lanes(weight(e, first[K]), lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
+      }
     }
     (store_lanes(sum, w.to + i + K * B::size, left - K * B::size), ...);
   }
@@ -140,7 +171,9 @@ template <class T>
 void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
   constexpr Index size = Batch<T>::size;
   const auto run = [&]<int Count>(Index i, std::integral_constant<int, Count>) {
-    add_weighted_block(heads, work, i, std::make_integer_sequence<int, Count>{});
+    constexpr std::make_integer_sequence<int, Count> batches;
+    heads.one_batch() ? add_weighted_block<true>(heads, work, i, batches)
+                      : add_weighted_block<false>(heads, work, i, batches);
     return Count * size;
   };
   for (Index i = 0; i < heads.row;) {
@@ -236,20 +269,6 @@ struct GatV2Logits {
   }
 };
 
-/// The dropout factors of (edge in destination order, head): a bit each that says whether it is kept, if there are any.
-template <class T>
-struct KeptWeights {
-  const std::uint64_t* bits;
-  T scale;
-  /// `weights` from element n on with their factors.
-  Batch<T> operator()(Batch<T> weights, Index n) const {
-    const Index word = n / 64, shift = n % 64;
-    std::uint64_t set = bits[word] >> shift;
-    if (shift > 64 - Batch<T>::size) set |= bits[word + 1] << (64 - shift);
-    return lanes_where(set, weights * Batch<T>(scale));
-  }
-};
-
 /// Forward of one attention over a graph; `values` [sources, heads, width]. Writes out [destinations, heads, width] and
 /// the log-sum-exp [destinations, heads] (0 for a node without edges, or with no logit above -inf, whose output is 0).
 template <class T, class Logits>
@@ -261,54 +280,49 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
     // Rows are taken in groups with about this many numbers, so that the work on one overlaps that on the next.
     Index capacity = 1 + 2048 / (n + 1);
     for (Index i = first; i < last; ++i) capacity = std::max(capacity, graph.offsets[i + 1] - graph.offsets[i]);
-    const detail::Workspace<T> logits(heads.edge_numbers(capacity)), weights(heads.edge_numbers(capacity)),
-        scale(n + B::size), scratch(heads.scratch_numbers());
+    const Index numbers = heads.edge_numbers(capacity), row_numbers = heads.edge_numbers(last - first);
+    const detail::Workspace<T> logit_space(numbers), power_space(numbers), scratch(heads.scratch_numbers()),
+        shift_space(row_numbers), total_space(row_numbers);
+    T *logits = logit_space.data(), *powers = power_space.data(), *shifts = shift_space.data(),
+      *totals = total_space.data();
     for (Index i = first, stop; i < last; i = stop) {
       const Index begin = graph.offsets[i];
       for (stop = i + 1; stop < last && graph.offsets[stop + 1] - begin <= capacity;) ++stop;
-      const Index end = graph.offsets[stop];
-      // Numbers of an edge are stored by whole batches: what is past its last head is overwritten by the next edge.
-      logits_of(heads, graph, i, begin, end, scratch.data(), logits.data());
-      for_row_parts(graph, i, begin, end, [&](Index r, Index from, Index count) {
-        const T* row = logits.data() + (from - begin) * n;
-        for_row<T>(n, [&](Index h, Index left) {
+      const Index end = graph.offsets[stop], rows = stop - i;
+      const auto for_edges = [&, offsets = graph.offsets + i](Index r, auto run) __attribute__((always_inline)) {
+        for (Index at = (offsets[r] - begin) * n, past = (offsets[r + 1] - begin) * n; at < past; at += n) run(at);
+      };
+      // Numbers of an edge or row are stored by whole batches: what is past the last head is overwritten by the next.
+      logits_of(heads, graph, i, begin, end, scratch.data(), logits);
+      for (Index r = 0; r < rows; ++r)
+        for (Index h = 0; h < n; h += B::size) {
           B highest(kMinusInfinity<T>);
-          for (Index e = 0; e < count; ++e) highest = native::max(highest, B::load(row + e * n + h));
-          highest = softmax_shift(highest);
-          store_lanes(highest, log_sum_exp + r * n + h, left);
-          highest.store(scale.data() + h);
-        });
-        for (Index e = 0; e < count; ++e)
-          for (Index h = 0; h < n; h += B::size)
-            (B::load(row + e * n + h) - B::load(scale.data() + h)).store(weights.data() + (from - begin + e) * n + h);
-      });
-      for (Index at = 0; at < (end - begin) * n; at += B::size)
-        native::exp(B::load(weights.data() + at)).store(weights.data() + at);
-      for_row_parts(graph, i, begin, end, [&](Index r, Index from, Index count) {
-        const T* row = weights.data() + (from - begin) * n;
-        for_row<T>(n, [&](Index h, Index left) {
-          B total(0);
-          for (Index e = 0; e < count; ++e) total += B::load(row + e * n + h);
-          const BatchMask<T> nothing = total == B(0);
-          const B shift = load_lanes(log_sum_exp + r * n + h, left);
-          store_lanes(where(nothing, B(0), shift + native::log(total)), log_sum_exp + r * n + h, left);
-          where(nothing, B(0), B(1) / total).store(scale.data() + h);
-        });
-        for (Index e = 0; e < count; ++e)
-          for (Index h = 0; h < n; h += B::size) {
-            const B weight = B::load(row + e * n + h) * B::load(scale.data() + h);
-            (keep.bits ? keep(weight, (from + e) * n + h) : weight).store(logits.data() + (from - begin + e) * n + h);
-          }
-      });
-      for_row_parts(graph, i, begin, end, [&](Index r, Index from, Index count) {
-        add_weighted_rows<T>(heads, {values, graph.other + from, count, graph.edges() - from,
-                                     logits.data() + (from - begin) * n, out + r * heads.row, false});
-      });
-      for (Index r = i; r < stop; ++r)
-        if (graph.offsets[r] == graph.offsets[r + 1]) {
-          for_row<T>(heads.row, [&](Index at, Index left) { store_lanes(B(0), out + r * heads.row + at, left); });
-          for_row<T>(n, [&](Index h, Index left) { store_lanes(B(0), log_sum_exp + r * n + h, left); });
+          for_edges(r, [&](Index at) { highest = native::max(highest, B::load(logits + at + h)); });
+          softmax_shift(highest).store(shifts + r * n + h);
         }
+      for (Index r = 0; r < rows; ++r)
+        for_edges(r, [&](Index at) {
+          for (Index h = 0; h < n; h += B::size)
+            (B::load(logits + at + h) - B::load(shifts + r * n + h)).store(powers + at + h);
+        });
+      for (Index at = 0; at < (end - begin) * n; at += B::size) native::exp(B::load(powers + at)).store(powers + at);
+      for (Index r = 0; r < rows; ++r)
+        for (Index h = 0; h < n; h += B::size) {
+          B total(0);
+          for_edges(r, [&](Index at) { total += B::load(powers + at + h); });
+          total.store(totals + r * n + h);
+        }
+      for_row<T>(rows * n, [&](Index at, Index left) {
+        const B total = B::load(totals + at);
+        store_lanes(where(total == B(0), B(0), B::load(shifts + at) + native::log(total)), log_sum_exp + i * n + at,
+                    left);
+        where(total == B(0), B(0), B(1) / total).store(totals + at);
+      });
+      for (Index r = 0; r < rows; ++r) {
+        const Index from = graph.offsets[i + r], count = graph.offsets[i + r + 1] - from;
+        add_weighted_rows<T>(heads, {values, graph.other + from, count, graph.edges() - from, powers + (from - begin) * n,
+                                     totals + r * n, keep, from, out + (i + r) * heads.row, false});
+      }
     }
   });
 }
@@ -367,8 +381,9 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
   const Index n = heads.heads;
   for_graph_chunks(side, [&](Index, Index first, Index last) {
     const Index numbers = heads.edge_numbers(heads.block);
-    const detail::Workspace<T> logits(numbers), alphas(numbers), kept(numbers), means(numbers), gradients(numbers),
-        scratch(heads.scratch_numbers());
+    const detail::Workspace<T> space(5 * numbers), scratch(heads.scratch_numbers());
+    T *logits = space.data(), *alphas = logits + numbers, *kept = alphas + numbers, *means = kept + numbers,
+      *gradients = means + numbers;
     for (Index j = first; j < last && d_values; ++j)
       if (side.offsets[j] == side.offsets[j + 1])
         for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), d_values + j * heads.row + i, left); });
@@ -378,12 +393,12 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
       while (side.offsets[row + 1] <= begin) ++row;
       const Index count = end - begin;
       const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
-      logits_of(heads, side, row, begin, end, scratch.data(), logits.data());
+      logits_of(heads, side, row, begin, end, scratch.data(), logits);
       for (Index e = 0; e < count; ++e) {
         const Index from = others[e] * record.stride;
         for (Index h = 0; h < n; h += B::size) {
-          (B::load(logits.data() + e * n + h) - B::load(record.log_sum_exp + from + h)).store(alphas.data() + e * n + h);
-          B::load(record.mean + from + h).store(means.data() + e * n + h);
+          (B::load(logits + e * n + h) - B::load(record.log_sum_exp + from + h)).store(alphas + e * n + h);
+          B::load(record.mean + from + h).store(means + e * n + h);
         }
       }
       sum_heads<T>(
@@ -396,25 +411,25 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
           },
           scratch.data());
       for (Index at = 0; at < count * n; at += B::size)
-        native::exp(B::load(alphas.data() + at)).store(alphas.data() + at);
-      const T* weights = alphas.data();
+        native::exp(B::load(alphas + at)).store(alphas + at);
+      const T* weights = alphas;
       if (keep.bits) {
         for (Index e = 0; e < count; ++e)
           for (Index h = 0; h < n; h += B::size)
-            keep(B::load(alphas.data() + e * n + h), places[e] * n + h).store(kept.data() + e * n + h);
-        weights = kept.data();
+            keep(B::load(alphas + e * n + h), places[e] * n + h).store(kept + e * n + h);
+        weights = kept;
       }
       for (Index at = 0; at < count * n; at += B::size) {
         const B along = B::load(weights + at) * B::load(scratch.data() + at);
-        const B gradient = along - B::load(alphas.data() + at) * B::load(means.data() + at);
-        slope(gradient, B::load(logits.data() + at)).store(gradients.data() + at);
+        const B gradient = along - B::load(alphas + at) * B::load(means + at);
+        slope(gradient, B::load(logits + at)).store(gradients + at);
       }
       for_row_parts(side, row, begin, end, [&](Index j, Index from, Index edges) {
         const Index at = (from - begin) * n;
         if (d_values)
-          add_weighted_rows<T>(heads, {d_out, side.other + from, edges, edges, weights + at, d_values + j * heads.row,
-                                       from > side.offsets[j]});
-        finish(j, from, edges, gradients.data() + at);
+          add_weighted_rows<T>(heads, {d_out, side.other + from, edges, edges, weights + at, nullptr, {}, 0,
+                                       d_values + j * heads.row, from > side.offsets[j]});
+        finish(j, from, edges, gradients + at);
       });
     }
   });
