@@ -72,7 +72,7 @@ struct HeadRow {
       : heads(h),
         width(w),
         row(h * w),
-        group(w < B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
+        group(w <= B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
         block(std::clamp<Index>(4096 / (h * std::max(w, group) + 1), 1, 64)),
         first_head((row + B::size - 1) / B::size),
         head_lane((row + B::size - 1) / B::size * B::size) {
@@ -195,11 +195,16 @@ template <class T, class Products>
 [[gnu::always_inline]] inline void sum_heads(const HeadRow<T>& heads, Index count, Products products, T* scratch) {
   using B = Batch<T>;
   T* to = scratch;
+  const Index row = heads.row;
+  // Whole pairs of batches are joined before they are stored.
+  const bool in_pairs = heads.group == heads.width && heads.group > 1 && row % (2 * B::size) == 0;
   for (Index e = 0; e < count; ++e) {
     const auto product = products(e);
-    if (heads.group < B::size) {  // rows as they are; what is stored past a row is overwritten by the next
-      for (Index i = 0; i < heads.row; i += B::size) product(i).store(to + i);
-      to += heads.row;
+    if (in_pairs) {
+      for (Index i = 0; i < row; i += 2 * B::size, to += B::size) add_pairs(product(i), product(i + B::size)).store(to);
+    } else if (heads.group == heads.width) {  // what is stored past a row is overwritten by the next
+      for (Index i = 0; i < row; i += B::size) product(i).store(to + i);
+      to += row;
     } else {
       for (Index h = 0; h < heads.heads; ++h, to += B::size) {
         B sum(0);
@@ -211,7 +216,7 @@ template <class T, class Products>
       }
     }
   }
-  for (Index group = heads.group / 2; group > 0; group /= 2)
+  for (Index group = in_pairs ? heads.group / 4 : heads.group / 2; group > 0; group /= 2)
     for (Index i = 0; i < count * heads.heads * group; i += B::size)
       add_pairs(B::load(scratch + 2 * i), B::load(scratch + 2 * i + B::size)).store(scratch + i);
 }
@@ -234,11 +239,13 @@ struct GatLogits {
   /// to[e, h] for the edges begin .. end - 1, the first of which belongs to `row`.
   void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T*, T* to) const {
     using B = Batch<T>;
+    const Index n = heads.heads, stride = other_stride;
     for_row_parts(side, row, begin, end, [&](Index r, Index first, Index count) {
-      for (Index e = first; e < first + count; ++e)
-        for (Index h = 0; h < heads.heads; h += B::size)
-          leaky_batch(B::load(own + r * heads.heads + h) + B::load(other + side.other[e] * other_stride + h), slope)
-              .store(to + (e - begin) * heads.heads + h);
+      const T *mine = own + r * n, *others = other;
+      T* logits = to + (first - begin) * n;
+      for (const std::int64_t *at = side.other + first, *past = at + count; at < past; ++at, logits += n)
+        for (Index h = 0; h < n; h += B::size)
+          leaky_batch(B::load(mine + h) + B::load(others + *at * stride + h), slope).store(logits + h);
     });
   }
 };
