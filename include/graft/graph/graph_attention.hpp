@@ -76,6 +76,17 @@ Fused<T, SavedAttention<T>> attention_forward(const char* op, const Graph& graph
   return {out, {out, log_sum_exp, kept}};
 }
 
+/// The records of `cpu::SoftmaxRecords`.
+template <class T>
+Tensor<T> softmax_records(const Graph& graph, const SavedAttention<T>& saved, const Tensor<T>& g, Index stride) {
+  const Index heads = g.size(1), rows = graph.destinations();
+  const Tensor<T> records = fresh<T>({rows, stride});
+  cpu::softmax_means(cpu::HeadRow<T>(heads, g.size(2)), rows, saved.out.data(), g.data(), stride,
+                     writable(records) + heads);
+  cpu::copy_columns(saved.log_sum_exp.data(), rows, heads, stride, writable(records));
+  return records;
+}
+
 }  // namespace detail
 
 /// Graph attention of Velickovic et al., ICLR 2018:
@@ -115,21 +126,18 @@ Tensor<T> graph_attention(const Graph& graph, const Tensor<T>& values, const Ten
                             AnyTensor* results, const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d) {
     const cpu::GraphArrays arrays = detail::arrays(graph);
     const cpu::HeadRow<T> row(heads, width);
-    // All that the walk by source needs to know of a destination lies side by side: d_i, lse_i, <dOut_i, out_i>.
+    // What the walk by source needs to know of a destination lies side by side: lse_i, <dOut_i, out_i>, d_i.
     const Index stride = 3 * heads;
-    const Tensor<T> record = detail::fresh<T>({graph.destinations(), stride});
-    T* records = detail::writable(record);
-    cpu::softmax_means(row, graph.destinations(), saved.out.data(), g.data(), stride, records + 2 * heads);
-    cpu::copy_columns(d.data(), graph.destinations(), heads, stride, records);
-    cpu::copy_columns(saved.log_sum_exp.data(), graph.destinations(), heads, stride, records + heads);
+    const Tensor<T> records = detail::softmax_records(graph, saved, g, stride);
+    T* scores = detail::writable(records) + 2 * heads;
+    cpu::copy_columns(d.data(), graph.destinations(), heads, stride, scores);
     Tensor<T> d_values, d_source, d_logits;
     if (needed[0]) d_values = detail::fresh<T>(v.shape());
     if (needed[1]) d_source = zeros<T>(s.shape());
     if (needed[2]) d_logits = detail::fresh<T>({graph.edges(), heads});
     cpu::graph_attention_backward(
-        arrays, row, v.data(), cpu::GatLogits<T>{s.data(), records, stride, slope},
-        cpu::SoftmaxRecord<T>{records + heads, records + 2 * heads, stride}, detail::kept_weights<T>(saved.kept, options),
-        g.data(),
+        arrays, row, v.data(), cpu::GatLogits<T>{s.data(), scores, stride, slope},
+        cpu::SoftmaxRecords<T>{records.data(), stride}, detail::kept_weights<T>(saved.kept, options), g.data(),
         // The sign of what goes into the leaky ReLU is the sign of its result.
         [slope](Batch<T> gradient, Batch<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
         [&](Index j, Index begin, Index count, const T* gradients) {
@@ -182,13 +190,12 @@ Tensor<T> graph_attention_v2(const Graph& graph, const Tensor<T>& source, const 
                             AnyTensor* results, const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& a) {
     const cpu::GraphArrays arrays = detail::arrays(graph);
     const cpu::HeadRow<T> row(heads, width);
-    const Tensor<T> mean = detail::fresh<T>({graph.destinations(), heads});
-    cpu::softmax_means(row, graph.destinations(), saved.out.data(), g.data(), heads, detail::writable(mean));
+    const Tensor<T> records = detail::softmax_records(graph, saved, g, 2 * heads);
     Tensor<T> d_source, d_logits = detail::fresh<T>({graph.edges(), heads});
     if (needed[0]) d_source = detail::fresh<T>(s.shape());
     cpu::graph_attention_backward(
         arrays, row, s.data(), cpu::GatV2Logits<T>{s.data(), d.data(), a.data(), slope},
-        cpu::SoftmaxRecord<T>{saved.log_sum_exp.data(), mean.data(), heads},
+        cpu::SoftmaxRecords<T>{records.data(), 2 * heads},
         detail::kept_weights<T>(saved.kept, options), g.data(), [](Batch<T> gradient, Batch<T>) { return gradient; },
         [&](Index j, Index begin, Index count, const T* gradients) {
           if (needed[0])

@@ -22,8 +22,8 @@ struct GraphSide {
   Index rows;
   const std::int64_t *offsets, *other;
   Index edges() const { return offsets[rows]; }
-  /// The row to fetch when edge e is walked.
-  Index ahead(Index e) const { return other[std::min(e + kEdgesAhead, edges() - 1)]; }
+  /// The row that the edge `distance` after e leads to, to be fetched when e is walked.
+  Index ahead(Index e, Index distance) const { return other[std::min(e + distance, edges() - 1)]; }
 };
 /// The arrays of a graph as kernels see them; see `Graph`.
 struct GraphArrays {
@@ -264,7 +264,7 @@ struct GatV2Logits {
           [&](Index e) __attribute__((always_inline)) {
             while (begin + e >= side.offsets[row + 1]) ++row;
             const T *mine = own + row * heads.row, *yours = other + side.other[begin + e] * heads.row;
-            prefetch_row(other + side.ahead(begin + e) * heads.row, heads.row);
+            prefetch_row(other + side.ahead(begin + e, kEdgesAhead) * heads.row, heads.row);
             return [=, this](Index i) __attribute__((always_inline)) {
               return B::load(a + i) * leaky_batch(B::load(mine + i) + B::load(yours + i), slope);
             };
@@ -334,10 +334,11 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
   });
 }
 
-/// What the walk back reads of a destination besides its rows, one number a head each.
+/// What the walk back reads of a destination besides its rows: records `stride` apart that begin with log_sum_exp
+/// [heads] and mean [heads], <dOut_i, out_i>: the sum of alpha times its gradient.
 template <class T>
-struct SoftmaxRecord {
-  const T *log_sum_exp, *mean;  ///< `mean` is <dOut_i, out_i>: the sum of alpha times its gradient
+struct SoftmaxRecords {
+  const T* from;
   Index stride;
 };
 /// means[i * stride + h] = <dOut_i, out_i> of each head.
@@ -381,7 +382,7 @@ void copy_columns(const T* from, Index rows, Index columns, Index stride, T* to)
 /// finish(j, first edge in source order, number of edges, [edges, heads] of these) for every group of edges.
 template <class T, class Logits, class Slope, class Finish>
 void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads, const T* values,
-                              const Logits& logits_of, const SoftmaxRecord<T>& record, const KeptWeights<T>& keep,
+                              const Logits& logits_of, const SoftmaxRecords<T>& records, const KeptWeights<T>& keep,
                               const T* d_out, Slope slope, Finish finish, T* d_values) {
   using B = Batch<T>;
   const GraphSide& side = graph.by_source;
@@ -402,17 +403,18 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
       const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
       logits_of(heads, side, row, begin, end, scratch.data(), logits);
       for (Index e = 0; e < count; ++e) {
-        const Index from = others[e] * record.stride;
+        const T* record = records.from + others[e] * records.stride;
         for (Index h = 0; h < n; h += B::size) {
-          (B::load(logits + e * n + h) - B::load(record.log_sum_exp + from + h)).store(alphas + e * n + h);
-          B::load(record.mean + from + h).store(means + e * n + h);
+          (B::load(logits + e * n + h) - B::load(record + h)).store(alphas + e * n + h);
+          B::load(record + n + h).store(means + e * n + h);
         }
       }
       sum_heads<T>(
           heads, count,
           [&, j = row](Index e) mutable __attribute__((always_inline)) {
             while (begin + e >= side.offsets[j + 1]) ++j;
-            prefetch_row(d_out + side.ahead(begin + e) * heads.row, heads.row);
+            prefetch_row(d_out + side.ahead(begin + e, kEdgesAhead) * heads.row, heads.row);
+            prefetch_row(records.from + side.ahead(begin + e, heads.block) * records.stride, records.stride);
             const T *g = d_out + others[e] * heads.row, *v = values + j * heads.row;
             return [=](Index i) __attribute__((always_inline)) { return B::load(g + i) * B::load(v + i); };
           },
