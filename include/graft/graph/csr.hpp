@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "graft/backend/cpu/graph.hpp"
 #include "graft/core/tensor.hpp"
 
 namespace graft {
@@ -112,6 +113,16 @@ class Graph {
   };
   std::shared_ptr<const Data> data_;
 };
+
+namespace detail {
+
+inline cpu::GraphArrays arrays(const Graph& graph) {
+  return {{graph.destinations(), graph.offsets().data(), graph.source_of().data()},
+          {graph.sources(), graph.source_offsets().data(), graph.destination_by_source().data()},
+          graph.edge_by_source().data()};
+}
+
+}  // namespace detail
 
 /// The same edges plus one from every node to itself where it is missing. The graph must be on one set of nodes.
 inline Graph with_self_loops(const Graph& graph, Site site = Site::current()) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "graft/graph/graph_attention.hpp"
+#include "graft/graph/sparse.hpp"
 #include "graft/nn/context.hpp"
 #include "graft/nn/init.hpp"
 #include "graft/ops/matmul.hpp"
@@ -84,14 +85,28 @@ struct Gat {
 
   Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, Context& context, Site site = Site::current()) const {
     const Named here("Gat", site);
-    if (graph.sources() != graph.destinations() || x.rank() != 2 || x.size(0) != graph.sources())
+    check_rows(graph, x.shape(), site);
+    return attend(graph, matmul(x, weight, {.transpose_b = true}, site), context, site);
+  }
+  /// The same of constant features that are mostly zeros.
+  Tensor<T> operator()(const Graph& graph, const SparseMatrix<T>& x, Context& context,
+                       Site site = Site::current()) const {
+    const Named here("Gat", site);
+    check_rows(graph, {x.rows(), x.columns()}, site);
+    return attend(graph, matmul(x, weight, {.transpose_b = true}, site), context, site);
+  }
+
+ private:
+  void check_rows(const Graph& graph, const Shape& x, Site site) const {
+    if (graph.sources() != graph.destinations() || x.rank() != 2 || x[0] != graph.sources())
       fail<ShapeError>("Gat", "x must be [nodes, in] with one row for each of the graph's nodes",
-                       {{"x", x.shape()}, {"graph (sources, destinations)", {graph.sources(), graph.destinations()}}},
-                       site);
+                       {{"x", x}, {"graph (sources, destinations)", {graph.sources(), graph.destinations()}}}, site);
+  }
+  /// What follows h = x W^T [nodes, heads width].
+  Tensor<T> attend(const Graph& graph, const Tensor<T>& h, Context& context, Site site) const {
     const Index heads = att_src.size(0);
-    const Tensor<T> h = matmul(x, weight, {.transpose_b = true}, site);
     const Tensor<T> scores = matmul(h, detail::score_matrix(att_src, att_dst));
-    const Tensor<T> out = graph_attention(graph, reshape(h, {x.size(0), heads, att_src.size(1)}),
+    const Tensor<T> out = graph_attention(graph, reshape(h, {h.size(0), heads, att_src.size(1)}),
                                           slice(scores, 1, 0, heads), slice(scores, 1, heads, 2 * heads),
                                           detail::attention_options(options, context), site);
     return detail::join_heads(out, options.concatenate, bias);

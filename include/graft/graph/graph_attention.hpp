@@ -19,12 +19,6 @@ struct GraphAttentionOptions {
 
 namespace detail {
 
-inline cpu::GraphArrays arrays(const Graph& graph) {
-  return {{graph.destinations(), graph.offsets().data(), graph.source_of().data()},
-          {graph.sources(), graph.source_offsets().data(), graph.destination_by_source().data()},
-          graph.edge_by_source().data()};
-}
-
 inline void check_attention_options(const char* op, const GraphAttentionOptions& options, Site site) {
   if (!(options.negative_slope >= 0))
     fail(op, {"negative_slope is ", options.negative_slope, ", expected 0 or more"}, {}, site);

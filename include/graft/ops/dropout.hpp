@@ -11,6 +11,9 @@ inline namespace GRAFT_ABI {
 
 namespace detail {
 
+inline void check_dropout_rate(double rate, const Shape& shape, Site site) {
+  if (!(rate >= 0 && rate < 1)) fail("dropout", {"rate is ", rate, ", expected 0 <= rate < 1"}, {{"x", shape}}, site);
+}
 /// Random words below it drop their element.
 inline std::uint32_t dropout_threshold(double rate) {
   const double threshold = rate * 0x1p32 + 0.5;
@@ -32,8 +35,7 @@ Tensor<T> dropout_keyed(const Tensor<T>& x, double rate, std::uint64_t key) {
 /// `random` only: give every layer and step a stream of its own, `random.stream(layer).stream(step)`. `rate` in [0, 1).
 template <Real T>
 Tensor<T> dropout(const Tensor<T>& x, double rate, const Random& random, Site site = Site::current()) {
-  if (!(rate >= 0 && rate < 1))
-    fail("dropout", {"rate is ", rate, ", expected 0 <= rate < 1"}, {{"x", x.shape()}}, site);
+  detail::check_dropout_rate(rate, x.shape(), site);
   if (rate == 0) return x;
   return detail::dropout_keyed(x, rate, random.bits(0));
 }
