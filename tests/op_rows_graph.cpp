@@ -146,7 +146,8 @@ template <class T>
 SparseMatrix<T> constants(Index rows, Index columns) {
   const Graph pattern = graph_between(columns, rows);
   std::vector<T> numbers;
-  for (Index e = 0; e < pattern.edges(); ++e) numbers.push_back(static_cast<T>(0.5 + 0.25 * static_cast<double>(e % 7)));
+  for (Index e = 0; e < pattern.edges(); ++e)
+    numbers.push_back(static_cast<T>(0.5 + 0.25 * static_cast<double>(e % 7)));
   return {pattern, from_vector(numbers)};
 }
 /// op(constants) op(x); the constants have 7 rows, or 7 columns when transposed.
@@ -179,13 +180,16 @@ OpRow sparse_row(const char* name, bool ta, bool tb) {
           .large = {{900, 330}},
           .errors = {bad<ShapeError>([](const auto& x) { matmul(constants<ScalarOf<decltype(x)>>(4, 6), x[0]); },
                                      "sparse a [4, 6]"),
-                     bad<ShapeError>([](const auto& x) { matmul(constants<ScalarOf<decltype(x)>>(4, 15),
-                                                                reshape(x[0], {15}), {.transpose_b = true}); },
-                                     "b [15]")}};
+                     bad<ShapeError>(
+                         [](const auto& x) {
+                           matmul(constants<ScalarOf<decltype(x)>>(4, 15), reshape(x[0], {15}), {.transpose_b = true});
+                         },
+                         "b [15]")}};
 }
 
 const bool rows = add_op_rows({gat_row("graph_attention", 0), gat_row("graph_attention, dropout", 0.4),
-                               gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4), sparse_row("matmul, sparse", false, false),
+                               gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4),
+                               sparse_row("matmul, sparse", false, false),
                                sparse_row("matmul, sparse transposed", true, false),
                                sparse_row("matmul, sparse by transposed", false, true)});
 

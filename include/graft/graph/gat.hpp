@@ -32,8 +32,8 @@ inline Index checked_heads(const char* op, const GatOptions& options, Site site)
   return options.heads;
 }
 
-/// The matrix [heads width, 2 heads] whose product with rows [nodes, heads width] are the scores of every head with both
-/// attention vectors: one product reads the rows once.
+/// The matrix [heads width, 2 heads] whose product with rows [nodes, heads width] are the scores of every head with
+/// both attention vectors: one product reads the rows once.
 template <class T>
 Tensor<T> score_matrix(const Tensor<T>& att_src, const Tensor<T>& att_dst) {
   const Index heads = att_src.size(0), width = att_src.size(1);

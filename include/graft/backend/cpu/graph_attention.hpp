@@ -288,8 +288,9 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
       });
       for (Index r = 0; r < rows; ++r) {
         const Index from = graph.offsets[i + r], count = graph.offsets[i + r + 1] - from;
-        add_weighted_rows<T>(heads, {values, graph.other + from, count, graph.edges() - from, powers + (from - begin) * n,
-                                     totals + r * n, keep, from, out + (i + r) * heads.row, false});
+        add_weighted_rows<T>(heads, {values, graph.other + from, count, graph.edges() - from,
+                                     powers + (from - begin) * n, totals + r * n, keep, from,
+                                     out + (i + r) * heads.row, false});
       }
     }
   });
@@ -370,9 +371,10 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
           B::load(record + n + h).store(means + e * n + h);
         }
       }
+      Index j = row;  // of the edge that is walked
       sum_heads<T>(
           heads, count,
-          [&, j = row](Index e) mutable __attribute__((always_inline)) {
+          [&](Index e) __attribute__((always_inline)) {
             while (begin + e >= side.offsets[j + 1]) ++j;
             prefetch_row(d_out + side.ahead(begin + e, kEdgesAhead) * heads.row, heads.row);
             prefetch_row(records.from + side.ahead(begin + e, heads.block) * records.stride, records.stride);
@@ -394,12 +396,12 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
         const B gradient = along - B::load(alphas + at) * B::load(means + at);
         slope(gradient, B::load(logits + at)).store(gradients + at);
       }
-      for_row_parts(side, row, begin, end, [&](Index j, Index from, Index edges) {
+      for_row_parts(side, row, begin, end, [&](Index r, Index from, Index edges) {
         const Index at = (from - begin) * n;
         if (d_values)
           add_weighted_rows<T>(heads, {d_out, side.other + from, edges, edges, weights + at, nullptr, {}, 0,
-                                       d_values + j * heads.row, from > side.offsets[j]});
-        finish(j, from, edges, gradients + at);
+                                       d_values + r * heads.row, from > side.offsets[r]});
+        finish(r, from, edges, gradients + at);
       });
     }
   });
