@@ -245,7 +245,8 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
   using B = Batch<T>;
   const Index n = heads.heads;
   for_graph_chunks(graph, [&](Index, Index first, Index last) {
-    // Rows are taken in groups with about this many numbers, so that the work on one overlaps that on the next.
+    // Rows are taken in groups with about this many numbers, so that the work on one overlaps that on the next. A row
+    // that has more is a group of its own.
     Index capacity = 1 + 2048 / (n + 1);
     for (Index i = first; i < last; ++i) capacity = std::max(capacity, graph.offsets[i + 1] - graph.offsets[i]);
     const Index numbers = heads.edge_numbers(capacity), row_numbers = heads.edge_numbers(last - first);
