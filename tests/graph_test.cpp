@@ -125,6 +125,7 @@ TEST_CASE("a graph sorts its edges and keeps both directions", "[graph]") {
         const Index e = graph.edge_by_source().at({p});
         ++times_back[static_cast<std::size_t>(e)];
         CHECK(graph.source_of().at({e}) == j);
+        CHECK(graph.destination_by_source().at({p}) == graph.destination_of().at({e}));
         if (p > graph.source_offsets().at({j})) CHECK(graph.edge_by_source().at({p - 1}) < e);
       }
     CHECK(std::count(times_listed.begin(), times_listed.end(), 1) == count);
@@ -332,6 +333,43 @@ TEST_CASE("layers drop attention weights in training only", "[graph]") {
   };
   check(Gat<double>(4, 3, Random(1), options));
   check(GatV2<double>(4, 3, Random(1), options));
+}
+
+TEST_CASE("a row of thousands of edges attends to all of them", "[graph]") {
+  // One destination hears 9000 edges, more than a group of rows or a parallel chunk has; others hear few.
+  Edges edges = random_edges(40, 30, 200, Random(12));
+  for (const GraphEdge& e : random_edges(40, 1, 9000, Random(13))) edges.push_back(e);
+  const Graph graph(40, 30, edges);
+  const Tensor<double> v = normal({40, 3, 5}, 1), s = normal({40, 3}, 2), d = normal({30, 3}, 3), a = normal({3, 5}, 4),
+                       t = normal({30, 3, 5}, 5), g = normal({30, 3, 5}, 6);
+  const auto compare = [&](auto call, const std::vector<Tensor<double>>& x) {
+    const auto [value, gradient] = vjp(call, x, g);
+    const auto [again, replayed] = vjp(call, x, g, {.create_graph = true});  // of the composite
+    for (std::size_t i = 0; i < 3; ++i) CHECK(all_close(gradient[i], replayed[i], 1e-10, 1e-11));
+    CHECK(same_bits(value, again));
+  };
+  compare([&](const auto& x) { return graph_attention(graph, x[0], x[1], x[2]); }, {v, s, d});
+  compare([&](const auto& x) { return graph_attention_v2(graph, x[0], x[1], x[2]); }, {v, t, a});
+}
+
+TEST_CASE("a sparse matrix is its dense one, dropout included", "[graph]") {
+  const Tensor<double> dense = relu(normal({9, 70}, 1) - 0.8);
+  const SparseMatrix<double> sparse(dense);
+  const auto whole = [](const SparseMatrix<double>& x) { return matmul(x, eye<double>(x.columns())); };
+  CHECK(same_bits(whole(sparse), dense));
+  CHECK(sparse.values().count() < dense.count() / 2);
+  for (double rate : {0.0, 0.3, 0.9})
+    CHECK(same_bits(whole(dropout(sparse, rate, Random(5))), dropout(dense, rate, Random(5))));
+  CHECK(SparseMatrix<double>(zeros<double>({0, 4})).columns() == 4);
+  CHECK_THROWS_AS(SparseMatrix<double>(normal({4}, 1)), ShapeError);
+  CHECK_THROWS_AS(SparseMatrix<double>(Graph(3, Edges{{0, 1}}), normal({2}, 1)), ShapeError);
+  CHECK_THROWS_WITH(dropout(sparse, 1, Random(5)), contains("graft: dropout: ") && contains("[9, 70]"));
+  // A layer reads either form.
+  const Gat<double> gat(70, 3, Random(1), {.heads = 2});
+  const Graph graph = complete(9);
+  Context context;
+  CHECK(all_close(gat(graph, sparse, context), gat(graph, dense, context), 1e-12, 1e-13));
+  CHECK_THROWS_WITH(gat(complete(4), sparse, context), contains("graft: Gat: ") && contains("x [9, 70]"));
 }
 
 TEST_CASE("layers check their input and name themselves", "[graph]") {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "graft/graph/graph_attention.hpp"
+#include "graft/graph/sparse.hpp"
 #include "op_table.hpp"
 
 using namespace graft;
@@ -140,7 +141,56 @@ OpRow gat_v2_row(const char* name, double rate) {
           .rows_of = rate == 0 ? std::vector<int>{1} : std::vector<int>{}};
 }
 
+/// A constant matrix [rows, columns] whose row i depends on i alone.
+template <class T>
+SparseMatrix<T> constants(Index rows, Index columns) {
+  const Graph pattern = graph_between(columns, rows);
+  std::vector<T> numbers;
+  for (Index e = 0; e < pattern.edges(); ++e)
+    numbers.push_back(static_cast<T>(0.5 + 0.25 * static_cast<double>(e % 7)));
+  return {pattern, from_vector(numbers)};
+}
+/// op(constants) op(x); the constants have 7 rows, or 7 columns when transposed.
+Tensor<double> sparse_times(const Tensor<double>& x, bool ta, bool tb) {
+  const Index k = x.size(tb ? 1 : 0), n = x.size(tb ? 0 : 1), m = 7;
+  const SparseMatrix<double> a = ta ? constants<double>(k, m) : constants<double>(m, k);
+  std::vector<double> out(static_cast<std::size_t>(m * n), 0.0);
+  for (Index e = 0; e < a.values().count(); ++e) {
+    const Index row = a.pattern().destination_of().at({e}), column = a.pattern().source_of().at({e});
+    for (Index j = 0; j < n; ++j) {
+      const Index from = ta ? row : column, to = ta ? column : row;
+      out[static_cast<std::size_t>(to * n + j)] += a.values().at({e}) * (tb ? x.at({j, from}) : x.at({from, j}));
+    }
+  }
+  return array({m, n}, out);
+}
+OpRow sparse_row(const char* name, bool ta, bool tb) {
+  return {.name = name,
+          .family = "sparse",
+          .call =
+              [ta, tb](const auto& x) {
+                using T = ScalarOf<decltype(x)>;
+                const Index k = x[0].size(tb ? 1 : 0);
+                return matmul(ta ? constants<T>(k, 7) : constants<T>(7, k), x[0],
+                              {.transpose_a = ta, .transpose_b = tb});
+              },
+          .inputs = {{{5, 3}}},
+          .reference = [ta, tb](const Arrays& x) { return sparse_times(x[0], ta, tb); },
+          .variants = {{{3, 40}}, {{6, 16}}, {{1, 1}}, {{0, 3}}, {{4, 0}}, {{0, 0}}},
+          .large = {{900, 330}},
+          .errors = {bad<ShapeError>([](const auto& x) { matmul(constants<ScalarOf<decltype(x)>>(4, 6), x[0]); },
+                                     "sparse a [4, 6]"),
+                     bad<ShapeError>(
+                         [](const auto& x) {
+                           matmul(constants<ScalarOf<decltype(x)>>(4, 15), reshape(x[0], {15}), {.transpose_b = true});
+                         },
+                         "b [15]")}};
+}
+
 const bool rows = add_op_rows({gat_row("graph_attention", 0), gat_row("graph_attention, dropout", 0.4),
-                               gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4)});
+                               gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4),
+                               sparse_row("matmul, sparse", false, false),
+                               sparse_row("matmul, sparse transposed", true, false),
+                               sparse_row("matmul, sparse by transposed", false, true)});
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "graft/backend/cpu/graph.hpp"
 #include "graft/core/tensor.hpp"
 
 namespace graft {
@@ -44,13 +45,16 @@ class Graph {
   /// [sources + 1]: the edges out of node j are source_offsets[j] .. source_offsets[j + 1] - 1, in *source order* (by
   /// source, then destination).
   const Tensor<std::int64_t>& source_offsets() const { return data_->source_offsets; }
+  /// [edges] in source order.
+  const Tensor<std::int64_t>& destination_by_source() const { return data_->destination_by_source; }
   /// [edges]: for each edge in source order its place in destination order.
   const Tensor<std::int64_t>& edge_by_source() const { return data_->edge_by_source; }
 
  private:
   struct Data {
     Index sources, destinations;
-    Tensor<std::int64_t> offsets, source_of, destination_of, input_order, source_offsets, edge_by_source;
+    Tensor<std::int64_t> offsets, source_of, destination_of, input_order, source_offsets, destination_by_source,
+        edge_by_source;
 
     Data(Index s, Index d, std::span<const GraphEdge> edges, Site site) : sources(s), destinations(d) {
       if (s < 0 || d < 0) fail("Graph", "negative number of nodes", {}, site);
@@ -75,6 +79,7 @@ class Graph {
       source_of = detail::fresh<std::int64_t>({count});
       destination_of = detail::fresh<std::int64_t>({count});
       input_order = detail::fresh<std::int64_t>({count});
+      destination_by_source = detail::fresh<std::int64_t>({count});
       edge_by_source = detail::fresh<std::int64_t>({count});
       place(
           offsets, count, [&](Index rank) { return given(ranked(rank)).destination; },
@@ -86,7 +91,10 @@ class Graph {
       // A third for the way back.
       place(
           source_offsets, count, [&](Index at) { return source_of.data()[at]; },
-          [&](Index rank, Index at) { detail::writable(edge_by_source)[rank] = at; });
+          [&](Index rank, Index at) {
+            detail::writable(destination_by_source)[rank] = destination_of.data()[at];
+            detail::writable(edge_by_source)[rank] = at;
+          });
     }
 
     template <class Key>
@@ -105,6 +113,16 @@ class Graph {
   };
   std::shared_ptr<const Data> data_;
 };
+
+namespace detail {
+
+inline cpu::GraphArrays arrays(const Graph& graph) {
+  return {{graph.destinations(), graph.offsets().data(), graph.source_of().data()},
+          {graph.sources(), graph.source_offsets().data(), graph.destination_by_source().data()},
+          graph.edge_by_source().data()};
+}
+
+}  // namespace detail
 
 /// The same edges plus one from every node to itself where it is missing. The graph must be on one set of nodes.
 inline Graph with_self_loops(const Graph& graph, Site site = Site::current()) {

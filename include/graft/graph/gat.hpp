@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "graft/graph/graph_attention.hpp"
+#include "graft/graph/sparse.hpp"
 #include "graft/nn/context.hpp"
 #include "graft/nn/init.hpp"
 #include "graft/ops/matmul.hpp"
@@ -29,6 +30,18 @@ inline Index checked_heads(const char* op, const GatOptions& options, Site site)
   if (options.heads < 1) fail(op, {"heads is ", options.heads, ", expected 1 or more"}, {}, site);
   check_attention_options(op, {options.negative_slope, options.dropout, Random()}, site);
   return options.heads;
+}
+
+/// The matrix [heads width, 2 heads] whose product with rows [nodes, heads width] are the scores of every head with
+/// both attention vectors: one product reads the rows once.
+template <class T>
+Tensor<T> score_matrix(const Tensor<T>& att_src, const Tensor<T>& att_dst) {
+  const Index heads = att_src.size(0), width = att_src.size(1);
+  const Tensor<T> own_head = reshape(eye<T>(heads), {heads, 1, heads});
+  const auto by_head = [&](const Tensor<T>& att) {
+    return reshape(reshape(att, {heads, width, 1}) * own_head, {heads * width, heads});
+  };
+  return concat(std::vector{by_head(att_src), by_head(att_dst)}, 1);
 }
 
 /// Heads side by side [nodes, heads width] or averaged [nodes, width], plus bias.
@@ -72,13 +85,29 @@ struct Gat {
 
   Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, Context& context, Site site = Site::current()) const {
     const Named here("Gat", site);
-    if (graph.sources() != graph.destinations() || x.rank() != 2 || x.size(0) != graph.sources())
+    check_rows(graph, x.shape(), site);
+    return attend(graph, matmul(x, weight, {.transpose_b = true}, site), context, site);
+  }
+  /// The same of constant features that are mostly zeros.
+  Tensor<T> operator()(const Graph& graph, const SparseMatrix<T>& x, Context& context,
+                       Site site = Site::current()) const {
+    const Named here("Gat", site);
+    check_rows(graph, {x.rows(), x.columns()}, site);
+    return attend(graph, matmul(x, weight, {.transpose_b = true}, site), context, site);
+  }
+
+ private:
+  void check_rows(const Graph& graph, const Shape& x, Site site) const {
+    if (graph.sources() != graph.destinations() || x.rank() != 2 || x[0] != graph.sources())
       fail<ShapeError>("Gat", "x must be [nodes, in] with one row for each of the graph's nodes",
-                       {{"x", x.shape()}, {"graph (sources, destinations)", {graph.sources(), graph.destinations()}}},
-                       site);
-    const Tensor<T> h =
-        reshape(matmul(x, weight, {.transpose_b = true}, site), {x.size(0), att_src.size(0), att_src.size(1)});
-    const Tensor<T> out = graph_attention(graph, h, sum(h * att_src, {2}), sum(h * att_dst, {2}),
+                       {{"x", x}, {"graph (sources, destinations)", {graph.sources(), graph.destinations()}}}, site);
+  }
+  /// What follows h = x W^T [nodes, heads width].
+  Tensor<T> attend(const Graph& graph, const Tensor<T>& h, Context& context, Site site) const {
+    const Index heads = att_src.size(0);
+    const Tensor<T> scores = matmul(h, detail::score_matrix(att_src, att_dst));
+    const Tensor<T> out = graph_attention(graph, reshape(h, {h.size(0), heads, att_src.size(1)}),
+                                          slice(scores, 1, 0, heads), slice(scores, 1, heads, 2 * heads),
                                           detail::attention_options(options, context), site);
     return detail::join_heads(out, options.concatenate, bias);
   }

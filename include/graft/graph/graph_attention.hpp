@@ -19,16 +19,6 @@ struct GraphAttentionOptions {
 
 namespace detail {
 
-inline cpu::GraphArrays arrays(const Graph& graph) {
-  return {graph.sources(),
-          graph.destinations(),
-          graph.offsets().data(),
-          graph.source_of().data(),
-          graph.destination_of().data(),
-          graph.source_offsets().data(),
-          graph.edge_by_source().data()};
-}
-
 inline void check_attention_options(const char* op, const GraphAttentionOptions& options, Site site) {
   if (!(options.negative_slope >= 0))
     fail(op, {"negative_slope is ", options.negative_slope, ", expected 0 or more"}, {}, site);
@@ -46,28 +36,49 @@ Tensor<T> attend_composite(const Graph& graph, const Tensor<T>& logits, const Te
   return segment_sum(messages, graph.offsets());
 }
 
-/// What the backward kernels see again.
+/// What the backward kernels see again. `kept`: one bit an (edge in destination order, head), none without dropout.
 template <class T>
 struct SavedAttention {
   Tensor<T> out, log_sum_exp;
+  Tensor<std::int64_t> kept;
 };
 
-/// The dropout factor of an (edge, head) as a kernel asks for it: the same numbers as `dropout` on [edges, heads].
+/// The attention weights that dropout keeps: the same as of `dropout` on [edges, heads].
+inline Tensor<std::int64_t> kept_weights(const Graph& graph, Index heads, const GraphAttentionOptions& options) {
+  if (options.dropout == 0) return {};
+  const Index count = graph.edges() * heads;
+  Tensor<std::int64_t> bits = fresh<std::int64_t>({count / 64 + 2});  // a batch may begin in the last word
+  cpu::dropout_bits(count, options.random.bits(0), dropout_threshold(options.dropout),
+                    reinterpret_cast<std::uint64_t*>(writable(bits)));
+  return bits;
+}
 template <class T>
-struct KeepFactor {
-  Tensor<T> factors;
-  Index heads;
-  T operator()(Index edge, Index head) const { return factors.defined() ? factors.data()[edge * heads + head] : T(1); }
-};
-template <class T>
-KeepFactor<T> keep_factor(const Graph& graph, Index heads, const GraphAttentionOptions& options) {
-  if (options.dropout == 0) return {Tensor<T>(), heads};
-  return {dropout(ones<T>({graph.edges(), heads}), options.dropout, options.random), heads};
+cpu::KeptWeights<T> kept_weights(const Tensor<std::int64_t>& bits, const GraphAttentionOptions& options) {
+  return {bits.defined() ? reinterpret_cast<const std::uint64_t*>(bits.data()) : nullptr,
+          static_cast<T>(1 / (1 - options.dropout))};
 }
 
+template <class T, class Logits>
+Fused<T, SavedAttention<T>> attention_forward(const char* op, const Graph& graph, const Tensor<T>& values,
+                                              const Logits& logits, const GraphAttentionOptions& options, Site site) {
+  const Index heads = values.size(1), width = values.size(2);
+  Tensor<T> out = fresh<T>({graph.destinations(), heads, width}, op, site);
+  Tensor<T> log_sum_exp = fresh<T>({graph.destinations(), heads});
+  const Tensor<std::int64_t> kept = kept_weights(graph, heads, options);
+  cpu::graph_attention_forward(arrays(graph).by_destination, cpu::HeadRow<T>(heads, width), values.data(), logits,
+                               kept_weights<T>(kept, options), writable(out), writable(log_sum_exp));
+  return {out, {out, log_sum_exp, kept}};
+}
+
+/// The records of `cpu::SoftmaxRecords`.
 template <class T>
-T leaky(T x, T slope) {
-  return x > 0 ? x : slope * x;
+Tensor<T> softmax_records(const Graph& graph, const SavedAttention<T>& saved, const Tensor<T>& g, Index stride) {
+  const Index heads = g.size(1), rows = graph.destinations();
+  const Tensor<T> records = fresh<T>({rows, stride});
+  cpu::softmax_means(cpu::HeadRow<T>(heads, g.size(2)), rows, saved.out.data(), g.data(), stride,
+                     writable(records) + heads);
+  cpu::copy_columns(saved.log_sum_exp.data(), rows, heads, stride, writable(records));
+  return records;
 }
 
 }  // namespace detail
@@ -96,49 +107,41 @@ Tensor<T> graph_attention(const Graph& graph, const Tensor<T>& values, const Ten
   detail::check_attention_options("graph_attention", options, site);
   const T slope = static_cast<T>(options.negative_slope);
 
-  const auto score_with = [graph, heads, slope](const Tensor<T>& s, const Tensor<T>& d) {
-    return [source = s.data(), destination = d.data(), source_of = graph.source_of().data(), heads, slope](
-               Index e, Index i, Index h) {
-      return detail::leaky(source[source_of[e] * heads + h] + destination[i * heads + h], slope);
-    };
-  };
   const auto composite = [graph, options](const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d) {
     const Tensor<T> logits =
         leaky_relu(gather(s, graph.source_of()) + gather(d, graph.destination_of()), options.negative_slope);
     return detail::attend_composite(graph, logits, v, options);
   };
   const auto forward = [=](const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d) {
-    Tensor<T> out = detail::fresh<T>({graph.destinations(), heads, width}, "graph_attention", site);
-    Tensor<T> lse = detail::fresh<T>({graph.destinations(), heads});
-    cpu::graph_attention_forward(detail::arrays(graph), heads, width, v.data(), score_with(s, d),
-                                 detail::keep_factor<T>(graph, heads, options), detail::writable(out),
-                                 detail::writable(lse));
-    return Fused<T, detail::SavedAttention<T>>{out, {out, lse}};
+    return detail::attention_forward("graph_attention", graph, v,
+                                     cpu::GatLogits<T>{d.data(), s.data(), heads, slope}, options, site);
   };
   const auto backward = [=](const Tensor<T>& g, const detail::SavedAttention<T>& saved, const bool* needed,
                             AnyTensor* results, const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d) {
     const cpu::GraphArrays arrays = detail::arrays(graph);
-    const auto score = score_with(s, d);
-    Tensor<T> d_logits = detail::fresh<T>({graph.edges(), heads}), alpha = detail::fresh<T>({graph.edges(), heads});
-    cpu::graph_attention_logits_backward(
-        arrays, heads, width, v.data(), score, detail::keep_factor<T>(graph, heads, options), saved.out.data(),
-        saved.log_sum_exp.data(), g.data(), detail::writable(d_logits), detail::writable(alpha));
-    if (needed[0]) {
-      Tensor<T> d_values = detail::fresh<T>(v.shape());
-      cpu::graph_attention_values_backward(
-          arrays, heads, width, alpha.data(), g.data(), [](Index, Index, Index, T*) {}, detail::writable(d_values));
-      results[0] = d_values;
-    }
-    if (!needed[1] && !needed[2]) return;
-    // Through the leaky ReLU, whose sign is the sign of its result.
-    T* at = detail::writable(d_logits);
-    const auto destination_of = graph.destination_of().data();
-    parallel_for(graph.edges(), 4096, [&](Index first, Index last) {
-      for (Index e = first; e < last; ++e)
-        for (Index h = 0; h < heads; ++h)
-          if (!(score(e, destination_of[e], h) > 0)) at[e * heads + h] *= slope;
-    });
-    if (needed[1]) results[1] = scatter_add(d_logits, graph.source_of(), graph.sources());
+    const cpu::HeadRow<T> row(heads, width);
+    // What the walk by source needs to know of a destination lies side by side: lse_i, <dOut_i, out_i>, d_i.
+    const Index stride = 3 * heads;
+    const Tensor<T> records = detail::softmax_records(graph, saved, g, stride);
+    T* scores = detail::writable(records) + 2 * heads;
+    cpu::copy_columns(d.data(), graph.destinations(), heads, stride, scores);
+    Tensor<T> d_values, d_source, d_logits;
+    if (needed[0]) d_values = detail::fresh<T>(v.shape());
+    if (needed[1]) d_source = zeros<T>(s.shape());
+    if (needed[2]) d_logits = detail::fresh<T>({graph.edges(), heads});
+    cpu::graph_attention_backward(
+        arrays, row, v.data(), cpu::GatLogits<T>{s.data(), scores, stride, slope},
+        cpu::SoftmaxRecords<T>{records.data(), stride}, detail::kept_weights<T>(saved.kept, options), g.data(),
+        // The sign of what goes into the leaky ReLU is the sign of its result.
+        [slope](Batch<T> gradient, Batch<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
+        [&](Index j, Index begin, Index count, const T* gradients) {
+          if (needed[1]) cpu::add_edges(gradients, count, heads, detail::writable(d_source) + j * heads);
+          if (needed[2])
+            cpu::place_edges(gradients, arrays.edge_by_source + begin, count, heads, detail::writable(d_logits));
+        },
+        needed[0] ? detail::writable(d_values) : nullptr);
+    results[0] = d_values;
+    results[1] = d_source;
     if (needed[2]) results[2] = segment_sum(d_logits, graph.offsets());
   };
   return fused("graph_attention", composite, forward, backward, values, source_scores, destination_scores);
@@ -168,71 +171,42 @@ Tensor<T> graph_attention_v2(const Graph& graph, const Tensor<T>& source, const 
   detail::check_attention_options("graph_attention_v2", options, site);
   const T slope = static_cast<T>(options.negative_slope);
 
-  const auto score_with = [graph, heads, width, slope](const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& a) {
-    return [s = s.data(), d = d.data(), a = a.data(), source_of = graph.source_of().data(), heads, width, slope](
-               Index e, Index i, Index h) {
-      return cpu::dot_leaky(a + h * width, s + (source_of[e] * heads + h) * width, d + (i * heads + h) * width, width,
-                            slope);
-    };
-  };
   const auto composite = [graph, options](const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& a) {
     const Tensor<T> joint =
         leaky_relu(gather(s, graph.source_of()) + gather(d, graph.destination_of()), options.negative_slope);
     return detail::attend_composite(graph, sum(joint * a, {-1}), s, options);
   };
   const auto forward = [=](const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& a) {
-    Tensor<T> out = detail::fresh<T>({graph.destinations(), heads, width}, "graph_attention_v2", site);
-    Tensor<T> lse = detail::fresh<T>({graph.destinations(), heads});
-    cpu::graph_attention_forward(detail::arrays(graph), heads, width, s.data(), score_with(s, d, a),
-                                 detail::keep_factor<T>(graph, heads, options), detail::writable(out),
-                                 detail::writable(lse));
-    return Fused<T, detail::SavedAttention<T>>{out, {out, lse}};
+    return detail::attention_forward("graph_attention_v2", graph, s,
+                                     cpu::GatV2Logits<T>{d.data(), s.data(), a.data(), slope}, options, site);
   };
   const auto backward = [=](const Tensor<T>& g, const detail::SavedAttention<T>& saved, const bool* needed,
                             AnyTensor* results, const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& a) {
     const cpu::GraphArrays arrays = detail::arrays(graph);
-    Tensor<T> d_logits = detail::fresh<T>({graph.edges(), heads}), alpha = detail::fresh<T>({graph.edges(), heads});
-    cpu::graph_attention_logits_backward(
-        arrays, heads, width, s.data(), score_with(s, d, a), detail::keep_factor<T>(graph, heads, options),
-        saved.out.data(), saved.log_sum_exp.data(), g.data(), detail::writable(d_logits), detail::writable(alpha));
-    const T *logit_gradient = d_logits.data(), *s_at = s.data(), *d_at = d.data(), *a_at = a.data();
-    // to += dlogit a LeakyReLU'(d_i + s_j): the gradient of both summands.
-    const auto joint_gradient = [=](Index e, Index i, Index h, T* to) {
-      cpu::add_leaky_slope(to, logit_gradient[e * heads + h], a_at + h * width,
-                           s_at + (arrays.source_of[e] * heads + h) * width, d_at + (i * heads + h) * width, width,
-                           slope);
-    };
-    if (needed[0]) {
-      Tensor<T> result = detail::fresh<T>(s.shape());
-      cpu::graph_attention_values_backward(arrays, heads, width, alpha.data(), g.data(), joint_gradient,
-                                           detail::writable(result));
-      results[0] = result;
-    }
-    if (needed[1]) {
-      Tensor<T> result = zeros<T>(d.shape());
-      parallel_for(arrays.destinations, cpu::kGraphRows, [&](Index first, Index last) {
-        for (Index i = first; i < last; ++i)
-          for (Index e = arrays.offsets[i]; e < arrays.offsets[i + 1]; ++e)
-            for (Index h = 0; h < heads; ++h)
-              joint_gradient(e, i, h, detail::writable(result) + (i * heads + h) * width);
-      });
-      results[1] = result;
-    }
-    if (needed[2]) {
-      // One partial sum a chunk of rows, added in chunk order.
-      const Index chunks = (arrays.destinations + cpu::kGraphRows - 1) / cpu::kGraphRows;
-      Tensor<T> partial = zeros<T>({chunks, heads, width});
-      parallel_for(arrays.destinations, cpu::kGraphRows, [&](Index first, Index last) {
-        T* to = detail::writable(partial) + first / cpu::kGraphRows * heads * width;
-        for (Index i = first; i < last; ++i)
-          for (Index e = arrays.offsets[i]; e < arrays.offsets[i + 1]; ++e)
-            for (Index h = 0; h < heads; ++h)
-              cpu::add_scaled_leaky(to + h * width, logit_gradient[e * heads + h],
-                                    s_at + (arrays.source_of[e] * heads + h) * width, d_at + (i * heads + h) * width,
-                                    width, slope);
-      });
-      results[2] = sum(partial, {0});
-    }
+    const cpu::HeadRow<T> row(heads, width);
+    const Tensor<T> records = detail::softmax_records(graph, saved, g, 2 * heads);
+    Tensor<T> d_source, d_logits = detail::fresh<T>({graph.edges(), heads});
+    if (needed[0]) d_source = detail::fresh<T>(s.shape());
+    cpu::graph_attention_backward(
+        arrays, row, s.data(), cpu::GatV2Logits<T>{s.data(), d.data(), a.data(), slope},
+        cpu::SoftmaxRecords<T>{records.data(), 2 * heads},
+        detail::kept_weights<T>(saved.kept, options), g.data(), [](Batch<T> gradient, Batch<T>) { return gradient; },
+        [&](Index j, Index begin, Index count, const T* gradients) {
+          if (needed[0])
+            cpu::add_joint_gradients(row, s.data() + j * row.row, d.data(), arrays.by_source.other + begin, count,
+                                     a.data(), slope, gradients, detail::writable(d_source) + j * row.row);
+          cpu::place_edges(gradients, arrays.edge_by_source + begin, count, heads, detail::writable(d_logits));
+        },
+        needed[0] ? detail::writable(d_source) : nullptr);
+    results[0] = d_source;
+    if (!needed[1] && !needed[2]) return;
+    const Tensor<T> d_destination = detail::fresh<T>(d.shape());
+    const Tensor<T> d_attention = detail::fresh<T>({cpu::graph_chunks(arrays.by_destination), heads, width});
+    cpu::graph_attention_v2_by_destination(arrays.by_destination, row, s.data(), d.data(), a.data(), slope,
+                                           d_logits.data(), detail::writable(d_destination),
+                                           detail::writable(d_attention));
+    if (needed[1]) results[1] = d_destination;
+    if (needed[2]) results[2] = sum(d_attention, {0});
   };
   return fused("graph_attention_v2", composite, forward, backward, source, destination, attention);
 }

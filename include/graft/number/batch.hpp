@@ -220,6 +220,73 @@ template <class T, class Put>
   }
 }
 
+/// A number that picks a lane; as wide as T.
+template <class T>
+using LaneIndex = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+/// Lane l of the result is lane indices[l] of `a`.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> pick_lanes(Batch<T> a, const LaneIndex<T>* indices) {
+  using Register = typename Batch<T>::Register;
+#ifdef __AVX512F__
+  if constexpr (sizeof(T) == 4)
+    return Register(_mm512_permutexvar_ps(_mm512_loadu_si512(indices), a.v));
+  else
+    return Register(_mm512_permutexvar_pd(_mm512_loadu_si512(indices), a.v));
+#else
+#ifdef __AVX2__
+  if constexpr (sizeof(T) == 4)
+    return Register(
+        _mm256_permutevar8x32_ps(a.v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(indices))));
+#endif
+  alignas(64) T from[Batch<T>::size], to[Batch<T>::size];
+  a.v.store_aligned(from);
+  for (Index l = 0; l < Batch<T>::size; ++l) to[l] = from[indices[l]];
+  return Register::load_aligned(to);
+#endif
+}
+
+/// a[0] + a[1], a[2] + a[3] ..., then the same of b.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> add_pairs(Batch<T> a, Batch<T> b) {
+  using Register = typename Batch<T>::Register;
+  using Raw = decltype(Register::data);
+  return [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    const Raw even = __builtin_shufflevector(a.v.data, b.v.data, (2 * I)...);
+    const Raw odd = __builtin_shufflevector(a.v.data, b.v.data, (2 * I + 1)...);
+    return Batch<T>(Register(even) + Register(odd));
+  }
+  (std::make_integer_sequence<int, static_cast<int>(Batch<T>::size)>{});
+}
+
+/// The lanes whose bit is set (the lowest belongs to lane 0), 0 in the others.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> lanes_where(std::uint64_t bits, Batch<T> a) {
+#ifdef __AVX512F__
+  using Register = typename Batch<T>::Register;
+  if constexpr (sizeof(T) == 4)
+    return Register(_mm512_maskz_mov_ps(static_cast<__mmask16>(bits), a.v));
+  else
+    return Register(_mm512_maskz_mov_pd(static_cast<__mmask8>(bits), a.v));
+#else
+  alignas(64) T set[Batch<T>::size];
+  for (Index l = 0; l < Batch<T>::size; ++l) set[l] = static_cast<T>(bits >> l & 1);
+  return where(Batch<T>::load(set) == Batch<T>(0), Batch<T>(0), a);
+#endif
+}
+/// Bit i says whether numbers[i] is `bound` or more.
+inline std::uint64_t bits_at_least(const std::uint32_t (&numbers)[64], std::uint32_t bound) {
+  std::uint64_t bits = 0;
+#ifdef __AVX512F__
+  const __m512i least = _mm512_set1_epi32(static_cast<int>(bound));
+  for (int i = 0; i < 64; i += 16)
+    bits |= std::uint64_t{_mm512_cmpge_epu32_mask(_mm512_loadu_si512(numbers + i), least)} << i;
+#else
+  for (int i = 0; i < 64; ++i) bits |= std::uint64_t{numbers[i] >= bound} << i;
+#endif
+  return bits;
+}
+
 /// Sum of the lanes, by halves: lane i with lane i + size/2, and so on.
 template <class T>
 T sum_lanes(Batch<T> a) {
@@ -340,6 +407,8 @@ Batch<T> pow(Batch<T> a, Batch<T> b) {
 }
 /// Hints that `from` is read soon.
 inline void prefetch(const void* from) { __builtin_prefetch(from); }
+/// Hints that `to` is written soon.
+inline void prefetch_write(const void* to) { __builtin_prefetch(to, 1); }
 
 }  // namespace native
 

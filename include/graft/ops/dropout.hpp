@@ -11,12 +11,19 @@ inline namespace GRAFT_ABI {
 
 namespace detail {
 
+inline void check_dropout_rate(double rate, const Shape& shape, Site site) {
+  if (!(rate >= 0 && rate < 1)) fail("dropout", {"rate is ", rate, ", expected 0 <= rate < 1"}, {{"x", shape}}, site);
+}
+/// Random words below it drop their element.
+inline std::uint32_t dropout_threshold(double rate) {
+  const double threshold = rate * 0x1p32 + 0.5;
+  return threshold < 0x1p32 ? static_cast<std::uint32_t>(threshold) : 0xFFFFFFFFu;
+}
+
 template <class T>
 Tensor<T> dropout_keyed(const Tensor<T>& x, double rate, std::uint64_t key) {
   Tensor<T> value = fresh<T>(x.shape());
-  const double threshold = rate * 0x1p32 + 0.5;
-  cpu::dropout(x.data(), x.count(), key, threshold < 0x1p32 ? static_cast<std::uint32_t>(threshold) : 0xFFFFFFFFu,
-               static_cast<T>(1 / (1 - rate)), writable(value));
+  cpu::dropout(x.data(), x.count(), key, dropout_threshold(rate), static_cast<T>(1 / (1 - rate)), writable(value));
   // Linear with a diagonal matrix: its own transpose.
   return record("dropout", std::move(value),
                 Edge(x, [rate, key](const Tensor<T>& g) { return dropout_keyed(g, rate, key); }));
@@ -28,8 +35,7 @@ Tensor<T> dropout_keyed(const Tensor<T>& x, double rate, std::uint64_t key) {
 /// `random` only: give every layer and step a stream of its own, `random.stream(layer).stream(step)`. `rate` in [0, 1).
 template <Real T>
 Tensor<T> dropout(const Tensor<T>& x, double rate, const Random& random, Site site = Site::current()) {
-  if (!(rate >= 0 && rate < 1))
-    fail("dropout", {"rate is ", rate, ", expected 0 <= rate < 1"}, {{"x", x.shape()}}, site);
+  detail::check_dropout_rate(rate, x.shape(), site);
   if (rate == 0) return x;
   return detail::dropout_keyed(x, rate, random.bits(0));
 }

@@ -15,15 +15,14 @@ namespace cpu {
 /// Elements whose mask is drawn together: the four words of sixteen counters.
 inline constexpr Index kMaskTile = 64;
 
-/// The words of the counters 16 tile .. 16 tile + 15 of Philox 4x32-10 with the given key: word w of counter 16 tile +
-/// l is words[16 w + l]. Sixteen counters side by side, in arrays that nothing can alias, are what compilers turn into
-/// SIMD.
-inline void mask_words(std::uint64_t tile, std::uint64_t key, std::uint32_t (&words)[kMaskTile]) {
+/// The words of sixteen counters of Philox 4x32-10 with the given key: word w of counter l is words[16 w + l]. Sixteen
+/// counters side by side, in arrays that nothing can alias, are what compilers turn into SIMD.
+inline void mask_words(const std::uint64_t (&counters)[16], std::uint64_t key, std::uint32_t (&words)[kMaskTile]) {
   constexpr int kLanes = 16;
   std::uint32_t a[kLanes], b[kLanes], c[kLanes], d[kLanes];
   for (int l = 0; l < kLanes; ++l) {
-    a[l] = static_cast<std::uint32_t>(tile * kLanes) + static_cast<std::uint32_t>(l);
-    b[l] = static_cast<std::uint32_t>(tile * kLanes >> 32);
+    a[l] = static_cast<std::uint32_t>(counters[l]);
+    b[l] = static_cast<std::uint32_t>(counters[l] >> 32);
     c[l] = 0;
     d[l] = 0;
   }
@@ -43,6 +42,34 @@ inline void mask_words(std::uint64_t tile, std::uint64_t key, std::uint32_t (&wo
   std::memcpy(words + kLanes, b, sizeof b);
   std::memcpy(words + 2 * kLanes, c, sizeof c);
   std::memcpy(words + 3 * kLanes, d, sizeof d);
+}
+
+/// The words of the elements of a tile, those of the counters 16 tile .. 16 tile + 15.
+inline void mask_words(std::uint64_t tile, std::uint64_t key, std::uint32_t (&words)[kMaskTile]) {
+  std::uint64_t counters[16];
+  for (std::uint64_t l = 0; l < 16; ++l) counters[l] = 16 * tile + l;
+  mask_words(counters, key, words);
+}
+/// For sixteen elements that need not be neighbours: chosen[l] becomes the word of element elements[l].
+inline void element_words(const std::uint64_t (&elements)[16], std::uint64_t key, std::uint32_t (&chosen)[16]) {
+  std::uint64_t counters[16];
+  std::uint32_t words[kMaskTile];
+  for (int l = 0; l < 16; ++l) counters[l] = elements[l] / kMaskTile * 16 + elements[l] % 16;
+  mask_words(counters, key, words);
+  for (std::uint64_t l = 0; l < 16; ++l) chosen[l] = words[elements[l] % kMaskTile / 16 * 16 + l];
+}
+
+/// What `dropout` keeps of `count` elements, a bit each: bit n % 64 of words[n / 64] is set where the word of element n
+/// is at least `threshold`.
+inline void dropout_bits(Index count, std::uint64_t key, std::uint32_t threshold, std::uint64_t* bits) {
+  static_assert(kMaskTile == 64);
+  parallel_for((count + kMaskTile - 1) / kMaskTile, 256, [=](Index begin, Index end) {
+    std::uint32_t words[kMaskTile];
+    for (Index tile = begin; tile < end; ++tile) {
+      mask_words(static_cast<std::uint64_t>(tile), key, words);
+      bits[tile] = bits_at_least(words, threshold);
+    }
+  });
 }
 
 /// out[i] = scale x[i] where the word of element i is at least `threshold`, else 0.

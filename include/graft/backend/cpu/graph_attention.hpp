@@ -1,169 +1,471 @@
 #pragma once
 // Sparse attention over the rows of a graph: scores, softmax and weighted sum in one walk. Features are never expanded
-// to one row per edge; of the forward pass only the log-sum-exp of every node and head is kept. Every sum is owned by
-// its destination row (or, in the second backward walk, its source row) and runs in edge order, so bits do not depend
-// on threads.
+// to one row per edge; of the forward pass only the log-sum-exp of every node and head is kept. The row of an edge, all
+// heads side by side, is read once: forward by its destination, backward by its source. Every sum is owned by one row
+// and runs in edge order, so bits do not depend on threads.
 
-#include <cmath>
+#include <algorithm>
+#include <bit>
 
-#include "graft/core/parallel.hpp"
-#include "graft/core/tensor.hpp"
-#include "graft/number/batch.hpp"
+#include "graft/backend/cpu/graph.hpp"
+#include "graft/backend/cpu/softmax.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 namespace cpu {
 
-/// The arrays of a graph as kernels see them; see `Graph`.
-struct GraphArrays {
-  Index sources, destinations;
-  const std::int64_t *offsets, *source_of, *destination_of, *source_offsets, *edge_by_source;
+template <class T>
+void prefetch_row(const T* from, Index count) {
+  for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) native::prefetch(from + i);
+}
+
+/// Where the heads lie in a row of heads x width numbers.
+template <class T>
+struct HeadRow {
+  using B = Batch<T>;
+  Index heads, width, row;
+  Index group;  ///< numbers of each head in `sum_heads` before lanes are added: a power of two
+  Index block;  ///< edges that are taken together: their rows stay in the first-level cache
+  detail::Workspace<Index> first_head;        ///< of each batch of a row; 0 where a batch holds all heads
+  detail::Workspace<LaneIndex<T>> head_lane;  ///< of each number of a row: its head less the first of its batch
+
+  HeadRow(Index h, Index w)
+      : heads(h),
+        width(w),
+        row(h * w),
+        group(w <= B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
+        block(std::clamp<Index>(4096 / (h * std::max(w, group) + 1), 1, 64)),
+        first_head((row + B::size - 1) / B::size),
+        head_lane((row + B::size - 1) / B::size * B::size) {
+    for (Index i = 0; i < row; i += B::size) {
+      const Index first = one_batch() ? 0 : i / width;
+      first_head[i / B::size] = first;
+      for (Index lane = 0; lane < B::size; ++lane)
+        head_lane[i + lane] = static_cast<LaneIndex<T>>(std::min((i + lane) / width, heads - 1) - first);
+    }
+  }
+  bool one_batch() const { return heads <= B::size; }
+
+  /// Numbers of a workspace with one number an edge and head, and of that of `sum_heads`.
+  Index edge_numbers(Index edges) const { return edges * heads + B::size; }
+  Index scratch_numbers() const { return block * heads * group + 2 * B::size; }
+
+  /// `per_head` [heads], spread over the batch of the row that begins at number i.
+  B spread(const T* per_head, Index i) const {
+    return pick_lanes(B::load(per_head + first_head[i / B::size]), head_lane.data() + i);
+  }
 };
 
-/// Rows of one parallel chunk. Fixed, because partial sums over chunks are added in chunk order.
-inline constexpr Index kGraphRows = 64;
-
-template <class T>
-T dot_part(const T* a, const T* b, Index count) {
-  using B = Batch<T>;
-  B sum(0);
-  Index i = 0;
-  for (; i + B::size <= count; i += B::size) sum = fma(B::load(a + i), B::load(b + i), sum);
-  if (i < count) sum = fma(B::load_part(a + i, count - i), B::load_part(b + i, count - i), sum);
-  return sum_lanes(sum);
-}
-/// to += scale from.
-template <class T>
-void add_scaled(T* to, T scale, const T* from, Index count) {
-  using B = Batch<T>;
-  Index i = 0;
-  for (; i + B::size <= count; i += B::size) fma(B(scale), B::load(from + i), B::load(to + i)).store(to + i);
-  if (i < count)
-    fma(B(scale), B::load_part(from + i, count - i), B::load_part(to + i, count - i)).store_part(to + i, count - i);
+/// Calls run(row, first edge, count) for the rows of the edges begin .. end - 1, the first of which belongs to `row`.
+template <class Run>
+[[gnu::always_inline]] inline void for_row_parts(const GraphSide& side, Index row, Index begin, Index end, Run run) {
+  for (; begin < end; ++row) {
+    const Index stop = std::min(end, side.offsets[row + 1]);
+    if (begin < stop) run(row, begin, stop - begin);
+    begin = stop;
+  }
 }
 
-/// A batch of numbers from `from`, the first `left` of them real.
+/// The dropout factors of (edge in destination order, head): a bit each that says whether it is kept, if there are any.
 template <class T>
-Batch<T> load_up_to(const T* from, Index left) {
-  return left >= Batch<T>::size ? Batch<T>::load(from) : Batch<T>::load_part(from, left);
+struct KeptWeights {
+  const std::uint64_t* bits;
+  T scale;
+  /// `weights` from element n on with their factors.
+  Batch<T> operator()(Batch<T> weights, Index n) const {
+    const Index word = n / 64, shift = n % 64;
+    std::uint64_t set = bits[word] >> shift;
+    if (shift > 64 - Batch<T>::size) set |= bits[word + 1] << (64 - shift);
+    return lanes_where(set, weights * Batch<T>(scale));
+  }
+};
+
+/// A product over edges: to = (to +) sum over e < count of weights[e, head] values[index[e], head, :].
+template <class T>
+struct WeightedRows {
+  const T* values;
+  const std::int64_t* index;
+  Index count;
+  Index known;  ///< entries of `index` that may be read: rows are fetched ahead
+  const T* weights;
+  const T* scale;       ///< a factor a head, or null
+  KeptWeights<T> keep;  ///< dropout of the weights
+  Index first_edge;     ///< of the edges, in destination order
+  T* to;
+  bool add;
+};
+
+/// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges. `OneBatch`:
+/// the weights of an edge are one batch.
+template <bool OneBatch, class T, int... K>
+[[gnu::noinline]] void add_weighted_block(const HeadRow<T>& heads, const WeightedRows<T>& work, Index i,
+                                          std::integer_sequence<int, K...>) {
+  using B = Batch<T>;
+  const Index left = heads.row - i;
+  const Index* first = heads.first_head.data() + i / B::size;
+  const LaneIndex<T>* lanes = heads.head_lane.data() + i;
+  const WeightedRows<T> w = work;
+  const Index row = heads.row, n = heads.heads;
+  const auto weight = [&](Index e, Index h) __attribute__((always_inline)) {
+    B value = B::load(w.weights + e * n + h);
+    if (w.scale) value *= B::load(w.scale + h);
+    return w.keep.bits ? w.keep(value, (w.first_edge + e) * n + h) : value;
+  };
+  // Separately named variables stay in registers, elements of an array do not.
+  [&]<class... Sum>(Sum... sum) __attribute__((always_inline)) {
+    for (Index e = 0; e < w.count; ++e) {
+      const T* from = w.values + w.index[e] * row + i;
+      const T* ahead = w.values + w.index[std::min(e + kEdgesAhead, w.known - 1)] * row + i;
+      (native::prefetch(ahead + K * B::size), ...);
+      if constexpr (OneBatch) {
+        const B all = weight(e, 0);
+        ((sum = fma(pick_lanes(all, lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
+      } else {
+        ((sum = fma(pick_lanes(weight(e, first[K]), lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
+      }
+    }
+    (store_lanes(sum, w.to + i + K * B::size, left - K * B::size), ...);
+  }
+  (w.add ? load_lanes(w.to + i + K * B::size, left - K * B::size) : B(0)...);
 }
 template <class T>
-Batch<T> leaky_batch(Batch<T> x, T slope) {
+void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
+  constexpr Index size = Batch<T>::size;
+  const auto run = [&]<int Count>(Index i, std::integral_constant<int, Count>) {
+    constexpr std::make_integer_sequence<int, Count> batches;
+    heads.one_batch() ? add_weighted_block<true>(heads, work, i, batches)
+                      : add_weighted_block<false>(heads, work, i, batches);
+    return Count * size;
+  };
+  for (Index i = 0; i < heads.row;) {
+    const Index batches = (heads.row - i + size - 1) / size;
+    if (batches >= 8)
+      i += run(i, std::integral_constant<int, 8>{});
+    else if (batches >= 4)
+      i += run(i, std::integral_constant<int, 4>{});
+    else if (batches >= 2)
+      i += run(i, std::integral_constant<int, 2>{});
+    else
+      i += run(i, std::integral_constant<int, 1>{});
+  }
+}
+
+/// scratch[e, h] = sum over the numbers of head h of a row of products, for `count` <= block edges. `products(e)` gives
+/// a function that returns the batch of the products of edge e from number i of the row on.
+template <class T, class Products>
+[[gnu::always_inline]] inline void sum_heads(const HeadRow<T>& heads, Index count, Products products, T* scratch) {
+  using B = Batch<T>;
+  T* to = scratch;
+  const Index row = heads.row;
+  // Whole pairs of batches are joined before they are stored.
+  const bool in_pairs = heads.group == heads.width && heads.group > 1 && row % (2 * B::size) == 0;
+  for (Index e = 0; e < count; ++e) {
+    const auto product = products(e);
+    if (in_pairs) {
+      for (Index i = 0; i < row; i += 2 * B::size, to += B::size) add_pairs(product(i), product(i + B::size)).store(to);
+    } else if (heads.group == heads.width) {  // what is stored past a row is overwritten by the next
+      for (Index i = 0; i < row; i += B::size) product(i).store(to + i);
+      to += row;
+    } else {
+      for (Index h = 0; h < heads.heads; ++h, to += B::size) {
+        B sum(0);
+        for_row<T>(heads.width, [&](Index i, Index left) __attribute__((always_inline)) {
+          const B part = product(h * heads.width + i);
+          sum += left < B::size ? first_lanes(part, left, T(0)) : part;
+        });
+        sum.store(to);
+      }
+    }
+  }
+  for (Index group = in_pairs ? heads.group / 4 : heads.group / 2; group > 0; group /= 2)
+    for (Index i = 0; i < count * heads.heads * group; i += B::size)
+      add_pairs(B::load(scratch + 2 * i), B::load(scratch + 2 * i + B::size)).store(scratch + i);
+}
+
+template <class T>
+[[gnu::always_inline]] inline Batch<T> leaky_batch(Batch<T> x, T slope) {
   return where(x > Batch<T>(0), x, x * Batch<T>(slope));
 }
-/// a . LeakyReLU(s + d).
 template <class T>
-T dot_leaky(const T* a, const T* s, const T* d, Index count, T slope) {
-  using B = Batch<T>;
-  B sum(0);
-  for (Index i = 0; i < count; i += B::size) {
-    const B joint = load_up_to(s + i, count - i) + load_up_to(d + i, count - i);
-    sum = fma(load_up_to(a + i, count - i), leaky_batch(joint, slope), sum);
-  }
-  return sum_lanes(sum);
-}
-/// to += scale a LeakyReLU'(s + d).
-template <class T>
-void add_leaky_slope(T* to, T scale, const T* a, const T* s, const T* d, Index count, T slope) {
-  using B = Batch<T>;
-  for (Index i = 0; i < count; i += B::size) {
-    const Index left = count - i;
-    const B joint = load_up_to(s + i, left) + load_up_to(d + i, left);
-    const B step = load_up_to(a + i, left) * where(joint > B(0), B(scale), B(scale * slope));
-    const B sum = load_up_to<T>(to + i, left) + step;
-    left >= B::size ? sum.store(to + i) : sum.store_part(to + i, left);
-  }
-}
-/// to += scale LeakyReLU(s + d).
-template <class T>
-void add_scaled_leaky(T* to, T scale, const T* s, const T* d, Index count, T slope) {
-  using B = Batch<T>;
-  for (Index i = 0; i < count; i += B::size) {
-    const Index left = count - i;
-    const B joint = load_up_to(s + i, left) + load_up_to(d + i, left);
-    const B sum = fma(B(scale), leaky_batch(joint, slope), load_up_to<T>(to + i, left));
-    left >= B::size ? sum.store(to + i) : sum.store_part(to + i, left);
-  }
+[[gnu::always_inline]] inline Batch<T> leaky_slope(Batch<T> x, T slope) {
+  return where(x > Batch<T>(0), Batch<T>(1), Batch<T>(slope));
 }
 
-/// exp(x - shift), cut to zero below the smallest normal number.
+/// Logits of GAT, LeakyReLU(own + other). Which of the two is the source does not matter, so it serves both ways.
 template <class T>
-T exp_shifted(T x, T shift) {
-  const T difference = x - shift;
-  return difference < T(std::is_same_v<T, float> ? -87.3 : -708.3) ? T(0) : std::exp(difference);
-}
+struct GatLogits {
+  const T *own, *other;
+  Index other_stride;
+  T slope;
+  /// to[e, h] for the edges begin .. end - 1, the first of which belongs to `row`.
+  void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T*, T* to) const {
+    using B = Batch<T>;
+    const Index n = heads.heads, stride = other_stride;
+    for_row_parts(side, row, begin, end, [&](Index r, Index first, Index count) {
+      const T *mine = own + r * n, *others = other;
+      T* logits = to + (first - begin) * n;
+      for (const std::int64_t *at = side.other + first, *past = at + count; at < past; ++at, logits += n)
+        for (Index h = 0; h < n; h += B::size)
+          leaky_batch(B::load(mine + h) + B::load(others + *at * stride + h), slope).store(logits + h);
+    });
+  }
+};
+/// Logits of GATv2, a . LeakyReLU(own + other).
+template <class T>
+struct GatV2Logits {
+  const T *own, *other, *a;
+  T slope;
+  void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T* scratch,
+                  T* to) const {
+    using B = Batch<T>;
+    for (; begin < end; begin += heads.block) {
+      const Index count = std::min(heads.block, end - begin);
+      sum_heads<T>(
+          heads, count,
+          [&](Index e) __attribute__((always_inline)) {
+            while (begin + e >= side.offsets[row + 1]) ++row;
+            const T *mine = own + row * heads.row, *yours = other + side.other[begin + e] * heads.row;
+            prefetch_row(other + side.ahead(begin + e, kEdgesAhead) * heads.row, heads.row);
+            return [=, this](Index i) __attribute__((always_inline)) {
+              return B::load(a + i) * leaky_batch(B::load(mine + i) + B::load(yours + i), slope);
+            };
+          },
+          scratch);
+      for (Index i = 0; i < count * heads.heads; i += B::size) B::load(scratch + i).store(to + i);
+      to += count * heads.heads;
+    }
+  }
+};
 
-/// Forward of one attention over a graph. `score(edge, destination, head)` is the logit, `keep(edge, head)` the dropout
-/// factor (1 without dropout), `values` [sources, heads, width]. Writes out [destinations, heads, width] and the
-/// log-sum-exp [destinations, heads] (0 for a node without edges, or with no logit above -inf, whose output is 0).
-template <class T, class Score, class Keep>
-void graph_attention_forward(const GraphArrays& graph, Index heads, Index width, const T* values, Score score,
-                             Keep keep, T* out, T* log_sum_exp) {
-  const detail::Workspace<T> logits(graph.offsets[graph.destinations]);  // of one head at a time
-  parallel_for(graph.destinations, kGraphRows, [&](Index first, Index last) {
-    for (Index i = first; i < last; ++i) {
-      const Index begin = graph.offsets[i], end = graph.offsets[i + 1];
-      for (Index h = 0; h < heads; ++h) {
-        T* to = out + (i * heads + h) * width;
-        for (Index w = 0; w < width; ++w) to[w] = 0;
-        T& lse = log_sum_exp[i * heads + h];
-        lse = 0;
-        if (begin == end) continue;
-        T highest = -std::numeric_limits<T>::infinity();
-        for (Index e = begin; e < end; ++e) {
-          const T logit = score(e, i, h);
-          logits[e] = logit;
-          highest = logit > highest || logit != logit ? logit : highest;
+/// Forward of one attention over a graph; `values` [sources, heads, width]. Writes out [destinations, heads, width] and
+/// the log-sum-exp [destinations, heads] (0 for a node without edges, or with no logit above -inf, whose output is 0).
+template <class T, class Logits>
+void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, const T* values, const Logits& logits_of,
+                             const KeptWeights<T>& keep, T* out, T* log_sum_exp) {
+  using B = Batch<T>;
+  const Index n = heads.heads;
+  for_graph_chunks(graph, [&](Index, Index first, Index last) {
+    // Rows are taken in groups with about this many numbers, so that the work on one overlaps that on the next. A row
+    // that has more is a group of its own.
+    Index capacity = 1 + 2048 / (n + 1);
+    for (Index i = first; i < last; ++i) capacity = std::max(capacity, graph.offsets[i + 1] - graph.offsets[i]);
+    const Index numbers = heads.edge_numbers(capacity), row_numbers = heads.edge_numbers(last - first);
+    const detail::Workspace<T> logit_space(numbers), power_space(numbers), scratch(heads.scratch_numbers()),
+        shift_space(row_numbers), total_space(row_numbers);
+    T *logits = logit_space.data(), *powers = power_space.data(), *shifts = shift_space.data(),
+      *totals = total_space.data();
+    for (Index i = first, stop; i < last; i = stop) {
+      const Index begin = graph.offsets[i];
+      for (stop = i + 1; stop < last && graph.offsets[stop + 1] - begin <= capacity;) ++stop;
+      const Index end = graph.offsets[stop], rows = stop - i;
+      const auto for_edges = [&, offsets = graph.offsets + i](Index r, auto run) __attribute__((always_inline)) {
+        for (Index at = (offsets[r] - begin) * n, past = (offsets[r + 1] - begin) * n; at < past; at += n) run(at);
+      };
+      // Numbers of an edge or row are stored by whole batches: what is past the last head is overwritten by the next.
+      logits_of(heads, graph, i, begin, end, scratch.data(), logits);
+      for (Index r = 0; r < rows; ++r)
+        for (Index h = 0; h < n; h += B::size) {
+          B highest(kMinusInfinity<T>);
+          for_edges(r, [&](Index at) { highest = native::max(highest, B::load(logits + at + h)); });
+          softmax_shift(highest).store(shifts + r * n + h);
         }
-        if (highest == -std::numeric_limits<T>::infinity()) continue;
-        T total = 0;
-        for (Index e = begin; e < end; ++e) total += logits[e] = exp_shifted(logits[e], highest);
-        lse = highest + std::log(total);
-        for (Index e = begin; e < end; ++e)
-          add_scaled(to, logits[e] / total * keep(e, h), values + (graph.source_of[e] * heads + h) * width, width);
+      for (Index r = 0; r < rows; ++r)
+        for_edges(r, [&](Index at) {
+          for (Index h = 0; h < n; h += B::size)
+            (B::load(logits + at + h) - B::load(shifts + r * n + h)).store(powers + at + h);
+        });
+      for (Index at = 0; at < (end - begin) * n; at += B::size) native::exp(B::load(powers + at)).store(powers + at);
+      for (Index r = 0; r < rows; ++r)
+        for (Index h = 0; h < n; h += B::size) {
+          B total(0);
+          for_edges(r, [&](Index at) { total += B::load(powers + at + h); });
+          total.store(totals + r * n + h);
+        }
+      for_row<T>(rows * n, [&](Index at, Index left) {
+        const B total = B::load(totals + at);
+        store_lanes(where(total == B(0), B(0), B::load(shifts + at) + native::log(total)), log_sum_exp + i * n + at,
+                    left);
+        where(total == B(0), B(0), B(1) / total).store(totals + at);
+      });
+      for (Index r = 0; r < rows; ++r) {
+        const Index from = graph.offsets[i + r], count = graph.offsets[i + r + 1] - from;
+        add_weighted_rows<T>(heads, {values, graph.other + from, count, graph.edges() - from,
+                                     powers + (from - begin) * n, totals + r * n, keep, from,
+                                     out + (i + r) * heads.row, false});
       }
     }
   });
 }
 
-/// Gradient of the logits, [edges, heads] in destination order:
-///   alpha_e keep_e <dOut_i, v_j> - alpha_e <dOut_i, out_i>   with alpha_e = exp(logit_e - lse_i).
-/// `alpha_kept`, [edges, heads], receives alpha_e keep_e.
-template <class T, class Score, class Keep>
-void graph_attention_logits_backward(const GraphArrays& graph, Index heads, Index width, const T* values, Score score,
-                                     Keep keep, const T* out, const T* log_sum_exp, const T* d_out, T* d_logits,
-                                     T* alpha_kept) {
-  parallel_for(graph.destinations, kGraphRows, [&](Index first, Index last) {
-    for (Index i = first; i < last; ++i)
-      for (Index h = 0; h < heads; ++h) {
-        const Index at = i * heads + h;
-        const T mean = dot_part(d_out + at * width, out + at * width, width);
-        for (Index e = graph.offsets[i]; e < graph.offsets[i + 1]; ++e) {
-          const T alpha = exp_shifted(score(e, i, h), log_sum_exp[at]), kept = alpha * keep(e, h);
-          const T along = dot_part(d_out + at * width, values + (graph.source_of[e] * heads + h) * width, width);
-          alpha_kept[e * heads + h] = kept;
-          d_logits[e * heads + h] = kept * along - alpha * mean;
-        }
-      }
+/// What the walk back reads of a destination besides its rows: records `stride` apart that begin with log_sum_exp
+/// [heads] and mean [heads], <dOut_i, out_i>: the sum of alpha times its gradient.
+template <class T>
+struct SoftmaxRecords {
+  const T* from;
+  Index stride;
+};
+/// means[i * stride + h] = <dOut_i, out_i> of each head.
+template <class T>
+void softmax_means(const HeadRow<T>& heads, Index destinations, const T* out, const T* d_out, Index stride, T* means) {
+  using B = Batch<T>;
+  parallel_for(destinations, 512, [&](Index first, Index last) {
+    const detail::Workspace<T> scratch(heads.scratch_numbers());
+    for (Index begin = first; begin < last; begin += heads.block) {
+      const Index count = std::min(heads.block, last - begin);
+      sum_heads<T>(
+          heads, count,
+          [&](Index r) __attribute__((always_inline)) {
+            const T *a = out + (begin + r) * heads.row, *b = d_out + (begin + r) * heads.row;
+            return [=](Index i) __attribute__((always_inline)) { return B::load(a + i) * B::load(b + i); };
+          },
+          scratch.data());
+      for (Index r = 0; r < count; ++r)
+        for_row<T>(heads.heads, [&](Index h, Index left) {
+          store_lanes(B::load(scratch.data() + r * heads.heads + h), means + (begin + r) * stride + h, left);
+        });
+    }
   });
 }
 
-/// Adds up edges at their source: d_values[j, h, :] = sum of alpha_kept_e dOut_i (+ `more(e, i, h, to)`) over edges out
-/// of j.
-template <class T, class More>
-void graph_attention_values_backward(const GraphArrays& graph, Index heads, Index width, const T* alpha_kept,
-                                     const T* d_out, More more, T* d_values) {
-  parallel_for(graph.sources, kGraphRows, [&](Index first, Index last) {
-    for (Index j = first; j < last; ++j) {
-      T* row = d_values + j * heads * width;
-      for (Index w = 0; w < heads * width; ++w) row[w] = 0;
-      for (Index place = graph.source_offsets[j]; place < graph.source_offsets[j + 1]; ++place) {
-        const Index e = graph.edge_by_source[place], i = graph.destination_of[e];
-        for (Index h = 0; h < heads; ++h) {
-          add_scaled(row + h * width, alpha_kept[e * heads + h], d_out + (i * heads + h) * width, width);
-          more(e, i, h, row + h * width);
+/// to[i * stride + h] = from[i, h].
+template <class T>
+void copy_columns(const T* from, Index rows, Index columns, Index stride, T* to) {
+  parallel_for(rows, 4096, [=](Index first, Index last) {
+    for (Index i = first; i < last; ++i)
+      for_row<T>(columns, [&](Index h, Index left) {
+        store_lanes(Batch<T>::load(from + i * columns + h), to + i * stride + h, left);
+      });
+  });
+}
+
+/// Backward of one attention, by source:
+///   dlogit_e = alpha_e (keep_e <dOut_i, v_j> - <dOut_i, out_i>)  with  alpha_e = exp(logit_e - lse_i)
+///   d_values[j] = sum over the edges j -> i of alpha_e keep_e dOut_i   (unless it is null)
+/// Calls slope(dlogits, logits) on batches of them, for the gradient of whatever is inside the logits, and then
+/// finish(j, first edge in source order, number of edges, [edges, heads] of these) for every group of edges.
+template <class T, class Logits, class Slope, class Finish>
+void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads, const T* values,
+                              const Logits& logits_of, const SoftmaxRecords<T>& records, const KeptWeights<T>& keep,
+                              const T* d_out, Slope slope, Finish finish, T* d_values) {
+  using B = Batch<T>;
+  const GraphSide& side = graph.by_source;
+  const Index n = heads.heads;
+  for_graph_chunks(side, [&](Index, Index first, Index last) {
+    const Index numbers = heads.edge_numbers(heads.block);
+    const detail::Workspace<T> space(5 * numbers), scratch(heads.scratch_numbers());
+    T *logits = space.data(), *alphas = logits + numbers, *kept = alphas + numbers, *means = kept + numbers,
+      *gradients = means + numbers;
+    for (Index j = first; j < last && d_values; ++j)
+      if (side.offsets[j] == side.offsets[j + 1])
+        for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), d_values + j * heads.row + i, left); });
+    Index row = first;
+    for (Index begin = side.offsets[first], end; begin < side.offsets[last]; begin = end) {
+      end = std::min(begin + heads.block, side.offsets[last]);
+      while (side.offsets[row + 1] <= begin) ++row;
+      const Index count = end - begin;
+      const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
+      logits_of(heads, side, row, begin, end, scratch.data(), logits);
+      for (Index e = 0; e < count; ++e) {
+        const T* record = records.from + others[e] * records.stride;
+        for (Index h = 0; h < n; h += B::size) {
+          (B::load(logits + e * n + h) - B::load(record + h)).store(alphas + e * n + h);
+          B::load(record + n + h).store(means + e * n + h);
         }
       }
+      Index j = row;  // of the edge that is walked
+      sum_heads<T>(
+          heads, count,
+          [&](Index e) __attribute__((always_inline)) {
+            while (begin + e >= side.offsets[j + 1]) ++j;
+            prefetch_row(d_out + side.ahead(begin + e, kEdgesAhead) * heads.row, heads.row);
+            prefetch_row(records.from + side.ahead(begin + e, heads.block) * records.stride, records.stride);
+            const T *g = d_out + others[e] * heads.row, *v = values + j * heads.row;
+            return [=](Index i) __attribute__((always_inline)) { return B::load(g + i) * B::load(v + i); };
+          },
+          scratch.data());
+      for (Index at = 0; at < count * n; at += B::size)
+        native::exp(B::load(alphas + at)).store(alphas + at);
+      const T* weights = alphas;
+      if (keep.bits) {
+        for (Index e = 0; e < count; ++e)
+          for (Index h = 0; h < n; h += B::size)
+            keep(B::load(alphas + e * n + h), places[e] * n + h).store(kept + e * n + h);
+        weights = kept;
+      }
+      for (Index at = 0; at < count * n; at += B::size) {
+        const B along = B::load(weights + at) * B::load(scratch.data() + at);
+        const B gradient = along - B::load(alphas + at) * B::load(means + at);
+        slope(gradient, B::load(logits + at)).store(gradients + at);
+      }
+      for_row_parts(side, row, begin, end, [&](Index r, Index from, Index edges) {
+        const Index at = (from - begin) * n;
+        if (d_values)
+          add_weighted_rows<T>(heads, {d_out, side.other + from, edges, edges, weights + at, nullptr, {}, 0,
+                                       d_values + r * heads.row, from > side.offsets[r]});
+        finish(r, from, edges, gradients + at);
+      });
+    }
+  });
+}
+
+/// to[h] += the sum of numbers[e, h] over e < count.
+template <class T>
+void add_edges(const T* numbers, Index count, Index heads, T* to) {
+  for_row<T>(heads, [&](Index h, Index left) {
+    Batch<T> sum = load_lanes(to + h, left);
+    for (Index e = 0; e < count; ++e) sum += Batch<T>::load(numbers + e * heads + h);
+    store_lanes(sum, to + h, left);
+  });
+}
+/// to[places[e], h] = numbers[e, h]: edges in source order go to their place in destination order.
+template <class T>
+void place_edges(const T* numbers, const std::int64_t* places, Index count, Index heads, T* to) {
+  for (Index e = 0; e < count; ++e)
+    for_row<T>(heads, [&](Index h, Index left) {
+      store_lanes(Batch<T>::load(numbers + e * heads + h), to + places[e] * heads + h, left);
+    });
+}
+
+/// GATv2: to += the sum over `count` edges of dlogits[e, head] a LeakyReLU'(own + others[index[e]]), all rows of heads.
+template <class T>
+void add_joint_gradients(const HeadRow<T>& heads, const T* own, const T* others, const std::int64_t* index, Index count,
+                         const T* a, T slope, const T* d_logits, T* to) {
+  using B = Batch<T>;
+  for_row<T>(heads.row, [&](Index i, Index left) {
+    const B mine = B::load(own + i), weight = B::load(a + i);
+    B sum = load_lanes(to + i, left);
+    for (Index e = 0; e < count; ++e) {
+      const B joint = mine + B::load(others + index[e] * heads.row + i);
+      sum = fma(heads.spread(d_logits + e * heads.heads, i), weight * leaky_slope(joint, slope), sum);
+    }
+    store_lanes(sum, to + i, left);
+  });
+}
+/// GATv2, by destination: the gradient of its row, as above, and of `a`: the sums over the edges of every chunk of
+/// dlogits[e, head] LeakyReLU(own + others[index[e]]), [chunks, heads, width].
+template <class T>
+void graph_attention_v2_by_destination(const GraphSide& graph, const HeadRow<T>& heads, const T* source,
+                                       const T* destination, const T* a, T slope, const T* d_logits,
+                                       T* d_destination, T* d_attention) {
+  using B = Batch<T>;
+  for_graph_chunks(graph, [&](Index chunk, Index first, Index last) {
+    T* for_a = d_attention + chunk * heads.row;
+    for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), for_a + i, left); });
+    for (Index r = first; r < last; ++r) {
+      const Index begin = graph.offsets[r], end = graph.offsets[r + 1];
+      for_row<T>(heads.row, [&](Index i, Index left) {
+        const B mine = B::load(destination + r * heads.row + i);
+        B sum(0), sum_a = load_lanes(for_a + i, left);
+        for (Index e = begin; e < end; ++e) {
+          native::prefetch(source + graph.other[std::min(e + kEdgesAhead, graph.edges() - 1)] * heads.row + i);
+          const B joint = mine + B::load(source + graph.other[e] * heads.row + i);
+          const B gradient = heads.spread(d_logits + e * heads.heads, i);
+          sum = fma(gradient, leaky_slope(joint, slope), sum);
+          sum_a = fma(gradient, leaky_batch(joint, slope), sum_a);
+        }
+        store_lanes(sum * B::load(a + i), d_destination + r * heads.row + i, left);
+        store_lanes(sum_a, for_a + i, left);
+      });
     }
   });
 }

@@ -1,0 +1,55 @@
+#pragma once
+// The arrays of a graph as kernels see them, and the cut of its rows into parallel chunks.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "graft/core/parallel.hpp"
+#include "graft/core/shape.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+
+/// How far ahead of its use a row is fetched, in edges.
+inline constexpr Index kEdgesAhead = 8;
+
+/// A graph one way round: row r has the edges offsets[r] .. offsets[r + 1] - 1, which lead to the rows `other`.
+struct GraphSide {
+  Index rows;
+  const std::int64_t *offsets, *other;
+  Index edges() const { return offsets[rows]; }
+  /// The row that the edge `distance` after e leads to, to be fetched when e is walked.
+  Index ahead(Index e, Index distance) const { return other[std::min(e + distance, edges() - 1)]; }
+};
+/// The arrays of a graph as kernels see them; see `Graph`.
+struct GraphArrays {
+  GraphSide by_destination, by_source;
+  const std::int64_t* edge_by_source;  ///< the place in destination order of each edge in source order
+};
+
+/// Edges and rows of one parallel chunk. Fixed, because partial sums over chunks are added in chunk order.
+inline constexpr Index kGraphChunk = 2048;
+inline Index graph_chunks(const GraphSide& side) { return (side.edges() + side.rows + kGraphChunk - 1) / kGraphChunk; }
+
+/// Calls run(chunk, first row, last row) for ranges of rows with about equally many edges, on several threads.
+template <class Run>
+void for_graph_chunks(const GraphSide& side, const Run& run) {
+  const auto row_at = [&side](Index work) {
+    Index low = 0, high = side.rows;
+    while (low < high) {
+      const Index middle = (low + high) / 2;
+      if (side.offsets[middle] + middle < work)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  };
+  parallel_for(side.edges() + side.rows, kGraphChunk,
+               [&](Index begin, Index end) { run(begin / kGraphChunk, row_at(begin), row_at(end)); });
+}
+
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft
