@@ -110,10 +110,36 @@ struct Perceptron {
   GRAFT_FIELDS(first, second, last)
   Tensor<> operator()(const Tensor<>& x) const { return last(relu(second(relu(first(x))))); }
 };
+/// Nets this small are stacked: one op serves all tasks of a stack. Two stacks, so that two threads have work.
 const bool maml_sinusoid = add_work("maml_sinusoid", [](const Inputs& in) {
   const Random any(1);
-  return meta_training(in, Perceptron{{1, 40, any}, {40, 40, any}, {40, 1, any}}, false,
-                       [](const Perceptron& net, const Set& set) { return mse(net(set.x), set.y); });
+  const MamlOptions options{.alpha = in.real("alpha"), .steps = static_cast<int>(in.number("steps"))};
+  const Index count = in.tensor("support_x").size(0), half = (count + 1) / 2;
+  std::vector<Task> stacks;
+  for (Index begin = 0; begin < count; begin += half) {
+    const auto part = [&](const char* name) { return slice(in.tensor(name), 0, begin, std::min(begin + half, count)); };
+    stacks.push_back({{part("support_x"), part("support_y")}, {part("query_x"), part("query_y")}});
+  }
+  // The mean over the points of a task, added over tasks.
+  const auto loss = [](const Perceptron& nets, const Set& set) {
+    return static_cast<float>(set.x.size(0)) * mse(nets(set.x), set.y);
+  };
+  const auto start = with_parameters(Perceptron{{1, 40, any}, {40, 40, any}, {40, 1, any}}, in);
+  return descent(start, [=](const Perceptron& theta) {
+    std::vector<std::pair<Tensor<>, Perceptron>> parts(stacks.size());
+    parallel_tasks(static_cast<Index>(stacks.size()), [&](Index i) {
+      const Task& stack = stacks[static_cast<std::size_t>(i)];
+      parts[static_cast<std::size_t>(i)] = value_and_grad(
+          [&](const Perceptron& own) { return maml_loss(stacked(own, stack.support.x.size(0)), stack, loss, options); },
+          theta);
+    });
+    auto [value, gradient] = parts[0];
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+      value = value + parts[i].first;
+      gradient = gradient + parts[i].second;
+    }
+    return std::tuple(value / static_cast<float>(count), 1.0 / static_cast<double>(count) * gradient, theta);
+  });
 });
 
 struct Classifier {

@@ -14,7 +14,9 @@ struct LinearOptions {
   bool bias = true;
 };
 
-/// y = x W^T + b: x [..., in] -> [..., out]. Throws ShapeError when the last axis of x is not `in`.
+/// y = x W^T + b: x [..., in] -> [..., out]. Throws ShapeError when the last axis of x is not `in`. A stack of layers
+/// (see `stacked`), weight [models..., out, in] and bias [models..., out], takes x [models..., n, in], each model its
+/// own rows.
 template <class T = float>
 struct Linear {
   Tensor<T> weight;               ///< [out, in]
@@ -30,12 +32,15 @@ struct Linear {
 
   Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {
     const Named here("Linear", site);
-    if (x.rank() == 0 || x.shape()[-1] != weight.shape()[1])
-      fail<ShapeError>("Linear", {"the last axis of x must have ", weight.shape()[1], " elements"},
+    if (x.rank() == 0 || x.shape()[-1] != weight.shape()[-1])
+      fail<ShapeError>("Linear", {"the last axis of x must have ", weight.shape()[-1], " elements"},
                        {{"x", x.shape()}, {"weight", weight.shape()}}, site);
     const bool vector = x.rank() == 1;
     Tensor<T> y = matmul(vector ? reshape(x, {1, x.count()}, site) : x, weight, {.transpose_b = true}, site);
-    if (bias) y = y + *bias;
+    if (bias && weight.rank() == 2)
+      y = y + *bias;
+    else if (bias)
+      y = y + reshape(*bias, weight.shape().with(-1, weight.shape()[-2]).with(-2, 1), site);  // [models..., 1, out]
     return vector ? reshape(y, {y.count()}, site) : y;
   }
 };
