@@ -30,9 +30,9 @@ struct GemmBlocks {
   /// Steps of k in a block. Long blocks touch C rarely, which pays although a panel of B, depth x columns, then takes
   /// 64 KiB and streams from the L2 cache: the hardware follows it.
   static constexpr Index depth = sizeof(T) == 4 ? 512 : 256;
-  /// Columns of B that are walked for every panel of A: as many as reuse the panel often; the block of B, depth x width,
-  /// streams from the L2 and L3 caches.
-  static constexpr Index width = 1024;
+  /// Columns of B that are walked for every panel of A. The block of B, depth x width, then takes 1 MiB: about what the
+  /// L2 caches of today hold.
+  static constexpr Index width = 512;
 };
 
 /// Blocks of lanes x lanes numbers of B that `ThinTile` fetches ahead.
@@ -51,12 +51,12 @@ struct TileArguments {
   bool add;  ///< C += A B instead of C = A B
 };
 
-/// The kernel for one tile size.
-template <class T, bool Wide, class Rows>
+/// The kernel for one tile size. `Panels`: both operands are panels as wide as the tile, whose addresses are constants.
+template <class T, bool Wide, class Rows, bool Panels = false>
 struct GemmTile;
 
-template <class T, bool Wide, int... I>
-struct GemmTile<T, Wide, std::integer_sequence<int, I...>> {
+template <class T, bool Wide, int... I, bool Panels>
+struct GemmTile<T, Wide, std::integer_sequence<int, I...>, Panels> {
   template <int>
   using Accumulator = Batch<T>;
 
@@ -80,20 +80,35 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>> {
     // addresses and few instructions move them.
     const T *a7 = a0 + 7 * row, *b = t.b;
     const Index row3 = 3 * row, row5 = 5 * row;
-    Index k = t.k;
-    do {
-      const Batch<T> b0 = !Wide && BatchPart<T>::fast ? Batch<T>::load(b, last) : Batch<T>::load(b);
-      const Batch<T> b1 = Wide ? Batch<T>::load(b + lanes) : b0;
+    // The products of the step of k that is `ahead` of the pointers.
+    const auto step = [&](Index ahead) __attribute__((always_inline)) {
+      constexpr Index panel_rows = sizeof...(I), panel_columns = (Wide ? 2 : 1) * lanes;
+      const T* at = Panels ? b + ahead * panel_columns : b;
+      const Batch<T> b0 = !Wide && BatchPart<T>::fast ? Batch<T>::load(at, last) : Batch<T>::load(at);
+      const Batch<T> b1 = Wide ? Batch<T>::load(at + lanes) : b0;
       const auto fma_row = [&](int i, Batch<T>& l, [[maybe_unused]] Batch<T>& r) __attribute__((always_inline)) {
         const T* from = i < 7 ? a0 : a7;
         const int j = i % 7;
-        const Batch<T> x(from[j == 3 ? row3 : j == 5 ? row5 : j == 6 ? 2 * row3 : j * row]);
+        const Batch<T> x(Panels ? a0[ahead * panel_rows + i]
+                                : from[j == 3 ? row3 : j == 5 ? row5 : j == 6 ? 2 * row3 : j * row]);
         l = fma(x, b0, l);
         if constexpr (Wide) r = fma(x, b1, r);
       };
       (fma_row(I, left, right), ...);
-      a0 += a_step, a7 += a_step, b += b_step;
-    } while (--k > 0);
+    };
+    Index k = t.k;
+    if constexpr (Panels) {
+      for (; k >= 2; k -= 2) {  // two steps a turn: next to nothing but products
+        step(0), step(1);
+        a0 += 2 * sizeof...(I), b += 4 * lanes;
+      }
+      if (k > 0) step(0);
+    } else {
+      do {
+        step(0);
+        a0 += a_step, a7 += a_step, b += b_step;
+      } while (--k > 0);
+    }
     if (add) {
       const auto add_row = [&](const T* from, Batch<T>& l, [[maybe_unused]] Batch<T>& r)
           __attribute__((always_inline)) {
@@ -165,8 +180,11 @@ void gemm_tile(int rows, bool wide, const TileArguments<T>& t) {
     else
       GemmTile<T, false, decltype(height)>::run(t);
   };
-  if (rows == Blocks::rows)
-    run(std::make_integer_sequence<int, Blocks::rows>{});
+  using Highest = std::make_integer_sequence<int, Blocks::rows>;
+  if (rows == Blocks::rows && wide && t.a_row == 1 && t.a_step == Blocks::rows && t.b_step == Blocks::columns)
+    GemmTile<T, true, Highest, true>::run(t);
+  else if (rows == Blocks::rows)
+    run(Highest{});
   else if (rows == Blocks::middle_rows)
     run(std::make_integer_sequence<int, Blocks::middle_rows>{});
   else
