@@ -334,13 +334,13 @@ Batch<T> pow(Batch<T> a, Batch<T> b) {
 [[gnu::always_inline]] inline void prefetch(const void* from) { __builtin_prefetch(from); }
 /// Hints that `to` is written soon.
 [[gnu::always_inline]] inline void prefetch_for_write(void* to) { __builtin_prefetch(to, 1); }
-/// True when rows of `width` numbers that start at `to`, `count` numbers in all, should be written by `Batch::stream`:
-/// they are too many to stay in the caches until somebody reads them, so there is no use in fetching first what they
-/// overwrite.
+/// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes
+/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no use
+/// in fetching first what is overwritten.
 template <class T>
-bool worth_streaming(const T* to, Index count, Index width) {
-  constexpr Index kLeastBytes = Index{4} << 20, size = Batch<T>::size, number = static_cast<Index>(sizeof(T));
-  return count * number >= kLeastBytes && width % size == 0 &&
+bool worth_streaming(const T* to, Index arrays, Index count, Index width) {
+  constexpr Index kLeastBytes = Index{12} << 20, size = Batch<T>::size, number = static_cast<Index>(sizeof(T));
+  return arrays * count * number >= kLeastBytes && width % size == 0 &&
          reinterpret_cast<std::uintptr_t>(to) % static_cast<std::uintptr_t>(size * number) == 0;
 }
 /// Makes what this thread streamed visible to others.

@@ -24,13 +24,13 @@ void cross_entropy(const T* x, LabelTargets<T, Label> targets, Index rows, Index
   for_each_row(rows, width, [=](Index r) {
     const T* from = x + r * width;
     const B shift = row_shift(from, width);
-    const B log_sum = log_of_sum(sum_over_row<T>(
+    const T log_sum = log_of_row_sum(sum_over_row<T>(
         width, [&](Index i, Index) __attribute__((always_inline)) {
           fetch_ahead(from + i);
           return native::exp(B::load(from + i) - shift);
         }));
-    lse[r] = first_lane(shift + log_sum);
-    T value = first_lane(log_sum) - targets.on * (from[static_cast<Index>(targets.labels[r])] - first_lane(shift));
+    lse[r] = first_lane(shift) + log_sum;
+    T value = log_sum - targets.on * (from[static_cast<Index>(targets.labels[r])] - first_lane(shift));
     if (targets.off != 0)
       value -= targets.off * first_lane(sum_over_row<T>(
                                  width, [&](Index i, Index)
@@ -77,7 +77,7 @@ void soft_cross_entropy(const T* x, const T* targets, Smoothing<T> smooth, Index
   for_each_row(rows, width, [=](Index r) {
     const T *from = x + r * width, *target = targets + r * width;
     const B shift = row_shift(from, width);
-    const B log_sum = log_of_sum(sum_over_row<T>(
+    const T log_sum = log_of_row_sum(sum_over_row<T>(
         width, [&](Index i, Index)
                    __attribute__((always_inline)) { return native::exp(B::load(from + i) - shift); }));
     const B total = sum_over_row<T>(
@@ -87,9 +87,9 @@ void soft_cross_entropy(const T* x, const T* targets, Smoothing<T> smooth, Index
           const B t = smooth(B::load(target + i));
           return where(t == B(0), B(0), t * (B::load(from + i) - shift));
         });
-    lse[r] = first_lane(shift + log_sum);
+    lse[r] = first_lane(shift) + log_sum;
     mass[r] = first_lane(total);
-    loss[r] = first_lane(fma(log_sum, total, -product));
+    loss[r] = log_sum * first_lane(total) - first_lane(product);
   });
 }
 

@@ -58,7 +58,7 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
   const Index chunks = (rows + kChunk - 1) / kChunk, stride = (width + B::size - 1) / B::size * B::size;
   const Index part = dweight ? chunks * stride : 0;
   const B one_over(T(1) / static_cast<T>(width));
-  const bool streams = dx && native::worth_streaming(dx, rows * width, width);
+  const bool streams = dx && native::worth_streaming(dx, 3, rows * width, width);
   const auto plus = [](B a, B b) { return a + b; };
   std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(Centred ? 2 * part : part));
   parallel_for(chunks, 1 + 16384 / (kChunk * width + 1), [&](Index begin, Index end) {

@@ -3,6 +3,8 @@
 // sum of exponentials and its result are computed while it is in the first-level cache. A row of -inf alone gives
 // zeros.
 
+#include <cmath>
+
 #include "graft/backend/cpu/rows.hpp"
 
 namespace graft {
@@ -18,6 +20,12 @@ Batch<T> softmax_shift(Batch<T> largest) {
 template <class T>
 Batch<T> log_of_sum(Batch<T> sum) {
   return where(sum == Batch<T>(0), Batch<T>(0), native::log(sum));
+}
+/// The same of the sum of one row, which every lane holds.
+template <class T>
+T log_of_row_sum(Batch<T> sum) {
+  const T s = first_lane(sum);
+  return s == 0 ? T(0) : std::log(s);
 }
 /// What the exponents of a row are taken relative to, in every lane.
 template <class T>
@@ -43,7 +51,7 @@ void softmax_rows(const T* x, Index rows, Index width, T* y) {
           if constexpr (!Log) store_lanes(e, to + i, left);
           return e;
         });
-    const B scale = Log ? log_of_sum(sum) : where(sum == B(0), B(0), B(1) / sum);
+    const B scale = Log ? B(log_of_row_sum(sum)) : where(sum == B(0), B(0), B(1) / sum);
     for_row<T>(
         width, [&](Index i, Index left) __attribute__((always_inline)) {
           store_lanes(Log ? (B::load(from + i) - m) - scale : load_lanes(to + i, left) * scale, to + i, left);
@@ -83,7 +91,7 @@ template <bool Log, class T>
 void softmax_rows_backward(const T* y, const T* g, Index rows, Index width, T* dx) {
   using B = Batch<T>;
   const auto live = [](B log_p, B gradient) { return where(log_p == B(kMinusInfinity<T>), B(0), gradient); };
-  const bool streams = native::worth_streaming(dx, rows * width, width);
+  const bool streams = native::worth_streaming(dx, 3, rows * width, width);
   const auto backward = [=](Index row) {
     const T *from = y + row * width, *gradient = g + row * width;
     T* to = dx + row * width;
