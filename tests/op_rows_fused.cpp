@@ -85,7 +85,10 @@ const bool making_rows = add_op_rows({
     // Large enough to be written past the caches.
     {.name = "map, a large one",
      .family = "map",
-     .call = [](const auto& x) { return map([](auto a, auto b, auto c) { return tanh(a * b) + c; }, x[0], x[1], x[2]); },
+     .call =
+         [](const auto& x) {
+           return map([](auto a, auto b, auto c) { return tanh(a * b) + c; }, x[0], x[1], x[2]);
+         },
      .inputs = {{{3, 4}}, {{4}}, {{3, 4}}},
      .reference = bias_and_term,
      .large = {{1030, 1024}, {1024}, {1030, 1024}}},

@@ -53,7 +53,7 @@ template <class F, Real T, class... Ts>
 Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
   static_assert(std::is_trivially_copyable_v<F>,
                 "a map lambda may capture numbers, never tensors: pass tensors as inputs");
-  constexpr int N = 1 + sizeof...(Ts);
+  static constexpr int N = 1 + sizeof...(Ts);
   using B = Batch<T>;
   Tensor<T> value = cpu::mapped(
       "map", {}, [&](const std::array<B, N>& x) { return std::array{B(std::apply(f, x))}; }, first, rest...);

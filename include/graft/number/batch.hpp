@@ -335,8 +335,8 @@ Batch<T> pow(Batch<T> a, Batch<T> b) {
 /// Hints that `to` is written soon.
 [[gnu::always_inline]] inline void prefetch_for_write(void* to) { __builtin_prefetch(to, 1); }
 /// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes
-/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no use
-/// in fetching first what is overwritten.
+/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no
+/// use in fetching first what is overwritten.
 template <class T>
 bool worth_streaming(const T* to, Index arrays, Index count, Index width) {
   constexpr Index kLeastBytes = Index{12} << 20, size = Batch<T>::size, number = static_cast<Index>(sizeof(T));

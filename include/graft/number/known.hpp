@@ -1,6 +1,6 @@
 #pragma once
-// What is known of the slopes of an elementwise expression before any number is: called with KnownSlopes, a lambda tells
-// which of its arguments are only added, so that their gradient is the upstream gradient as it is.
+// What is known of the slopes of an elementwise expression before any number is: called with KnownSlopes, a lambda
+// tells which of its arguments are only added, so that their gradient is the upstream gradient as it is.
 
 #include <type_traits>
 

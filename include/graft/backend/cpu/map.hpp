@@ -132,7 +132,7 @@ template <class T, int N, int M, class F, bool Gradients>
 }
 
 /// Runs `kernel` over all rows of `shape`, to which the inputs broadcast. Null outputs stay null. An output in `summed`
-/// (which may be null) is the sum of all rows, one row of numbers: sums over fixed chunks of rows, added in their order.
+/// (which may be null) is the sum of all rows, one row of numbers: sums over fixed chunks of rows, then over chunks.
 template <class T>
 void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int output_count,
               const Tensor<T>* const* inputs, int input_count, RowKernel<T> kernel, const void* expression) noexcept {
