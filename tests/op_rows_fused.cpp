@@ -26,6 +26,12 @@ Tensor<T> fused_scale_exp(const Tensor<T>& a, const Tensor<T>& b) {
 }
 double scale_exp(double a, double b) { return a * std::exp(b); }
 
+/// tanh(a b) + c.
+Tensor<double> bias_and_term(const Arrays& x) {
+  const auto product = by_pair(joined(x), x[0], x[1], [](double a, double b) { return std::tanh(a * b); });
+  return by_pair(joined(x), product, x[2], [](double p, double c) { return p + c; });
+}
+
 const bool making_rows = add_op_rows({
     {.name = "map, two inputs and numbers",
      .family = "map",
@@ -65,6 +71,27 @@ const bool making_rows = add_op_rows({
          },
      .variants = {{{}, {}, {}}, {{4}, {4}, {4}}, {{0}, {0}, {1}}, {{3, 1}, {1, 2}, {}}},
      .large = {{40, 1, 600}, {2, 600}, {600}}},
+    // A bias, summed over rows as it is made, and a term that gets the gradient as it is.
+    {.name = "map, a bias and a term",
+     .family = "map",
+     .call =
+         [](const auto& x) {
+           return map([](auto a, auto b, auto c) { return tanh(a * b) + where(b > 0, c, c); }, x[0], x[1], x[2]);
+         },
+     .inputs = {{{3, 4}}, {{4}, -1, 1, true, {0}}, {{3, 4}}},
+     .reference = bias_and_term,
+     .variants = {{{}, {}, {}}, {{4}, {4}, {4}}, {{0, 4}, {4}, {0, 4}}, {{2, 3, 4}, {4}, {4}}, {{3, 1}, {4}, {1}}},
+     .large = {{300, 257}, {257}, {300, 257}}},
+    // Large enough to be written past the caches.
+    {.name = "map, a large one",
+     .family = "map",
+     .call =
+         [](const auto& x) {
+           return map([](auto a, auto b, auto c) { return tanh(a * b) + c; }, x[0], x[1], x[2]);
+         },
+     .inputs = {{{3, 4}}, {{4}}, {{3, 4}}},
+     .reference = bias_and_term,
+     .large = {{1030, 1024}, {1024}, {1030, 1024}}},
     {.name = "fused",
      .family = "fused",
      .call = [](const auto& x) { return fused_scale_exp(x[0], x[1]); },

@@ -1,5 +1,6 @@
 #pragma once
-// Gradients as functions: grad, vjp, jvp, hvp, jacobian. There is no `.grad` field and nothing to zero.
+// Gradients as functions: grad, vjp, jvp, hvp, jacobian. There is no `.grad` field and nothing to zero. On x86 what is
+// below the smallest normal number on the way back counts as zero.
 //
 // Backward runs level by level from the highest. Within a level nodes are taken in the order in which the graph was
 // walked, and contributions to one node are added by consumer and argument, so the sum depends on the graph alone.
@@ -8,6 +9,7 @@
 #include <string>
 
 #include "graft/autodiff/node.hpp"
+#include "graft/core/float_mode.hpp"
 #include "graft/core/tree.hpp"
 
 namespace graft {
@@ -133,6 +135,7 @@ inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<No
   }
 
   Recording record_rules(create_graph);
+  const DenormalMode flushed(kFlushDenormals);
   entry_at(table.find(root)).gradient = std::move(seed);
   y = AnyTensor();
   std::vector<AnyTensor, CacheAllocator<AnyTensor>> pulled(static_cast<std::size_t>(most_inputs));

@@ -6,9 +6,42 @@
 #include "graft/autodiff/fused.hpp"
 #include "graft/backend/cpu/map.hpp"
 #include "graft/number/dual.hpp"
+#include "graft/number/known.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
+
+namespace detail {
+
+template <class F, std::size_t... I>
+constexpr auto known_slopes(std::index_sequence<I...>) {
+  constexpr int N = sizeof...(I);
+  return KnownSlopes<N>(F()(KnownSlopes<N>::variable(I)...));
+}
+
+/// Which of the N arguments of F have their gradient computed, as the partial derivatives of a dual: all but those that
+/// F, if it captured nothing, only adds.
+template <class F, int N>
+struct MapSlots {
+  int count = N, slot_of[N], argument_of[N];  ///< slot_of[i] = -1 for an argument that is only added
+
+  constexpr MapSlots() {
+    bool added[N] = {};
+    if constexpr (N > 1 && std::is_empty_v<F> && std::is_default_constructible_v<F>) {
+      using Arguments = std::make_index_sequence<N>;
+      if constexpr (requires { typename std::bool_constant<(known_slopes<F>(Arguments()), true)>; })
+        for (int i = 0; i < N; ++i) added[i] = known_slopes<F>(Arguments()).slope[i] == KnownSlopes<N>::kOne;
+    }
+    count = 0;
+    for (int i = 0; i < N; ++i) {
+      argument_of[i] = -1;
+      slot_of[i] = added[i] ? -1 : count;
+      if (!added[i]) argument_of[count++] = i;
+    }
+  }
+};
+
+}  // namespace detail
 
 /// out[i] = f(inputs[i]...) elementwise, inputs broadcast by the NumPy rule; fused, differentiable to any order.
 /// `f` is generic in its number type and written with graft's elementwise functions and `where` instead of branches. It
@@ -20,7 +53,7 @@ template <class F, Real T, class... Ts>
 Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
   static_assert(std::is_trivially_copyable_v<F>,
                 "a map lambda may capture numbers, never tensors: pass tensors as inputs");
-  constexpr int N = 1 + sizeof...(Ts);
+  static constexpr int N = 1 + sizeof...(Ts);
   using B = Batch<T>;
   Tensor<T> value = cpu::mapped(
       "map", {}, [&](const std::array<B, N>& x) { return std::array{B(std::apply(f, x))}; }, first, rest...);
@@ -33,22 +66,39 @@ Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
             detail::replay(f, g, needed, results, inputs...);
             return;
           }
+          static constexpr detail::MapSlots<F, N> slots;
+          constexpr int M = slots.count;
+          const std::array<const Tensor<T>*, N + 1> seen{&g, &inputs...};
           Tensor<T> gradients[N];
-          std::array<T*, N> outputs{};
-          for (std::size_t i = 0; i < N; ++i)
-            if (needed[i]) {
-              gradients[i] = detail::fresh<T>(g.shape());
-              outputs[i] = detail::writable(gradients[i]);
+          bool any = false;
+          for (std::size_t i = 0; i < N; ++i) {
+            if (slots.slot_of[i] < 0)
+              gradients[i] = g;
+            else
+              any |= needed[i];
+          }
+          if constexpr (M > 0) {
+            if (any) {
+              std::array<T*, M> outputs{};
+              std::array<bool, M> summed{};
+              bool same_row[N + 1];
+              cpu::find_same_rows<T>(g.shape(), seen.data(), N + 1, same_row);
+              for (std::size_t m = 0; m < M; ++m) {
+                const auto i = static_cast<std::size_t>(slots.argument_of[m]);
+                if (!needed[i]) continue;
+                summed[m] = same_row[i + 1];
+                gradients[i] = detail::fresh<T>(summed[m] ? seen[i + 1]->shape() : g.shape());
+                outputs[m] = detail::writable(gradients[i]);
+              }
+              cpu::map_gradients<T, N + 1, M>(g.shape(), outputs, summed, seen, [&](const std::array<B, N + 1>& x) {
+                using D = Dual<B, M>;
+                return [&]<std::size_t... i, std::size_t... m>(std::index_sequence<i...>, std::index_sequence<m...>) {
+                  const D y = f(D::variable(x[i + 1], slots.slot_of[i])...);
+                  return std::array{x[0] * y.partial[m]...};
+                }(std::make_index_sequence<N>(), std::make_index_sequence<M>());
+              });
             }
-          cpu::map_kernel<T, N + 1, N>(g.shape(), outputs, {&g, &inputs...}, [&](const std::array<B, N + 1>& x) {
-            using D = Dual<B, N>;
-            std::array<D, N> variables;
-            for (std::size_t i = 0; i < N; ++i) variables[i] = D::variable(x[i + 1], static_cast<int>(i));
-            const D y = std::apply(f, variables);
-            std::array<B, N> pulled;
-            for (std::size_t i = 0; i < N; ++i) pulled[i] = x[0] * y.partial[i];
-            return pulled;
-          });
+          }
           std::size_t i = 0;
           const auto give = [&](const Tensor<T>& input) {
             if (needed[i]) results[i] = sum_to(gradients[i], input.shape());

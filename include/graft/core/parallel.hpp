@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "graft/core/errors.hpp"
+#include "graft/core/float_mode.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -41,9 +42,11 @@ class FirstException {
   Index chunk_ = 0;
 };
 
+/// A thread at a part of somebody's work, whose treatment of denormals it takes over.
 struct InsideParallel {
   bool before = inside_parallel;
-  InsideParallel() { inside_parallel = true; }
+  DenormalMode mode;
+  explicit InsideParallel(unsigned denormals) : mode(denormals) { inside_parallel = true; }
   ~InsideParallel() { inside_parallel = before; }
 };
 }  // namespace detail
@@ -72,8 +75,9 @@ namespace detail {
 /// The regions themselves, compiled once: callables come as a pointer and a function that calls it.
 inline void run_tasks(Index count, void (*call)(const void*, Index), const void* run) {
   FirstException first;
+  const unsigned denormals = denormal_mode();
   const auto guarded = [&](Index i) {
-    InsideParallel mark;
+    const InsideParallel mark(denormals);
     try {
       call(run, i);
     } catch (...) {
@@ -98,9 +102,10 @@ inline void run_chunks(Index count, Index chunk, void (*call)(const void*, Index
   if (count > chunk && !inside_parallel && threads() > 1) {
     const Index chunks = (count + chunk - 1) / chunk;
     const int team = static_cast<int>(chunks < threads() ? chunks : threads());
+    const unsigned denormals = denormal_mode();
 #pragma omp parallel for schedule(static) num_threads(team)
     for (Index i = 0; i < chunks; ++i) {
-      InsideParallel mark;
+      const InsideParallel mark(denormals);
       const Index end = (i + 1) * chunk;
       call(run, i * chunk, end < count ? end : count);
     }

@@ -3,6 +3,7 @@
 // The only door to xsimd. Every lane of every element goes through the same instructions, so a value never depends on
 // its position; short ends of rows go through `load_part` and `store_part`.
 
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -122,6 +123,20 @@ struct Batch {
   static Batch load_part(const T* from, Index count) { return load(from, BatchPart<T>(count)); }
   /// Stores the first `count` <= size lanes.
   void store_part(T* to, Index count) const { store(to, BatchPart<T>(count)); }
+
+  /// Stores past the caches where the CPU can: `to` is a multiple of the batch's bytes, and `native::finish_streams` is
+  /// called before anybody else reads.
+  void stream(T* to) const {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), (__m512i)v.data);
+#elif defined(__AVX__)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to), (__m256i)v.data);
+#elif defined(__SSE2__)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to), (__m128i)v.data);
+#else
+    store(to);
+#endif
+  }
 
   friend Batch operator+(Batch a, Batch b) { return a.v + b.v; }
   friend Batch operator-(Batch a, Batch b) { return a.v - b.v; }
@@ -287,23 +302,37 @@ inline std::uint64_t bits_at_least(const std::uint32_t (&numbers)[64], std::uint
   return bits;
 }
 
-/// Sum of the lanes, by halves: lane i with lane i + size/2, and so on.
+namespace detail {
+
+template <int Half, class T, class Join, int... I>
+[[gnu::always_inline]] inline Batch<T> join_halves(Batch<T> a, Join join, std::integer_sequence<int, I...> lanes) {
+  if constexpr (Half == 0) {
+    return a;
+  } else {
+    using Register = typename Batch<T>::Register;
+    using Raw = decltype(Register::data);
+    const Batch<T> other(Register((Raw)__builtin_shufflevector(a.v.data, a.v.data, (I ^ Half)...)));
+    return join_halves<Half / 2>(join(a, other), join, lanes);
+  }
+}
+
+}  // namespace detail
+
+/// All lanes joined, in every lane: lane i with lane i + size/2 first, and so on by halves. `join` must not care which
+/// of its two arguments comes first.
+template <class T, class Join>
+[[gnu::always_inline]] inline Batch<T> join_lanes(Batch<T> a, Join join) {
+  constexpr int size = static_cast<int>(Batch<T>::size);
+  return detail::join_halves<size / 2>(a, join, std::make_integer_sequence<int, size>());
+}
+template <class T>
+T first_lane(Batch<T> a) {
+  return a.v.data[0];
+}
+/// Sum of the lanes.
 template <class T>
 T sum_lanes(Batch<T> a) {
-  alignas(64) T lanes[Batch<T>::size];
-  a.v.store_aligned(lanes);
-  for (Index half = Batch<T>::size / 2; half > 0; half /= 2)
-    for (Index i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return lanes[0];
-}
-/// Largest lane.
-template <class T>
-T max_lane(Batch<T> a) {
-  alignas(64) T lanes[Batch<T>::size];
-  a.v.store_aligned(lanes);
-  T best = lanes[0];
-  for (T lane : lanes) best = lane > best ? lane : best;
-  return best;
+  return first_lane(join_lanes(a, [](Batch<T> b, Batch<T> c) { return b + c; }));
 }
 
 /// The functions that a CPU register offers; `ops/elementwise.hpp` gives each its public name and derivative.
@@ -406,9 +435,24 @@ Batch<T> pow(Batch<T> a, Batch<T> b) {
   return xsimd::pow(a.v, b.v);
 }
 /// Hints that `from` is read soon.
-inline void prefetch(const void* from) { __builtin_prefetch(from); }
+[[gnu::always_inline]] inline void prefetch(const void* from) { __builtin_prefetch(from); }
 /// Hints that `to` is written soon.
-inline void prefetch_write(const void* to) { __builtin_prefetch(to, 1); }
+[[gnu::always_inline]] inline void prefetch_for_write(void* to) { __builtin_prefetch(to, 1); }
+/// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes
+/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no
+/// use in fetching first what is overwritten.
+template <class T>
+bool worth_streaming(const T* to, Index arrays, Index count, Index width) {
+  constexpr Index kLeastBytes = Index{12} << 20, size = Batch<T>::size, number = static_cast<Index>(sizeof(T));
+  return arrays * count * number >= kLeastBytes && width % size == 0 &&
+         reinterpret_cast<std::uintptr_t>(to) % static_cast<std::uintptr_t>(size * number) == 0;
+}
+/// Makes what this thread streamed visible to others.
+inline void finish_streams() {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
+}
 
 }  // namespace native
 

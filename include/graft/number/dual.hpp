@@ -29,7 +29,7 @@ struct Dual {
   template <class Part>
   [[gnu::always_inline]] Dual(V v, Part part) : value(v), partial(each(part, std::make_index_sequence<N>())) {}
 
-  /// The i-th independent variable.
+  /// The i-th independent variable; with i = -1, a constant.
   [[gnu::always_inline]] static Dual variable(V v, int i) {
     return Dual(v, [i](auto n) { return V(static_cast<int>(n) == i ? 1 : 0); });
   }

@@ -39,8 +39,8 @@
 #define GRAFT_DERIVED_ROWS(ROW)                                                                              \
   ROW(silu, x * sigmoid(x), -4, 4, "x sigmoid(x) (Elfwing, Uchibe, Doya 2018)")                              \
   ROW(gelu, 0.5 * x * (1 + erf(x * 0.70710678118654752)), -3, 3, "x P(N(0,1) < x) (Hendrycks, Gimpel 2016)")  \
-  ROW(gelu_tanh, 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x))), -3, 3,              \
-      "tanh approximation of gelu")                                                                          \
+  ROW(gelu_tanh, x * sigmoid(x * (1.5957691216057307 + 0.071354816272600234 * x * x)), -3, 3,                 \
+      "tanh approximation of gelu: (1 + tanh(u)) / 2 = sigmoid(2 u)")                                        \
   ROW(tan, sin(x) / cos(x), -1.2, 1.2, "tangent of x radians")                                               \
   ROW(sinh, 0.5 * (exp(x) - exp(-x)), -3, 3, "hyperbolic sine")                                              \
   ROW(cosh, 0.5 * (exp(x) + exp(-x)), -3, 3, "hyperbolic cosine")                                            \
@@ -301,7 +301,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
 
 }  // namespace detail
 
-// The functions of every row, on tensors, batches and duals.
+// The functions of every row, on tensors, batches, duals and known slopes.
 #define GRAFT_UNARY_FUNCTIONS(op, value_, slope_, low_, high_, doc_)                 \
   template <Real T>                                                                  \
   Tensor<T> op(const Tensor<T>& x) {                                                 \
@@ -310,6 +310,10 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   template <class T>                                                                 \
   Batch<T> op(Batch<T> x) {                                                          \
     return row::op##_row::value(x);                                                        \
+  }                                                                                  \
+  template <int N>                                                                   \
+  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) {                             \
+    return KnownSlopes<N>::function(x);                                              \
   }                                                                                  \
   template <class V, int N>                                                          \
   Dual<V, N> op(const Dual<V, N>& x) {                                               \
@@ -325,6 +329,10 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Batch<T> op(Batch<T> x) {                           \
     return row::op##_row::value(x);                         \
   }                                                   \
+  template <int N>                                                                   \
+  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) {                             \
+    return KnownSlopes<N>::function(x);                                              \
+  }                                                                                  \
   template <class V, int N>                           \
   Dual<V, N> op(const Dual<V, N>& x) {                \
     return Dual<V, N>(op(x.value));                   \
@@ -338,6 +346,10 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Batch<T> op(Batch<T> x) {                                    \
     return row::op##_row()(x);                                       \
   }                                                            \
+  template <int N>                                                                   \
+  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) {                             \
+    return KnownSlopes<N>::function(x);                                              \
+  }                                                                                  \
   template <class V, int N>                                    \
   Dual<V, N> op(const Dual<V, N>& x) {                         \
     return row::op##_row()(x);                                       \
@@ -350,6 +362,10 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   template <class T>                                                                                   \
   Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                                          \
     return row::op##_row::value(x, y);                                                                       \
+  }                                                                                                    \
+  template <int N>                                                                                     \
+  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x, const std::type_identity_t<KnownSlopes<N>>& y) { \
+    return KnownSlopes<N>::function(x, y);                                                             \
   }                                                                                                    \
   template <class V, int N>                                                                            \
   Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {                      \
@@ -367,6 +383,10 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                         \
     return row::op##_row::value(x, y);                                                      \
   }                                                                                   \
+  template <int N>                                                                                     \
+  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x, const std::type_identity_t<KnownSlopes<N>>& y) { \
+    return KnownSlopes<N>::function(x, y);                                                             \
+  }                                                                                                    \
   template <class V, int N>                                                           \
   Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {     \
     return Dual<V, N>(op(x.value, y.value));                                          \

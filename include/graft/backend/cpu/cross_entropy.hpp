@@ -21,32 +21,21 @@ struct LabelTargets {
 template <class T, class Label>
 void cross_entropy(const T* x, LabelTargets<T, Label> targets, Index rows, Index width, T* lse, T* loss) {
   using B = Batch<T>;
-  for_row_blocks<T>(rows, width, [&](Index first, Index count) {
-    RowBlock<T> block, entries;
-    PerRow<T> shift, log_sum, sum_of_entries;
-    const B shifts = row_shifts(x + first * width, count, width, block);
-    shift = shifts;
-    for (Index r = 0; r < count; ++r) {
-      const T* from = x + (first + r) * width;
-      const B m = shift[r];
-      block.put(r, sum_over_row<T>(
-                       width, [&](Index i, Index)
-                                  __attribute__((always_inline)) { return native::exp(B::load(from + i) - m); }));
-      if (targets.off != 0)
-        entries.put(r,
-                    sum_over_row<T>(
-                        width, [&](Index i, Index) __attribute__((always_inline)) { return B::load(from + i) - m; }));
-    }
-    const B logs = log_of_sum(block.sums());
-    log_sum = logs;
-    sum_of_entries = entries.sums();
-    store_lanes(shifts + logs, lse + first, count);
-    for (Index r = 0; r < count; ++r) {
-      const T label = x[(first + r) * width + static_cast<Index>(targets.labels[first + r])] - shift.values[r];
-      T value = log_sum.values[r] - targets.on * label;
-      if (targets.off != 0) value -= targets.off * sum_of_entries.values[r];
-      loss[first + r] = value;
-    }
+  for_each_row(rows, width, [=](Index r) {
+    const T* from = x + r * width;
+    const B shift = row_shift(from, width);
+    const T log_sum = log_of_row_sum(sum_over_row<T>(
+        width, [&](Index i, Index) __attribute__((always_inline)) {
+          fetch_ahead(from + i);
+          return native::exp(B::load(from + i) - shift);
+        }));
+    lse[r] = first_lane(shift) + log_sum;
+    T value = log_sum - targets.on * (from[static_cast<Index>(targets.labels[r])] - first_lane(shift));
+    if (targets.off != 0)
+      value -= targets.off * first_lane(sum_over_row<T>(
+                                 width, [&](Index i, Index)
+                                            __attribute__((always_inline)) { return B::load(from + i) - shift; }));
+    loss[r] = value;
   });
 }
 
@@ -56,20 +45,20 @@ void cross_entropy_backward(const T* x, LabelTargets<T, Label> targets, const T*
                             Index rows, Index width, T* dx) {
   using B = Batch<T>;
   const B minus_infinity(kMinusInfinity<T>), off(targets.off);
-  parallel_for(rows, 1 + 16384 / (width + 1), [&](Index begin, Index end) {
-    for (Index r = begin; r < end; ++r) {
-      const T* from = x + r * width;
-      T* to = dx + r * width;
-      const T factor = scale * g[one_g ? 0 : r];
-      const B f(factor), log_sum(lse[r]);
-      for_row<T>(
-          width, [&](Index i, Index left) __attribute__((always_inline)) {
-            const B xi = B::load(from + i);
-            store_lanes(where(xi == minus_infinity, B(0), f * (native::exp(xi - log_sum) - off)), to + i, left);
-          });
-      const Index label = static_cast<Index>(targets.labels[r]);
-      if (from[label] != kMinusInfinity<T>) to[label] -= factor * targets.on;
-    }
+  for_each_row(rows, width, [=](Index r) {
+    const T* from = x + r * width;
+    T* to = dx + r * width;
+    const T factor = scale * g[one_g ? 0 : r];
+    const B f(factor), log_sum(lse[r]);
+    for_row<T>(
+        width, [&](Index i, Index left) __attribute__((always_inline)) {
+          fetch_ahead(from + i);
+          fetch_for_write_ahead(to + i);
+          const B xi = B::load(from + i);
+          store_lanes(where(xi == minus_infinity, B(0), f * (native::exp(xi - log_sum) - off)), to + i, left);
+        });
+    const Index label = static_cast<Index>(targets.labels[r]);
+    if (from[label] != kMinusInfinity<T>) to[label] -= factor * targets.on;
   });
 }
 
@@ -85,30 +74,22 @@ template <class T>
 void soft_cross_entropy(const T* x, const T* targets, Smoothing<T> smooth, Index rows, Index width, T* lse, T* mass,
                         T* loss) {
   using B = Batch<T>;
-  for_row_blocks<T>(rows, width, [&](Index first, Index count) {
-    RowBlock<T> block, weights, products;
-    PerRow<T> shift;
-    const B shifts = row_shifts(x + first * width, count, width, block);
-    shift = shifts;
-    for (Index r = 0; r < count; ++r) {
-      const T *from = x + (first + r) * width, *target = targets + (first + r) * width;
-      const B m = shift[r];
-      block.put(r, sum_over_row<T>(
-                       width, [&](Index i, Index)
-                                  __attribute__((always_inline)) { return native::exp(B::load(from + i) - m); }));
-      weights.put(
-          r, sum_over_row<T>(
-                 width, [&](Index i, Index) __attribute__((always_inline)) { return smooth(B::load(target + i)); }));
-      products.put(r, sum_over_row<T>(
-                          width, [&](Index i, Index) __attribute__((always_inline)) {
-                            const B t = smooth(B::load(target + i));
-                            return where(t == B(0), B(0), t * (B::load(from + i) - m));
-                          }));
-    }
-    const B logs = log_of_sum(block.sums()), masses = weights.sums();
-    store_lanes(shifts + logs, lse + first, count);
-    store_lanes(masses, mass + first, count);
-    store_lanes(fma(logs, masses, -products.sums()), loss + first, count);
+  for_each_row(rows, width, [=](Index r) {
+    const T *from = x + r * width, *target = targets + r * width;
+    const B shift = row_shift(from, width);
+    const T log_sum = log_of_row_sum(sum_over_row<T>(
+        width, [&](Index i, Index)
+                   __attribute__((always_inline)) { return native::exp(B::load(from + i) - shift); }));
+    const B total = sum_over_row<T>(
+        width, [&](Index i, Index) __attribute__((always_inline)) { return smooth(B::load(target + i)); });
+    const B product = sum_over_row<T>(
+        width, [&](Index i, Index) __attribute__((always_inline)) {
+          const B t = smooth(B::load(target + i));
+          return where(t == B(0), B(0), t * (B::load(from + i) - shift));
+        });
+    lse[r] = first_lane(shift) + log_sum;
+    mass[r] = first_lane(total);
+    loss[r] = log_sum * first_lane(total) - first_lane(product);
   });
 }
 
@@ -119,21 +100,19 @@ void soft_cross_entropy_backward(const T* x, const T* targets, Smoothing<T> smoo
                                  const T* g, bool one_g, T scale, Index rows, Index width, T* dx, T* dt) {
   using B = Batch<T>;
   const B minus_infinity(kMinusInfinity<T>);
-  parallel_for(rows, 1 + 16384 / (width + 1), [&](Index begin, Index end) {
-    for (Index r = begin; r < end; ++r) {
-      const Index at = r * width;
-      const B f(scale * g[one_g ? 0 : r]), log_sum(lse[r]), m(mass[r]), on = f * B(smooth.on);
-      for_row<T>(
-          width, [&](Index i, Index left) __attribute__((always_inline)) {
-            const B xi = B::load(x + at + i);
-            const auto dead = xi == minus_infinity;
-            if (dx) {
-              const B t = smooth(B::load(targets + at + i));
-              store_lanes(where(dead, B(0), f * fma(native::exp(xi - log_sum), m, -t)), dx + at + i, left);
-            }
-            if (dt) store_lanes(where(dead, B(0), on * (log_sum - xi)), dt + at + i, left);
-          });
-    }
+  for_each_row(rows, width, [=](Index r) {
+    const Index at = r * width;
+    const B f(scale * g[one_g ? 0 : r]), log_sum(lse[r]), m(mass[r]), on = f * B(smooth.on);
+    for_row<T>(
+        width, [&](Index i, Index left) __attribute__((always_inline)) {
+          const B xi = B::load(x + at + i);
+          const auto dead = xi == minus_infinity;
+          if (dx) {
+            const B t = smooth(B::load(targets + at + i));
+            store_lanes(where(dead, B(0), f * fma(native::exp(xi - log_sum), m, -t)), dx + at + i, left);
+          }
+          if (dt) store_lanes(where(dead, B(0), on * (log_sum - xi)), dt + at + i, left);
+        });
   });
 }
 

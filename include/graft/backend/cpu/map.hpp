@@ -6,9 +6,8 @@
 #include <array>
 #include <tuple>
 
-#include "graft/core/parallel.hpp"
+#include "graft/backend/cpu/rows.hpp"
 #include "graft/core/tensor.hpp"
-#include "graft/number/batch.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -60,56 +59,84 @@ struct BroadcastWalk {
     for (int r = 1; r < rank; ++r) rows *= sizes[r];
   }
 
+  /// True when input n is the same row of numbers in every row.
+  bool repeats_row(int n) const { return rank == 2 && moving[n] && strides[1][n] == 0; }
   /// Element offset of each input at the start of `row`.
   void offsets(Index row, Index* at) const {
     for (int n = 0; n < inputs; ++n) at[n] = 0;
     for (int r = 1; r < rank; ++r) {
-      for (int n = 0; n < inputs; ++n) at[n] += row % sizes[r] * strides[r][n];
-      row /= sizes[r];
+      const bool last = r + 1 == rank;  // needs no division
+      const Index here = last ? row : row % sizes[r];
+      for (int n = 0; n < inputs; ++n) at[n] += here * strides[r][n];
+      if (!last) row /= sizes[r];
     }
   }
 
-  /// Calls run(row, first, last) for every row, or for chunks of the only row, in parallel.
+  Index rows_of_chunk() const { return width >= kMapChunk ? 1 : kMapChunk / width; }
+  /// Calls run(row, first, last) for every row, or for chunks of the only row, in parallel. `streams`: run writes by
+  /// `Batch::stream`.
   template <class Run>
-  void each(const Run& run) const {
+  void each(const Run& run, bool streams = false) const {
     const bool one = rows == 1;
-    const Index rows_of_chunk = width >= kMapChunk ? 1 : kMapChunk / width;
-    parallel_for(one ? width : rows, one ? kMapChunk : rows_of_chunk, [&](Index begin, Index end) {
+    parallel_for(one ? width : rows, one ? kMapChunk : rows_of_chunk(), [&](Index begin, Index end) {
       for (Index row = one ? 0 : begin; row < (one ? 1 : end); ++row) run(row, one ? begin : 0, one ? end : width);
+      if (streams) native::finish_streams();
     });
   }
 };
 
-/// The loop over one row: `to` and `from` point at its first element; `moving` says which inputs advance.
+/// Where the numbers of one row go: written, written past the caches, or added to what is there; null: nowhere.
 template <class T>
-using RowKernel = void (*)(const void* expression, T* const* to, const T* const* from, const bool* moving, Index width);
+struct RowOutput {
+  enum How : char { kStore, kStream, kAdd };
+  T* to;
+  How how;
+};
+/// The loop over one row: outputs and inputs point at its first element; `moving` says which inputs advance.
+template <class T>
+using RowKernel = void (*)(const void* expression, const RowOutput<T>* to, const T* const* from, const bool* moving,
+                           Index width);
 
-/// The row kernel of `F`, which maps std::array<Batch<T>, N> to std::array<Batch<T>, M>.
-template <class T, int N, int M, class F>
-[[gnu::flatten]] void map_row(const void* expression, T* const* to, const T* const* from, const bool* moving,
+/// The row kernel of `F`, which maps std::array<Batch<T>, N> to std::array<Batch<T>, M>. Only one for `Gradients` adds
+/// and has outputs that may be null.
+template <class T, int N, int M, class F, bool Gradients>
+[[gnu::flatten]] void map_row(const void* expression, const RowOutput<T>* to, const T* const* from, const bool* moving,
                               Index width) {
   using B = Batch<T>;
+  using Output = RowOutput<T>;
   const F& call = *static_cast<const F*>(expression);
-  std::array<B, N> x;
-  for (std::size_t n = 0; n < N; ++n) x[n] = B(*from[n]);
-  for (Index i = 0; i < width; i += B::size) {
-    for (std::size_t n = 0; n < N; ++n)
-      if (moving[n]) x[n] = B::load(from[n] + i);
-    const std::array<B, M> y = call(x);
-    for (std::size_t m = 0; m < M; ++m) {
-      if (M > 1 && !to[m]) continue;
-      if (width - i >= B::size)
-        y[m].store(to[m] + i);
-      else
-        y[m].store_part(to[m] + i, width - i);
+  // Loops over inputs and outputs are written out as folds: only so do compilers keep all of this in registers.
+  [&]<std::size_t... n, std::size_t... m>(std::index_sequence<n...>, std::index_sequence<m...>) {
+    // An input that stays on one number is read from a batch of it, over and over: at offset i & 0.
+    alignas(64) T still[N][B::size];
+    ((moving[n] ? void() : B(*from[n]).store(still[n])), ...);
+    const T* const start[] = {moving[n] ? from[n] : still[n]...};
+    const Index mask[] = {moving[n] ? ~Index{0} : Index{0}...};
+    const Output out[] = {to[m]...};
+    for (Index i = 0; i < width; i += B::size) {
+      const std::array<B, M> y = call(std::array<B, N>{B::load(start[n] + (i & mask[n]))...});
+      const auto write = [i, width](const Output& output, B value) __attribute__((always_inline)) {
+        if (Gradients && !output.to) return;
+        T* const place = output.to + i;
+        if (Gradients && output.how == Output::kAdd) value += B::load(place);
+        if (output.how == Output::kStream)
+          value.stream(place);
+        else if (width - i >= B::size)
+          value.store(place);
+        else
+          value.store_part(place, width - i);
+      };
+      (write(out[m], y[m]), ...);
     }
-  }
+  }(std::make_index_sequence<N>(), std::make_index_sequence<M>());
 }
 
-/// Runs `kernel` over all rows of `shape`, to which the inputs broadcast. Null outputs stay null.
+/// Runs `kernel` over all rows of `shape`, to which the inputs broadcast. Null outputs stay null. An output in `summed`
+/// (which may be null) is the sum of all rows, one row of numbers: sums over fixed chunks of rows, then over chunks.
 template <class T>
-void map_rows(const Shape& shape, T* const* outputs, int output_count, const Tensor<T>* const* inputs, int input_count,
-              RowKernel<T> kernel, const void* expression) noexcept {
+void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int output_count,
+              const Tensor<T>* const* inputs, int input_count, RowKernel<T> kernel, const void* expression) noexcept {
+  using Output = RowOutput<T>;
   if (shape.count() == 0) return;
   const Shape* shapes[kMaxMapInputs];
   const T* data[kMaxMapInputs];
@@ -118,28 +145,82 @@ void map_rows(const Shape& shape, T* const* outputs, int output_count, const Ten
     data[n] = inputs[n]->data();
   }
   const BroadcastWalk walk(shape, shapes, input_count);
+  Output whole[kMaxMapInputs];
+  for (int m = 0; m < output_count; ++m) whole[m] = {outputs[m], Output::kStore};
   if (walk.rows == 1 && walk.width <= kMapChunk) {  // most small ops
-    kernel(expression, outputs, data, walk.moving, walk.width);
+    kernel(expression, whole, data, walk.moving, walk.width);
     return;
   }
-  walk.each([&](Index row, Index first, Index last) {
-    Index at[kMaxMapInputs];
-    walk.offsets(row, at);
-    const T* from[kMaxMapInputs];
-    T* to[kMaxMapInputs];
-    for (int n = 0; n < input_count; ++n) from[n] = data[n] + at[n] + (walk.moving[n] ? first : 0);
-    for (int m = 0; m < output_count; ++m) to[m] = outputs[m] ? outputs[m] + row * walk.width + first : nullptr;
-    kernel(expression, to, from, walk.moving, last - first);
-  });
+  bool streams = false;
+  Index sums = 0;
+  for (int m = 0; m < output_count; ++m) {
+    if (summed && summed[m]) {
+      ++sums;
+    } else if (outputs[m] && native::worth_streaming(outputs[m], input_count + 1, shape.count(), walk.width)) {
+      whole[m].how = Output::kStream;
+      streams = true;
+    }
+  }
+  const Index chunk = walk.rows_of_chunk(), chunks = (walk.rows + chunk - 1) / chunk;
+  const Index stride = (walk.width + Batch<T>::size - 1) / Batch<T>::size * Batch<T>::size;
+  const detail::Workspace<T> parts(sums * chunks * stride);
+  walk.each(
+      [&](Index row, Index first, Index last) {
+        Index at[kMaxMapInputs];
+        walk.offsets(row, at);
+        const T* from[kMaxMapInputs];
+        for (int n = 0; n < input_count; ++n) from[n] = data[n] + at[n] + (walk.moving[n] ? first : 0);
+        Output to[kMaxMapInputs];
+        Index part = row / chunk * stride;
+        for (int m = 0; m < output_count; ++m) {
+          to[m] = whole[m];
+          if (summed && summed[m]) {
+            to[m] = {parts.data() + part, row % chunk == 0 ? Output::kStore : Output::kAdd};
+            part += chunks * stride;
+          } else if (outputs[m]) {
+            to[m].to += row * walk.width + first;
+          }
+        }
+        kernel(expression, to, from, walk.moving, last - first);
+      },
+      streams);
+  Index part = 0;
+  for (int m = 0; sums > 0 && m < output_count; ++m) {
+    if (!summed[m]) continue;
+    add_parts(parts.data() + part, chunks, stride, walk.width, outputs[m]);
+    part += chunks * stride;
+  }
 }
 
 /// outputs[m][i] = f(inputs...)[m] for every element i of `shape`. `f` maps std::array<Batch<T>, N> to
-/// std::array<Batch<T>, M>. A null output is skipped.
+/// std::array<Batch<T>, M>.
 template <class T, int N, int M, class F>
 void map_kernel(const Shape& shape, const std::array<T*, M>& outputs, const std::array<const Tensor<T>*, N>& inputs,
                 const F& f) {
   static_assert(N <= kMaxMapInputs && M <= kMaxMapInputs);
-  map_rows<T>(shape, outputs.data(), M, inputs.data(), N, map_row<T, N, M, F>, &f);
+  map_rows<T>(shape, outputs.data(), nullptr, M, inputs.data(), N, map_row<T, N, M, F, false>, &f);
+}
+/// Like `map_kernel`, for gradients: null outputs are skipped, those in `summed` are summed over rows (`map_rows`).
+template <class T, int N, int M, class F>
+void map_gradients(const Shape& shape, const std::array<T*, M>& outputs, const std::array<bool, M>& summed,
+                   const std::array<const Tensor<T>*, N>& inputs, const F& f) {
+  static_assert(N <= kMaxMapInputs && M <= kMaxMapInputs);
+  map_rows<T>(shape, outputs.data(), summed.data(), M, inputs.data(), N, map_row<T, N, M, F, true>, &f);
+}
+/// Sets same_row[n] where input n is one short row of numbers, the same in every row of `shape`.
+template <class T>
+void find_same_rows(const Shape& shape, const Tensor<T>* const* inputs, int count, bool* same_row) {
+  constexpr Index kLongest = 4096;  // with longer rows, sums of chunks would be as large as what is summed
+  const Shape* shapes[kMaxMapInputs];
+  bool alike = true;
+  for (int n = 0; n < count; ++n) {
+    shapes[n] = &inputs[n]->shape();
+    alike = alike && *shapes[n] == shape;
+    same_row[n] = false;
+  }
+  if (alike || shape.count() == 0) return;
+  const BroadcastWalk walk(shape, shapes, count);
+  for (int n = 0; n < count; ++n) same_row[n] = walk.repeats_row(n) && walk.width <= kLongest;
 }
 
 template <class T>
@@ -151,7 +232,7 @@ template <class T>
       shape = detail::checked_broadcast(op, {"x", shape}, {"y", inputs[n]->shape()}, site);
   Tensor<T> value = detail::fresh<T>(shape, op, site);
   T* const to = detail::writable(value);
-  map_rows<T>(shape, &to, 1, inputs, count, kernel, expression);
+  map_rows<T>(shape, &to, nullptr, 1, inputs, count, kernel, expression);
   return value;
 }
 
@@ -161,7 +242,7 @@ Tensor<T> mapped(const char* op, Site site, const F& f, const Tensor<T>& x, cons
   constexpr int N = 1 + sizeof...(Ts);
   static_assert(N <= kMaxMapInputs);
   const Tensor<T>* const inputs[] = {&x, &rest...};
-  return mapped_rows<T>(op, site, inputs, N, map_row<T, N, 1, F>, &f);
+  return mapped_rows<T>(op, site, inputs, N, map_row<T, N, 1, F, false>, &f);
 }
 
 /// output[i] = f(inputs[i]...) one number at a time, for element types that do not fit one register (masks, indices).

@@ -19,41 +19,30 @@ template <bool Centred, class T>
 void norm_rows(const T* x, const T* weight, const T* bias, T eps, Index rows, Index width, T* mean, T* inverse, T* y) {
   using B = Batch<T>;
   const B one_over(T(1) / static_cast<T>(width));
-  for_row_blocks<T>(rows, width, [&](Index first, Index count) {
-    RowBlock<T> block;
-    PerRow<T> centre, scale;
-    centre = B(0);
+  for_each_row(rows, width, [=](Index row) {
+    const T* from = x + row * width;
+    T* to = y + row * width;
+    B m(0);
     if constexpr (Centred) {
-      for (Index r = 0; r < count; ++r)
-        block.put(r, sum_over_row<T>(
-                         width, [from = x + (first + r) * width](Index i, Index)
-                                    __attribute__((always_inline)) { return B::load(from + i); }));
-      const B means = block.sums() * one_over;
-      centre = means;
-      store_lanes(means, mean + first, count);
+      m = one_over * sum_over_row<T>(
+                         width, [from](Index i, Index) __attribute__((always_inline)) { return B::load(from + i); });
+      mean[row] = first_lane(m);
     }
-    for (Index r = 0; r < count; ++r) {
-      const B m = centre[r];
-      block.put(r, sum_over_row<T>(
-                       width, [ m, from = x + (first + r) * width ](Index i, Index) __attribute__((always_inline)) {
-                         const B d = B::load(from + i) - m;
-                         return d * d;
-                       }));
-    }
-    const B inverses = B(1) / native::sqrt(fma(block.sums(), one_over, B(eps)));
-    scale = inverses;
-    store_lanes(inverses, inverse + first, count);
-    for (Index r = 0; r < count; ++r) {
-      const T* from = x + (first + r) * width;
-      T* to = y + (first + r) * width;
-      const B m = centre[r], s = scale[r];
-      for_row<T>(
-          width, [&](Index i, Index left) __attribute__((always_inline)) {
-            B value = (B::load(from + i) - m) * s;
-            if (weight) value = bias ? fma(value, B::load(weight + i), B::load(bias + i)) : value * B::load(weight + i);
-            store_lanes(value, to + i, left);
-          });
-    }
+    const B squares = sum_over_row<T>(
+        width, [ from, to, m ](Index i, Index) __attribute__((always_inline)) {
+          fetch_ahead(from + i);
+          fetch_for_write_ahead(to + i);
+          const B d = B::load(from + i) - m;
+          return d * d;
+        });
+    const B s = B(1) / native::sqrt(fma(squares, one_over, B(eps)));
+    inverse[row] = first_lane(s);
+    for_row<T>(
+        width, [&](Index i, Index left) __attribute__((always_inline)) {
+          B value = (B::load(from + i) - m) * s;
+          if (weight) value = bias ? fma(value, B::load(weight + i), B::load(bias + i)) : value * B::load(weight + i);
+          store_lanes(value, to + i, left);
+        });
   });
 }
 
@@ -67,51 +56,47 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
   using B = Batch<T>;
   constexpr Index kChunk = 64;
   const Index chunks = (rows + kChunk - 1) / kChunk, stride = (width + B::size - 1) / B::size * B::size;
-  const Index block = rows_in_block<T>(2 * width), part = dweight ? chunks * stride : 0;
+  const Index part = dweight ? chunks * stride : 0;
   const B one_over(T(1) / static_cast<T>(width));
+  const bool streams = dx && native::worth_streaming(dx, 3, rows * width, width);
+  const auto plus = [](B a, B b) { return a + b; };
   std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(Centred ? 2 * part : part));
   parallel_for(chunks, 1 + 16384 / (kChunk * width + 1), [&](Index begin, Index end) {
-    for (Index c = begin; c < end; ++c) {
-      T* const dw = dweight ? parts.data() + c * stride : nullptr;
+    for (Index row = begin * kChunk; row < end * kChunk && row < rows; ++row) {
+      T* const dw = dweight ? parts.data() + row / kChunk * stride : nullptr;
       T* const db = dweight && Centred ? dw + part : nullptr;
-      const Index last = (c + 1) * kChunk < rows ? (c + 1) * kChunk : rows;
-      for (Index first = c * kChunk; first < last; first += block) {
-        const Index count = last - first < block ? last - first : block;
-        RowBlock<T> plain, along;
-        for (Index r = 0; r < count; ++r) {
-          const Index row = first + r;
-          const B m = Centred ? B(mean[row]) : B(0), s(inverse[row]);
-          B sum(0), product(0);
-          for_row<T>(
-              width, [&](Index i, Index left) __attribute__((always_inline)) {
-                const B gi = B::load(g + row * width + i), normal = (B::load(x + row * width + i) - m) * s;
-                B h = weight ? gi * B::load(weight + i) : gi, hn = h * normal;
-                if (left < B::size) h = first_lanes(h, left, T(0)), hn = first_lanes(hn, left, T(0));
-                if constexpr (Centred) sum += h;
-                product += hn;
-                if (!dw) return;
-                fma(gi, normal, B::load(dw + i)).store(dw + i);
-                if constexpr (Centred) (B::load(db + i) + gi).store(db + i);
-              });
-          if constexpr (Centred) plain.put(r, sum);
-          along.put(r, product);
-        }
-        if (!dx) continue;
-        PerRow<T> mean_plain, mean_along;
-        mean_plain = plain.sums() * one_over;
-        mean_along = along.sums() * one_over;
-        for (Index r = 0; r < count; ++r) {
-          const Index row = first + r;
-          const B m = Centred ? B(mean[row]) : B(0), s(inverse[row]), k = mean_along[r] * s, p = mean_plain[r];
-          for_row<T>(
-              width, [&](Index i, Index left) __attribute__((always_inline)) {
-                const B gi = B::load(g + row * width + i), d = B::load(x + row * width + i) - m;
-                const B h = weight ? gi * B::load(weight + i) : gi;
-                store_lanes(fma(d, -k, Centred ? h - p : h) * s, dx + row * width + i, left);
-              });
-        }
-      }
+      const T *from = x + row * width, *gradient = g + row * width;
+      T* const to = dx ? dx + row * width : nullptr;
+      const B m = Centred ? B(mean[row]) : B(0), s(inverse[row]);
+      B sum(0), product(0);
+      for_row<T>(
+          width, [&](Index i, Index left) __attribute__((always_inline)) {
+            fetch_ahead(from + i);
+            fetch_ahead(gradient + i);
+            if (to && !streams) fetch_for_write_ahead(to + i);
+            const B gi = B::load(gradient + i), normal = (B::load(from + i) - m) * s;
+            B h = weight ? gi * B::load(weight + i) : gi;
+            if (left < B::size) h = first_lanes(h, left, T(0));
+            if constexpr (Centred) sum += h;
+            product = fma(h, normal, product);
+            if (!dw) return;
+            fma(gi, normal, B::load(dw + i)).store(dw + i);
+            if constexpr (Centred) (B::load(db + i) + gi).store(db + i);
+          });
+      if (!to) continue;
+      const B k = join_lanes(product, plus) * one_over * s, p = join_lanes(sum, plus) * one_over;
+      for_row<T>(
+          width, [&](Index i, Index left) __attribute__((always_inline)) {
+            const B gi = B::load(gradient + i), d = B::load(from + i) - m;
+            const B h = weight ? gi * B::load(weight + i) : gi;
+            const B result = fma(d, -k, Centred ? h - p : h) * s;
+            if (streams)
+              result.stream(to + i);
+            else
+              store_lanes(result, to + i, left);
+          });
     }
+    if (streams) native::finish_streams();
   });
   if (!dweight) return;
   add_parts(parts.data(), chunks, stride, width, dweight);

@@ -1,8 +1,7 @@
 #pragma once
-// Reductions of many contiguous rows at once, for kernels that normalise rows. The lanes of one row's running batch are
-// added by transposing the batches of a whole block of rows: a few instructions a row where a row alone costs dozens.
-// Whatever its place in a block, a row goes through the same operations in the same order, so its result depends
-// neither on the number of rows nor on threads.
+// Rows of numbers one after the other, for kernels that normalise rows. A row is read from memory once; what a kernel
+// needs of it again waits in the first-level cache, while rows further on are fetched. A row's result depends neither
+// on the number of rows nor on threads.
 
 #include <limits>
 
@@ -38,8 +37,8 @@ template <class T>
   return left >= Batch<T>::size ? Batch<T>::load(from) : Batch<T>::load_part(from, left);
 }
 
-/// Joins f(i, left) for i = 0, size, 2 size ... < width, lane by lane, in four running batches; `left` = width - i.
-/// Lanes past the width count as `neutral`.
+/// Joins f(i, left) for i = 0, size, 2 size ... < width, in four running batches and then all their lanes; `left` =
+/// width - i. Lanes past the width count as `neutral`. The result is in every lane.
 template <class T, class F, class Join>
 [[gnu::always_inline]] inline Batch<T> fold_row(Index width, T neutral, F f, Join join) {
   using B = Batch<T>;
@@ -53,11 +52,15 @@ template <class T, class F, class Join>
   }
   for (; i + B::size <= width; i += B::size) a = join(a, f(i, B::size));
   if (i < width) b = join(b, first_lanes(f(i, width - i), width - i, neutral));
-  return join(join(a, b), join(c, d));
+  return join_lanes(join(join(a, b), join(c, d)), join);
 }
 template <class T, class F>
 [[gnu::always_inline]] inline Batch<T> sum_over_row(Index width, F f) {
   return fold_row<T>(width, T(0), f, [](Batch<T> a, Batch<T> b) { return a + b; });
+}
+template <class T, class F>
+[[gnu::always_inline]] inline Batch<T> max_over_row(Index width, F f) {
+  return fold_row<T>(width, kMinusInfinity<T>, f, [](Batch<T> a, Batch<T> b) { return native::max(a, b); });
 }
 /// Calls f(i, left) for i = 0, size, 2 size ... < width.
 template <class T, class F>
@@ -68,57 +71,28 @@ template <class T, class F>
   if (i < width) f(i, width - i);
 }
 
-/// The running batches of a block of rows, and the sums or maxima of their lanes: lane r of a result belongs to row r.
-template <class T>
-class RowBlock {
- public:
-  using B = Batch<T>;
-  void put(Index row, B lanes) { lanes.store(lanes_ + row * B::size); }
-  B sums() const {
-    return joined([](B a, B b) { return a + b; });
-  }
-  B maxima() const {
-    return joined([](B a, B b) { return native::max(a, b); });
-  }
-
- private:
-  template <class Join>
-  B joined(Join join) const {
-    B even(0), odd(0);
-    load_transposed(lanes_, B::size, [&](int lane, B column) {
-      B& to = lane % 2 == 0 ? even : odd;
-      to = lane < 2 ? column : join(to, column);
-    });
-    return join(even, odd);
-  }
-  alignas(64) T lanes_[B::size * B::size] = {};
-};
-
-/// One number a row of a block, filled from the lanes of a batch.
-template <class T>
-struct PerRow {
-  alignas(64) T values[Batch<T>::size];
-  PerRow& operator=(Batch<T> lanes) {
-    lanes.store(values);
-    return *this;
-  }
-  Batch<T> operator[](Index row) const { return Batch<T>(values[row]); }
-};
-
-/// Rows of a block: as many as a batch has lanes, fewer where they would not stay in the first-level cache.
-template <class T>
-Index rows_in_block(Index width) {
-  const Index fit = 16384 / static_cast<Index>(sizeof(T)) / (width + 1);
-  return fit < 1 ? 1 : fit < Batch<T>::size ? fit : Batch<T>::size;
+/// Calls f(row) for each of `rows` rows of `width` numbers, on several threads. `f` captures by value: in a copy of its
+/// own, the compiler sees that what a kernel writes does not change what it captured. `streams`: f writes by `stream`.
+template <class F>
+void for_each_row(Index rows, Index width, const F& f, bool streams = false) {
+  parallel_for(rows, 1 + 16384 / (width + 1), [&](Index begin, Index end) {
+    const F own = f;
+    for (Index row = begin; row < end; ++row) own(row);
+    if (streams) native::finish_streams();
+  });
 }
 
-/// Calls f(first row, number of rows) for blocks of rows that cover [0, rows), on several threads.
-template <class T, class F>
-void for_row_blocks(Index rows, Index width, F f) {
-  const Index block = rows_in_block<T>(width), blocks = (rows + block - 1) / block;
-  parallel_for(blocks, 1 + 16384 / (block * width + 1), [&](Index begin, Index end) {
-    for (Index b = begin; b < end; ++b) f(b * block, (b + 1) * block < rows ? block : rows - b * block);
-  });
+/// How far ahead of its use memory is fetched: far enough to arrive in time, near enough to stay in the first-level
+/// cache until then.
+inline constexpr Index kBytesAhead = 4096;
+/// While the numbers at `from` are being computed with, fetches those that are next but a few.
+template <class T>
+[[gnu::always_inline]] inline void fetch_ahead(const T* from) {
+  native::prefetch(from + kBytesAhead / static_cast<Index>(sizeof(T)));
+}
+template <class T>
+[[gnu::always_inline]] inline void fetch_for_write_ahead(T* to) {
+  native::prefetch_for_write(to + kBytesAhead / static_cast<Index>(sizeof(T)));
 }
 
 /// out[i] = sum over c of parts[c * stride + i] for i < width, added in groups of 32 whose sums are added in order.

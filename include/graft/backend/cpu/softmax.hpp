@@ -3,6 +3,8 @@
 // sum of exponentials and its result are computed while it is in the first-level cache. A row of -inf alone gives
 // zeros.
 
+#include <cmath>
+
 #include "graft/backend/cpu/rows.hpp"
 
 namespace graft {
@@ -19,49 +21,41 @@ template <class T>
 Batch<T> log_of_sum(Batch<T> sum) {
   return where(sum == Batch<T>(0), Batch<T>(0), native::log(sum));
 }
-/// The largest entry of each row of a block, as `softmax_shift`s.
+/// The same of the sum of one row, which every lane holds.
 template <class T>
-Batch<T> row_shifts(const T* x, Index count, Index width, RowBlock<T>& block) {
+T log_of_row_sum(Batch<T> sum) {
+  const T s = first_lane(sum);
+  return s == 0 ? T(0) : std::log(s);
+}
+/// What the exponents of a row are taken relative to, in every lane.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> row_shift(const T* x, Index width) {
   using B = Batch<T>;
-  for (Index r = 0; r < count; ++r)
-    block.put(r,
-              fold_row<T>(
-                  width, kMinusInfinity<T>,
-                  [from = x + r * width](Index i, Index) __attribute__((always_inline)) { return B::load(from + i); },
-                  [](B a, B b) { return native::max(a, b); }));
-  return softmax_shift(block.maxima());
+  return softmax_shift(
+      max_over_row<T>(width, [x](Index i, Index) __attribute__((always_inline)) { return B::load(x + i); }));
 }
 
 /// y[r, j] = e^x[r, j] / sum over k of e^x[r, k], or its logarithm.
 template <bool Log, class T>
 void softmax_rows(const T* x, Index rows, Index width, T* y) {
   using B = Batch<T>;
-  for_row_blocks<T>(rows, width, [&](Index first, Index count) {
-    RowBlock<T> block;
-    PerRow<T> shift, scale;
-    shift = row_shifts(x + first * width, count, width, block);
-    for (Index r = 0; r < count; ++r) {
-      const T* from = x + (first + r) * width;
-      T* to = y + (first + r) * width;
-      const B m = shift[r];
-      block.put(r, sum_over_row<T>(
-                       width, [&](Index i, Index left) __attribute__((always_inline)) {
-                         const B e = native::exp(B::load(from + i) - m);
-                         if constexpr (!Log) store_lanes(e, to + i, left);
-                         return e;
-                       }));
-    }
-    const B sums = block.sums();
-    scale = Log ? log_of_sum(sums) : where(sums == B(0), B(0), B(1) / sums);
-    for (Index r = 0; r < count; ++r) {
-      const T* from = x + (first + r) * width;
-      T* to = y + (first + r) * width;
-      const B m = shift[r], s = scale[r];
-      for_row<T>(
-          width, [&](Index i, Index left) __attribute__((always_inline)) {
-            store_lanes(Log ? (B::load(from + i) - m) - s : load_lanes(to + i, left) * s, to + i, left);
-          });
-    }
+  for_each_row(rows, width, [=](Index row) {
+    const T* from = x + row * width;
+    T* to = y + row * width;
+    const B m = row_shift(from, width);
+    const B sum = sum_over_row<T>(
+        width, [&](Index i, Index left) __attribute__((always_inline)) {
+          fetch_ahead(from + i);
+          fetch_for_write_ahead(to + i);
+          const B e = native::exp(B::load(from + i) - m);
+          if constexpr (!Log) store_lanes(e, to + i, left);
+          return e;
+        });
+    const B scale = Log ? B(log_of_row_sum(sum)) : where(sum == B(0), B(0), B(1) / sum);
+    for_row<T>(
+        width, [&](Index i, Index left) __attribute__((always_inline)) {
+          store_lanes(Log ? (B::load(from + i) - m) - scale : load_lanes(to + i, left) * scale, to + i, left);
+        });
   });
 }
 
@@ -97,28 +91,29 @@ template <bool Log, class T>
 void softmax_rows_backward(const T* y, const T* g, Index rows, Index width, T* dx) {
   using B = Batch<T>;
   const auto live = [](B log_p, B gradient) { return where(log_p == B(kMinusInfinity<T>), B(0), gradient); };
-  for_row_blocks<T>(rows, width, [&](Index first, Index count) {
-    RowBlock<T> block;
-    PerRow<T> total;
-    for (Index r = 0; r < count; ++r) {
-      const Index at = (first + r) * width;
-      block.put(r, sum_over_row<T>(
-                       width, [&](Index i, Index) __attribute__((always_inline)) {
-                         const B yi = B::load(y + at + i), gi = B::load(g + at + i);
-                         return Log ? live(yi, gi) : yi * gi;
-                       }));
-    }
-    total = block.sums();
-    for (Index r = 0; r < count; ++r) {
-      const Index at = (first + r) * width;
-      const B s = total[r];
-      for_row<T>(
-          width, [&](Index i, Index left) __attribute__((always_inline)) {
-            const B yi = B::load(y + at + i), gi = B::load(g + at + i);
-            store_lanes(Log ? fma(-native::exp(yi), s, live(yi, gi)) : yi * (gi - s), dx + at + i, left);
-          });
-    }
-  });
+  const bool streams = native::worth_streaming(dx, 3, rows * width, width);
+  const auto backward = [=](Index row) {
+    const T *from = y + row * width, *gradient = g + row * width;
+    T* to = dx + row * width;
+    const B sum = sum_over_row<T>(
+        width, [&](Index i, Index) __attribute__((always_inline)) {
+          fetch_ahead(from + i);
+          fetch_ahead(gradient + i);
+          if (!streams) fetch_for_write_ahead(to + i);
+          const B yi = B::load(from + i), gi = B::load(gradient + i);
+          return Log ? live(yi, gi) : yi * gi;
+        });
+    for_row<T>(
+        width, [&](Index i, Index left) __attribute__((always_inline)) {
+          const B yi = B::load(from + i), gi = B::load(gradient + i);
+          const B result = Log ? fma(-native::exp(yi), sum, live(yi, gi)) : yi * (gi - sum);
+          if (streams)
+            result.stream(to + i);
+          else
+            store_lanes(result, to + i, left);
+        });
+  };
+  for_each_row(rows, width, backward, streams);
 }
 
 }  // namespace cpu
