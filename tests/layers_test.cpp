@@ -87,6 +87,28 @@ TEST_CASE("Linear is x W^T + b", "[nn]") {
                                                       contains("weight [2, 3]") && contains("layers_test.cpp"));
 }
 
+TEST_CASE("a stack of models serves each its own rows and sends gradients back to the one", "[nn]") {
+  const Linear<double> layer(3, 2, Random(1)), plain(3, 2, Random(2), {.bias = false});
+  const auto x = randn<double>({4, 5, 3}, Random(3));
+  CHECK(all_close(stacked(layer, 4)(x), layer(x), 1e-15));
+  CHECK(all_close(stacked(plain, 4)(x), plain(x), 1e-15));
+
+  // Models that differ.
+  Linear<double> each = stacked(layer, 2);
+  const Linear<double> other(3, 2, Random(4));
+  each.weight = stack(std::vector{layer.weight, other.weight});
+  each.bias = stack(std::vector{*layer.bias, *other.bias});
+  const auto rows = slice(x, 0, 0, 2);
+  const auto y = each(rows);
+  CHECK(all_close(slice(y, 0, 0, 1), layer(slice(rows, 0, 0, 1)), 1e-15));
+  CHECK(all_close(slice(y, 0, 1, 2), other(slice(rows, 0, 1, 2)), 1e-15));
+
+  const auto through_stack = grad([&](const auto& m) { return sum(square(stacked(m, 4)(x))); }, layer);
+  const auto directly = grad([&](const auto& m) { return sum(square(m(x))); }, layer);
+  CHECK(all_close(to_vector(through_stack), to_vector(directly), 1e-13));
+  CHECK_THROWS_WITH(stacked(layer, 0), contains("stacked") && contains("copies is 0"));
+}
+
 TEST_CASE("Embedding looks rows up and adds their gradients", "[nn]") {
   const Embedding<double> table(4, 2, Random(1));
   CHECK(names(table) == Names{"weight"});

@@ -147,6 +147,18 @@ TEST_CASE("a constant input gives the bias and no infinite slope", "[ops]") {
   check([&](const auto& v) { return group_norm(v, 5, weight, bias); });
 }
 
+TEST_CASE("a row of infinities spoils its own norm only, on the way back too", "[ops]") {
+  const auto g = randn<double>({3, 5}, Random(3)), rows = randn<double>({3, 5}, Random(4));
+  const auto spoilt = concat(std::vector{slice(rows, 0, 0, 1), full<double>({1, 5}, INFINITY), slice(rows, 0, 2, 3)});
+  const auto gradient = [&](const Tensor<double>& x) {
+    return vjp([](const auto& v) { return layer_norm(v) + rms_norm(v); }, x, g).second;
+  };
+  const auto clean = gradient(rows), mixed = gradient(spoilt);
+  for (Index row : {0, 2})
+    for (Index i = 0; i < 5; ++i) CHECK(mixed.at({row, i}) == clean.at({row, i}));
+  CHECK(std::isnan(mixed.at({1, 0})));
+}
+
 TEST_CASE("with its own statistics a batch norm passes nothing back along a shift of a channel", "[ops]") {
   const auto x = randn<double>({70, 33}, Random(12)), g = randn<double>({70, 33}, Random(13));
   const auto own = vjp([](const auto& v) { return batch_norm(v); }, x, g).second;

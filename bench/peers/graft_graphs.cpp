@@ -22,28 +22,41 @@ struct GraphNet {
   Gat<> first, second;
   double rate;
   GRAFT_FIELDS(first, second)
-  Tensor<> operator()(const Graph& graph, const Tensor<>& x, Context& context) const {
+  /// `x` dense or sparse.
+  template <class Features>
+  Tensor<> operator()(const Graph& graph, const Features& x, Context& context) const {
     const Dropout drop{rate};
     const auto elu = [](auto h) { return where(h < 0, exp(minimum(h, 0)) - 1, h); };
-    return second(graph, drop(map(elu, first(graph, drop(x, context), context)), context), context);
+    const auto dropped = [&](const Features& features, Context& c) {
+      return c.training() ? dropout(features, rate, c.stream("features")) : features;
+    };
+    return second(graph, drop(map(elu, first(graph, dropped(x, context), context)), context), context);
   }
 };
 
 /// Two layers, the second with one head; dropout of their inputs and of the attention weights. Without dropout the
 /// sides get the same numbers, so that is what is compared.
-const bool gat_epoch = add_work("gat_epoch", [](const Inputs& in) {
-  const Tensor<float> x = in.tensor("x");
+template <class Features>
+Work gat_epochs(const Inputs& in, const Features& x, Index nodes, Index width_in) {
   const Index heads = in.number("heads"), width = in.number("width"), classes = in.number("classes");
   const double rate = in.real("dropout");
   const auto seen = in.tensor<std::int64_t>("seen"), labels = in.tensor<std::int64_t>("labels");
-  const Graph graph = graph_of(in, x.size(0));
-  const GraphNet shapes{{x.size(1), width, Random(1), {.heads = heads, .dropout = rate}},
+  const Graph graph = graph_of(in, nodes);
+  const GraphNet shapes{{width_in, width, Random(1), {.heads = heads, .dropout = rate}},
                         {heads * width, classes, Random(1), {.dropout = rate}},
                         rate};
   return training(
       with_parameters(shapes, in),
       [=](const GraphNet& net, Context& context) { return cross_entropy(gather(net(graph, x, context), seen), labels); },
       Phase::evaluation);
+}
+const bool gat_epoch = add_work("gat_epoch", [](const Inputs& in) {
+  const Tensor<float> x = in.tensor("x");
+  return gat_epochs(in, x, x.size(0), x.size(1));
+});
+const bool gat_epoch_sparse = add_work("gat_epoch_sparse", [](const Inputs& in) {
+  const Tensor<float> x = in.tensor("x");
+  return gat_epochs(in, SparseMatrix<float>(x), x.size(0), x.size(1));
 });
 
 /// One layer with the gradients of its input and its parameters.

@@ -40,15 +40,37 @@ class GraphNet(torch.nn.Module):
         self.second = gat_conv(heads * width, classes, 1, rate, part("second."))
 
     def forward(self, x, edges):
-        h = F.elu(self.first(F.dropout(x, self.rate, self.training), edges))
+        h = F.elu(self.first(dropped(x, self.rate, self.training), edges))
         return self.second(F.dropout(h, self.rate, self.training), edges)
 
 
-def gat_epoch(inputs, mode):
+class SparseLinear(torch.nn.Module):
+    """GATConv's projection for features in compressed rows."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, x):
+        return torch.sparse.mm(x, self.weight.t())
+
+
+def dropped(x, rate, training):
+    """Dropout of a sparse matrix: zeros stay zeros, so only the numbers are drawn for."""
+    if x.layout == torch.strided or not training:
+        return F.dropout(x, rate, training)
+    return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), F.dropout(x.values(), rate), x.shape)
+
+
+def gat_epoch(inputs, mode, sparse=False):
     x, edges = tensor(inputs["x"]), tensor(inputs["edges"])
     seen, labels = tensor(inputs["seen"]), tensor(inputs["labels"])
     net = GraphNet(inputs, x.shape[1])
     named = {f"{part}.{name}": leaf for part in ("first", "second") for name, leaf in ours(getattr(net, part)).items()}
+
+    if sparse:
+        x = x.to_sparse_csr()
+        net.first.lin = SparseLinear(net.first.lin.weight)
 
     def loss():
         return F.cross_entropy(net(x, edges)[seen], labels)
@@ -80,4 +102,8 @@ def to_numpy(results):
     return {name: value.detach().numpy() for name, value in results.items()}
 
 
-KINDS = {"gat_epoch": gat_epoch, "gat_layer": gat_layer}
+def gat_epoch_sparse(inputs, mode):
+    return gat_epoch(inputs, mode, sparse=True)
+
+
+KINDS = {"gat_epoch": gat_epoch, "gat_epoch_sparse": gat_epoch_sparse, "gat_layer": gat_layer}

@@ -197,6 +197,7 @@ def gat_epoch(data):
     inputs = {"x": x, "edges": edges, "seen": seen, "labels": labels[seen].astype(np.int64), "heads": 8, "width": 8,
               "classes": 7, "dropout": 0.6, **gat("first.", 1433, 8, 8, 1), **gat("second.", 64, 7, 1, 5)}
     yield Work("GAT epoch on Cora", "dense features", "gat_epoch", inputs, {("pyg", "pyg.compile"): 4}, error=1e-4)
+    yield Work("GAT epoch on Cora", "sparse features", "gat_epoch_sparse", inputs, {("pyg",): 10}, error=1e-4)
 
 
 def gat_layer_inputs(nodes, edges, heads=8, width=16):
@@ -257,6 +258,57 @@ def growth():
     yield Growth(row, "parameters of an Adam step", [10 ** 4, 10 ** 5, 10 ** 6, 10 ** 7], adam, 1, goal)
     for size, least in (256, 1.35), (512, 1.7), (1024, 1.7), (2048, 1.7):
         yield Threads(product(row, 0, size, size, size), least)
+
+
+def cost(work):
+    """FLOPs and bytes between memory and processor that the work takes at least."""
+    at = work.inputs
+
+    def numbers_of(*names):
+        return 4 * sum(np.size(at[name]) for name in names)
+
+    def conv_flops(images, channels):
+        """Forward and both gradients of a conv4 net on 28x28 images; no gradient of the images."""
+        sizes = [(28, 1), (14, channels), (7, channels), (3, channels)]
+        layers = [2 * 9 * size * size * width_in * channels * images for size, width_in in sizes]
+        return 3 * sum(layers) - layers[0]
+
+    if work.kind == "product":
+        return 2 * at["batch"] * at["m"] * at["n"] * at["k"], numbers_of("a", "b") + 4 * at["batch"] * at["m"] * at["n"]
+    if work.kind == "bias_gelu_residual":
+        return 0, 6 * numbers_of("x")
+    if work.kind == "adam":
+        return 0, 7 * numbers_of("x")
+    if work.kind in ("softmax", "layer_norm"):
+        return 0, 5 * numbers_of("x")
+    if work.kind == "cross_entropy":
+        return 0, 3 * numbers_of("x")
+    if work.kind == "attention":
+        batch, heads, time, depth = at["q"].shape
+        return 14 * batch * heads * time * time * depth / (2 if at["causal"] else 1), 8 * numbers_of("q")
+    if work.kind == "encoder":
+        batch, time, width = at["x"].shape
+        weights = sum(np.size(at[name]) for name in at if name.endswith("weight"))
+        return 6 * batch * time * weights + 14 * batch * time * time * width, 0
+    if work.kind == "protonet":
+        return conv_flops(len(at["images"]), int(at["channels"])), 0
+    if work.kind in ("gat_epoch", "gat_epoch_sparse"):
+        entries = np.count_nonzero(at["x"]) if work.kind == "gat_epoch_sparse" else at["x"].size
+        return 4 * entries * at["heads"] * at["width"], 0
+    if work.kind == "gat_layer":
+        nodes, width_in = at["x"].shape
+        width = at["upstream"].shape[1]
+        return 6 * nodes * width_in * width, 2 * 4 * at["edges"].shape[1] * width
+    if work.kind == "maml_sinusoid":
+        tasks, points, _ = at["support_x"].shape
+        return 2 * tasks * points * (40 + 1600 + 40) * (3 + 3 + 6), 0
+    if work.kind == "maml_conv":
+        tasks, images = at["support_x"].shape[:2]
+        channels, steps = int(at["channels"]), int(at["steps"])
+        return conv_flops(tasks * at["query_x"].shape[1], channels) + 3 * steps * conv_flops(tasks * images, channels), 0
+    if work.kind == "small_ops":
+        return 3 * 3 * at["steps"] * at["x"].size, 0
+    raise ValueError(work.kind)
 
 
 def all_works(data):

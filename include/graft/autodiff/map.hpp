@@ -101,7 +101,7 @@ Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
           }
           std::size_t i = 0;
           const auto give = [&](const Tensor<T>& input) {
-            if (needed[i]) results[i] = sum_to(gradients[i], input.shape());
+            if (needed[i]) results[i] = sum_to(std::move(gradients[i]), input.shape());
             ++i;
           };
           (give(inputs), ...);

@@ -63,9 +63,13 @@ inline Node* node_of(const AnyTensor& tensor) { return node_of(tensor.body()); }
 inline constinit thread_local Node* dead_nodes = nullptr;
 inline constinit thread_local bool releasing = false;
 
-/// Drops one reference; a node without references goes to the list of the dead.
+/// Drops one reference; a node without references goes to the list of the dead. As with tensors, the last reference
+/// needs no atomic subtraction.
 inline void drop_reference(Node* node) noexcept {
-  if (!node || node->node_refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (!node) return;
+  if (node->node_refs.load(std::memory_order_acquire) != 1 &&
+      node->node_refs.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
   node->next_dead = dead_nodes;
   dead_nodes = node;
 }

@@ -289,6 +289,18 @@ template <class T>
   return where(Batch<T>::load(set) == Batch<T>(0), Batch<T>(0), a);
 #endif
 }
+/// The lanes whose number is `bound` or more, 0 in the others.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> lanes_at_least(const std::uint32_t* numbers, std::uint32_t bound, Batch<T> a) {
+  using Register = typename Batch<T>::Register;
+  using Raw = decltype(Register::data);
+  using Numbers [[gnu::vector_size(sizeof(std::uint32_t) * Batch<T>::size)]] = std::uint32_t;
+  using Lanes [[gnu::vector_size(sizeof(T) * Batch<T>::size)]] = LaneIndex<T>;
+  Numbers compared;
+  std::memcpy(&compared, numbers, sizeof compared);
+  const Lanes kept = __builtin_convertvector(compared >= Numbers{} + bound, Lanes);
+  return Batch<T>(Register((Raw)((Lanes)a.v.data & kept)));
+}
 /// Bit i says whether numbers[i] is `bound` or more.
 inline std::uint64_t bits_at_least(const std::uint32_t (&numbers)[64], std::uint32_t bound) {
   std::uint64_t bits = 0;
@@ -433,6 +445,33 @@ Batch<T> floor(Batch<T> a) {
 template <class T>
 Batch<T> pow(Batch<T> a, Batch<T> b) {
   return xsimd::pow(a.v, b.v);
+}
+/// As many 64-bit lanes as a register has.
+#if defined(__AVX512F__)
+using Lanes64 [[gnu::vector_size(64)]] = std::uint64_t;
+#elif defined(__AVX2__)
+using Lanes64 [[gnu::vector_size(32)]] = std::uint64_t;
+#else
+using Lanes64 [[gnu::vector_size(16)]] = std::uint64_t;
+#endif
+/// The 64 bits of the lower half of each lane times `factor`.
+[[gnu::always_inline]] inline Lanes64 multiply_lower_halves(Lanes64 a, std::uint32_t factor) {
+  const Lanes64 by = Lanes64{} + factor;
+#if defined(__AVX512F__)
+  return (Lanes64)_mm512_mul_epu32((__m512i)a, (__m512i)by);
+#elif defined(__AVX2__)
+  return (Lanes64)_mm256_mul_epu32((__m256i)a, (__m256i)by);
+#elif defined(__SSE2__)
+  return (Lanes64)_mm_mul_epu32((__m128i)a, (__m128i)by);
+#else
+  return (a & 0xFFFFFFFFu) * by;
+#endif
+}
+/// Stores the lower halves of the lanes side by side.
+[[gnu::always_inline]] inline void store_lower_halves(Lanes64 a, std::uint32_t* to) {
+  using Halves [[gnu::vector_size(sizeof(Lanes64) / 2)]] = std::uint32_t;
+  const Halves halves = __builtin_convertvector(a, Halves);
+  std::memcpy(to, &halves, sizeof halves);
 }
 /// Hints that `from` is read soon.
 [[gnu::always_inline]] inline void prefetch(const void* from) { __builtin_prefetch(from); }

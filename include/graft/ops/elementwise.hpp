@@ -279,14 +279,14 @@ struct BinaryRule {
         if constexpr (reads_y) return y;
         else return x;
       }();
-      const V product = cpu::mapped(
+      V product = cpu::mapped(
           Row::name, {},
           [](const std::array<B, 3>& b) {
             const auto z = [&] { return Row::value(b[1], b[2]); };
             return std::array{b[0] * B(S()(b[1], b[2], z))};
           },
           g, first, second);
-      return sum_to(product, own);
+      return sum_to(std::move(product), own);
     }
   }
 };

@@ -13,6 +13,12 @@ inline namespace GRAFT_ABI {
 
 template <Real T>
 Tensor<T> sum_to(const Tensor<T>& x, const Shape& shape, Site site = Site::current());
+/// The same of a tensor that is given away: one that has the shape already is passed on without counting references.
+template <Real T>
+Tensor<T> sum_to(Tensor<T>&& x, const Shape& shape, Site site = Site::current()) {
+  if (x.shape() == shape) return std::move(x);
+  return sum_to(static_cast<const Tensor<T>&>(x), shape, site);
+}
 
 /// `x` repeated along new and size-one axes until it has `shape` (NumPy rule).
 template <Real T>

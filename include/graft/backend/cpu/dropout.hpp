@@ -15,33 +15,32 @@ namespace cpu {
 /// Elements whose mask is drawn together: the four words of sixteen counters.
 inline constexpr Index kMaskTile = 64;
 
-/// The words of sixteen counters of Philox 4x32-10 with the given key: word w of counter l is words[16 w + l]. Sixteen
-/// counters side by side, in arrays that nothing can alias, are what compilers turn into SIMD.
+/// The words of sixteen counters of Philox 4x32-10 with the given key: word w of counter l is words[16 w + l]. Every
+/// word has a lane of 64 bits, of which only the lower half counts: what products and exclusive-ors leave above it is
+/// never read.
 inline void mask_words(const std::uint64_t (&counters)[16], std::uint64_t key, std::uint32_t (&words)[kMaskTile]) {
-  constexpr int kLanes = 16;
-  std::uint32_t a[kLanes], b[kLanes], c[kLanes], d[kLanes];
-  for (int l = 0; l < kLanes; ++l) {
-    a[l] = static_cast<std::uint32_t>(counters[l]);
-    b[l] = static_cast<std::uint32_t>(counters[l] >> 32);
-    c[l] = 0;
-    d[l] = 0;
-  }
-  auto key_a = static_cast<std::uint32_t>(key), key_c = static_cast<std::uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (int l = 0; l < kLanes; ++l) {
-      const std::uint64_t first = std::uint64_t{0xD2511F53u} * a[l], second = std::uint64_t{0xCD9E8D57u} * c[l];
-      a[l] = static_cast<std::uint32_t>(second >> 32) ^ b[l] ^ key_a;
-      b[l] = static_cast<std::uint32_t>(second);
-      c[l] = static_cast<std::uint32_t>(first >> 32) ^ d[l] ^ key_c;
-      d[l] = static_cast<std::uint32_t>(first);
+  using Lanes = native::Lanes64;
+  constexpr int kLanes = sizeof(Lanes) / sizeof(std::uint64_t);
+  for (int l = 0; l < 16; l += kLanes) {
+    Lanes a, c{}, d{};
+    std::memcpy(&a, counters + l, sizeof a);
+    Lanes b = a >> 32;
+    std::uint64_t key_a = key & 0xFFFFFFFFu, key_c = key >> 32;
+    for (int round = 0; round < 10; ++round) {
+      const Lanes first = native::multiply_lower_halves(a, 0xD2511F53u);
+      const Lanes second = native::multiply_lower_halves(c, 0xCD9E8D57u);
+      a = (second >> 32) ^ b ^ key_a;
+      b = second;
+      c = (first >> 32) ^ d ^ key_c;
+      d = first;
+      key_a += 0x9E3779B9u;
+      key_c += 0xBB67AE85u;
     }
-    key_a += 0x9E3779B9u;
-    key_c += 0xBB67AE85u;
+    native::store_lower_halves(a, words + l);
+    native::store_lower_halves(b, words + 16 + l);
+    native::store_lower_halves(c, words + 32 + l);
+    native::store_lower_halves(d, words + 48 + l);
   }
-  std::memcpy(words, a, sizeof a);
-  std::memcpy(words + kLanes, b, sizeof b);
-  std::memcpy(words + 2 * kLanes, c, sizeof c);
-  std::memcpy(words + 3 * kLanes, d, sizeof d);
 }
 
 /// The words of the elements of a tile, those of the counters 16 tile .. 16 tile + 15.
@@ -78,15 +77,12 @@ void dropout(const T* x, Index count, std::uint64_t key, std::uint32_t threshold
   using B = Batch<T>;
   parallel_for(count, 256 * kMaskTile, [=](Index begin, Index end) {
     std::uint32_t words[kMaskTile];
-    T factors[kMaskTile];
     for (Index first = begin; first < end; first += kMaskTile) {
       mask_words(static_cast<std::uint64_t>(first / kMaskTile), key, words);
-      for (Index i = 0; i < kMaskTile; ++i) factors[i] = words[i] >= threshold ? scale : T(0);
       const Index elements = end - first < kMaskTile ? end - first : kMaskTile;
       for (Index i = 0; i < elements; i += B::size) {
-        const B factor = B::load(factors + i);
         // Chosen, not multiplied: 0 times infinity would be NaN.
-        const B value = where(factor == B(0), B(0), factor * B::load(x + first + i));
+        const B value = lanes_at_least(words + i, threshold, B(scale) * B::load(x + first + i));
         if (elements - i >= B::size)
           value.store(out + first + i);
         else

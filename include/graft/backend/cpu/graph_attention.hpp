@@ -9,6 +9,7 @@
 
 #include "graft/backend/cpu/graph.hpp"
 #include "graft/backend/cpu/softmax.hpp"
+#include "graft/core/memory.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -308,7 +309,10 @@ struct SoftmaxRecords {
 template <class T>
 void softmax_means(const HeadRow<T>& heads, Index destinations, const T* out, const T* d_out, Index stride, T* means) {
   using B = Batch<T>;
-  parallel_for(destinations, 512, [&](Index first, Index last) {
+  constexpr Index chunk = 512;
+  // Tasks, not `parallel_for`: each asks for memory.
+  parallel_tasks((destinations + chunk - 1) / chunk, [&](Index task) {
+    const Index first = task * chunk, last = std::min(first + chunk, destinations);
     const detail::Workspace<T> scratch(heads.scratch_numbers());
     for (Index begin = first; begin < last; begin += heads.block) {
       const Index count = std::min(heads.block, last - begin);

@@ -135,7 +135,7 @@ template <class T, int N, int M, class F, bool Gradients>
 /// (which may be null) is the sum of all rows, one row of numbers: sums over fixed chunks of rows, then over chunks.
 template <class T>
 void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int output_count,
-              const Tensor<T>* const* inputs, int input_count, RowKernel<T> kernel, const void* expression) noexcept {
+              const Tensor<T>* const* inputs, int input_count, RowKernel<T> kernel, const void* expression) {
   using Output = RowOutput<T>;
   if (shape.count() == 0) return;
   const Shape* shapes[kMaxMapInputs];

@@ -74,9 +74,12 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
             fetch_ahead(from + i);
             fetch_ahead(gradient + i);
             if (to && !streams) fetch_for_write_ahead(to + i);
-            const B gi = B::load(gradient + i), normal = (B::load(from + i) - m) * s;
-            B h = weight ? gi * B::load(weight + i) : gi;
-            if (left < B::size) h = first_lanes(h, left, T(0));
+            const B gi = B::load(gradient + i);
+            B normal = (B::load(from + i) - m) * s, h = weight ? gi * B::load(weight + i) : gi;
+            if (left < B::size) {  // what follows belongs to the next row, where 0 times an infinity lurks
+              h = first_lanes(h, left, T(0));
+              normal = first_lanes(normal, left, T(0));
+            }
             if constexpr (Centred) sum += h;
             product = fma(h, normal, product);
             if (!dw) return;
