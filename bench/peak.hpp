@@ -29,11 +29,15 @@ struct FmaChains<T, std::integer_sequence<int, I...>> {
   }
 };
 
+/// Chains enough to hide the latency of a multiply-add, few enough for the registers.
+template <class T>
+inline constexpr int kFmaChains = Batch<T>::size * sizeof(T) == 64 ? 24 : 12;
+
 /// Multiply-add rate of the registers of one core, in FLOP/s: the median of five runs of about `seconds` / 5 in all.
 template <class T>
 double fma_peak(double seconds = 2e-3) {
   using Clock = std::chrono::steady_clock;
-  constexpr int chains = Batch<T>::size * sizeof(T) == 64 ? 24 : 12;
+  constexpr int chains = kFmaChains<T>;
   volatile T factor = T(0.75), term = T(0.5), sink = 0;
   Index steps = 1000;
   double rates[5] = {};

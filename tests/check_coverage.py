@@ -2,8 +2,8 @@
 """Every public function, layer and method has a row in a table or a listed reason why not.
 
 Public is what stands in namespace graft itself (not in detail, cpu, native or row): free functions that take or return
-tensors or models, and structs that are called with tensors. A row is a string "name" or "name, case" in a file
-tests/*_rows_*.cpp; rows of the elementwise table of ops/elementwise.hpp are rows by themselves. A reason is a line
+tensors or models, and structs that are called with tensors or a context. A row is a string "name" or "name, case" in a
+file tests/*_rows_*.cpp; rows of the elementwise table of ops/elementwise.hpp are rows by themselves. A reason is a line
 "names: reason" of tests/coverage_reasons.txt; one that starts with the name of a test file is checked: the file must
 use the names."""
 import pathlib
@@ -58,7 +58,7 @@ def public_names(path):
             if c == "}" and scopes:
                 kind, name, body = scopes.pop()
                 if kind == "struct" and all(s[0] == "graft" for s in scopes) and re.search(
-                        r"\boperator\(\)\s*\([^)]*Tensor", code[body:i]):
+                        r"\boperator\(\)\s*\([^)]*(Tensor|Context)", code[body:i]):
                     yield "layer", name
             start = i + 1
         elif c == "{":

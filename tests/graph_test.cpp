@@ -8,6 +8,7 @@
 #include "catch.hpp"
 #include "graft/graph/gatv2.hpp"
 #include "graft/graph/knn.hpp"
+#include "graft/nn/dropout.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/optim/adam.hpp"
 
@@ -360,6 +361,9 @@ TEST_CASE("a sparse matrix is its dense one, dropout included", "[graph]") {
   CHECK(sparse.values().count() < dense.count() / 2);
   for (double rate : {0.0, 0.3, 0.9})
     CHECK(same_bits(whole(dropout(sparse, rate, Random(5))), dropout(dense, rate, Random(5))));
+  Context training(Phase::training, Random(5)), same = training;
+  const Dropout half{0.5};
+  CHECK(same_bits(whole(half(sparse, training)), half(dense, same)));
   CHECK(SparseMatrix<double>(zeros<double>({0, 4})).columns() == 4);
   CHECK_THROWS_AS(SparseMatrix<double>(normal({4}, 1)), ShapeError);
   CHECK_THROWS_AS(SparseMatrix<double>(Graph(3, Edges{{0, 1}}), normal({2}, 1)), ShapeError);

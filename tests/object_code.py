@@ -24,6 +24,7 @@ using Height = std::make_integer_sequence<int, rows>;
 using Blocks = GemmBlocks<float>;
 """
 GOOD = SOURCE + """
+template struct GemmTile<float, true, Height<Blocks::rows>, true>;
 template struct GemmTile<float, true, Height<Blocks::rows>>;
 template struct GemmTile<float, false, Height<Blocks::rows>>;
 template struct GemmTile<float, true, Height<Blocks::middle_rows>>;

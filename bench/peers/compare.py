@@ -242,7 +242,8 @@ def medians(runs):
     """The rows of several runs as one, each with the middle one's numbers."""
     by_line = {}
     for row in (row for run in runs for row in run):
-        by_line.setdefault((row["row"], row["work"].partition(": worst")[0], row["threads"], row["goal"]), []).append(row)
+        key = row["row"], row["work"].partition(": worst")[0], row["threads"], row["goal"]
+        by_line.setdefault(key, []).append(row)
     return [sorted(rows, key=lambda row: row["value"])[(len(rows) - 1) // 2] for rows in by_line.values()]
 
 
@@ -267,16 +268,22 @@ def machine():
     return f"{model}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def common_options(description, rounds, turn):
+    """A parser with what this program and own.py are asked alike."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--programs", type=pathlib.Path, required=True, help="folder of peers_graft and peers_blas")
     parser.add_argument("--rows", default="", help="only works whose row and name contain this text")
-    parser.add_argument("--threads", default="1,2", help="thread counts, separated by commas")
-    parser.add_argument("--runs", type=int, default=1, help="whole runs; of more than one the medians are shown too")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each side")
-    parser.add_argument("--turn", type=float, default=0.1, help="least seconds of a turn")
+    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each side")
+    parser.add_argument("--turn", type=float, default=turn, help="least seconds of a turn")
     parser.add_argument("--data", type=pathlib.Path, default=HERE.parents[2] / "shared" / "data",
                         help="folder with cora/cora.npz; without it a random graph of the same size")
+    return parser
+
+
+def main():
+    parser = common_options(__doc__, rounds=9, turn=0.1)
+    parser.add_argument("--threads", default="1,2", help="thread counts, separated by commas")
+    parser.add_argument("--runs", type=int, default=1, help="whole runs; of more than one the medians are shown too")
     parser.add_argument("--json", type=pathlib.Path, help="file for the record")
     parser.add_argument("--quiet", action="store_true", help="no table")
     options = parser.parse_args()
@@ -303,10 +310,10 @@ def main():
             print(f"\nMedians of {options.runs} runs\n\n{HEADER}", *map(line, results), sep="\n")
         print("\n" + verdicts(results))
     if options.json:
+        peak_bytes = max((row["added_bytes"] for row in results), default=0)
         record = {"program": "peers", "options": {key: str(value) for key, value in vars(options).items()}, "seeds": [],
                   "threads": options.threads, "machine": machine(), "versions": versions(),
-                  "seconds": time.monotonic() - start, "peak_bytes": max((r["added_bytes"] for r in results), default=0),
-                  "results": results}
+                  "seconds": time.monotonic() - start, "peak_bytes": peak_bytes, "results": results}
         beside = options.json.with_name(options.json.name + ".new")
         beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         beside.replace(options.json)

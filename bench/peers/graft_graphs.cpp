@@ -27,10 +27,7 @@ struct GraphNet {
   Tensor<> operator()(const Graph& graph, const Features& x, Context& context) const {
     const Dropout drop{rate};
     const auto elu = [](auto h) { return where(h < 0, exp(minimum(h, 0)) - 1, h); };
-    const auto dropped = [&](const Features& features, Context& c) {
-      return c.training() ? dropout(features, rate, c.stream("features")) : features;
-    };
-    return second(graph, drop(map(elu, first(graph, dropped(x, context), context)), context), context);
+    return second(graph, drop(map(elu, first(graph, drop(x, context), context)), context), context);
   }
 };
 
@@ -45,10 +42,10 @@ Work gat_epochs(const Inputs& in, const Features& x, Index nodes, Index width_in
   const GraphNet shapes{{width_in, width, Random(1), {.heads = heads, .dropout = rate}},
                         {heads * width, classes, Random(1), {.dropout = rate}},
                         rate};
-  return training(
-      with_parameters(shapes, in),
-      [=](const GraphNet& net, Context& context) { return cross_entropy(gather(net(graph, x, context), seen), labels); },
-      Phase::evaluation);
+  const auto loss = [=](const GraphNet& net, Context& context) {
+    return cross_entropy(gather(net(graph, x, context), seen), labels);
+  };
+  return training(with_parameters(shapes, in), loss, Phase::evaluation);
 }
 const bool gat_epoch = add_work("gat_epoch", [](const Inputs& in) {
   const Tensor<float> x = in.tensor("x");
@@ -81,11 +78,7 @@ const bool gat_layer = add_work("gat_layer", [](const Inputs& in) {
         *arguments, upstream);
   };
   return Work{step, [=] {
-                Results results{{"y", array_of(got->first)}, {"d_x", array_of(got->second.x)}};
-                for_each_named_parameter(
-                    [&](const std::string& name, const auto& leaf) { results.emplace("d_" + name, array_of(leaf)); },
-                    got->second.layer);
-                return results;
+                return gradients_of(got->second.layer, {{"y", array_of(got->first)}, {"d_x", array_of(got->second.x)}});
               }};
 });
 

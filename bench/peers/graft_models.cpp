@@ -3,7 +3,6 @@
 #include "graft/fewshot/maml.hpp"
 #include "graft/fewshot/protonet.hpp"
 #include "graft/graft.hpp"
-#include "graft/protocol/aggregation.hpp"
 #include "training.hpp"
 
 namespace peers {
@@ -59,50 +58,36 @@ const bool protonet = add_work("protonet", [](const Inputs& in) {
   });
 });
 
+template <class Y>
 struct Set {
   Tensor<> x;
-  Tensor<> y;                     // of a regression
-  Tensor<std::int64_t> labels{};  // of a classification
+  Y y;
 };
+template <class Y>
 struct Task {
-  Set support, query;
+  Set<Y> support, query;
 };
 
-/// Rows `t` of the inputs support_x, query_x and what they are to give.
-std::vector<Task> tasks_of(const Inputs& in, bool labels) {
-  const auto sets = [&](const std::string& name) {
-    const Tensor<> x = in.tensor(name + "_x");
-    std::vector<Set> all;
-    for (Index t = 0; t < x.size(0); ++t) {
-      const auto row = [&](const auto& rows) { return reshape(slice(rows, 0, t, t + 1), rows.shape().without(0)); };
-      if (labels)
-        all.push_back({row(x), {}, row(in.tensor<std::int64_t>(name + "_y"))});
-      else
-        all.push_back({row(x), row(in.tensor(name + "_y"))});
-    }
-    return all;
-  };
-  const std::vector<Set> support = sets("support"), query = sets("query");
-  std::vector<Task> tasks;
-  for (std::size_t t = 0; t < support.size(); ++t) tasks.push_back({support[t], query[t]});
-  return tasks;
-}
-
-/// Second-order steps with the mean of the tasks' losses, tasks in parallel.
-template <class M, class Loss>
-Work meta_training(const Inputs& in, const M& shapes, bool labels, Loss loss) {
-  const MamlOptions options{.alpha = in.real("alpha"), .steps = static_cast<int>(in.number("steps"))};
-  const auto tasks = std::make_shared<std::vector<Task>>(tasks_of(in, labels));
-  return descent(with_parameters(shapes, in), [=](const M& theta) {
-    std::vector<M> gradients(tasks->size());
-    std::vector<Tensor<>> losses(tasks->size());
-    parallel_tasks(static_cast<Index>(tasks->size()), [&](Index t) {
-      const auto at = static_cast<std::size_t>(t);
-      std::tie(losses[at], gradients[at]) =
-          value_and_grad([&](const M& own) { return maml_loss(own, (*tasks)[at], loss, options); }, theta);
+/// Second-order steps with the mean of the tasks' losses; their sum comes in `parts`, loss_of(theta, i), computed in
+/// parallel.
+template <class M, class LossOf>
+Work meta_training(const M& start, Index parts, Index tasks, const LossOf& loss_of) {
+  const auto differentiate = [=](const M& theta) {
+    std::vector<std::pair<Tensor<>, M>> found(static_cast<std::size_t>(parts));
+    parallel_tasks(parts, [&](Index i) {
+      found[static_cast<std::size_t>(i)] = value_and_grad([&](const M& own) { return loss_of(own, i); }, theta);
     });
-    return std::tuple(mean(stack(losses)), aggregate(gradients, Aggregation::mean, Random()), theta);
-  });
+    auto [loss, gradient] = found[0];
+    for (std::size_t i = 1; i < found.size(); ++i) {
+      loss = loss + found[i].first;
+      gradient = gradient + found[i].second;
+    }
+    return std::tuple(loss / static_cast<float>(tasks), 1.0 / static_cast<double>(tasks) * gradient, theta);
+  };
+  return descent(start, differentiate, differentiate);
+}
+MamlOptions maml_options(const Inputs& in) {
+  return {.alpha = in.real("alpha"), .steps = static_cast<int>(in.number("steps"))};
 }
 
 struct Perceptron {
@@ -113,33 +98,22 @@ struct Perceptron {
 /// Nets this small are stacked: one op serves all tasks of a stack. Two stacks, so that two threads have work.
 const bool maml_sinusoid = add_work("maml_sinusoid", [](const Inputs& in) {
   const Random any(1);
-  const MamlOptions options{.alpha = in.real("alpha"), .steps = static_cast<int>(in.number("steps"))};
-  const Index count = in.tensor("support_x").size(0), half = (count + 1) / 2;
-  std::vector<Task> stacks;
-  for (Index begin = 0; begin < count; begin += half) {
-    const auto part = [&](const char* name) { return slice(in.tensor(name), 0, begin, std::min(begin + half, count)); };
+  const Index tasks = in.tensor("support_x").size(0), half = (tasks + 1) / 2;
+  std::vector<Task<Tensor<>>> stacks;
+  for (Index begin = 0; begin < tasks; begin += half) {
+    const auto part = [&](const char* name) { return slice(in.tensor(name), 0, begin, std::min(begin + half, tasks)); };
     stacks.push_back({{part("support_x"), part("support_y")}, {part("query_x"), part("query_y")}});
   }
   // The mean over the points of a task, added over tasks.
-  const auto loss = [](const Perceptron& nets, const Set& set) {
+  const auto loss = [](const Perceptron& nets, const Set<Tensor<>>& set) {
     return static_cast<float>(set.x.size(0)) * mse(nets(set.x), set.y);
   };
+  const auto loss_of = [=, options = maml_options(in)](const Perceptron& theta, Index i) {
+    const auto& stack = stacks[static_cast<std::size_t>(i)];
+    return maml_loss(stacked(theta, stack.support.x.size(0)), stack, loss, options);
+  };
   const auto start = with_parameters(Perceptron{{1, 40, any}, {40, 40, any}, {40, 1, any}}, in);
-  return descent(start, [=](const Perceptron& theta) {
-    std::vector<std::pair<Tensor<>, Perceptron>> parts(stacks.size());
-    parallel_tasks(static_cast<Index>(stacks.size()), [&](Index i) {
-      const Task& stack = stacks[static_cast<std::size_t>(i)];
-      parts[static_cast<std::size_t>(i)] = value_and_grad(
-          [&](const Perceptron& own) { return maml_loss(stacked(own, stack.support.x.size(0)), stack, loss, options); },
-          theta);
-    });
-    auto [value, gradient] = parts[0];
-    for (std::size_t i = 1; i < parts.size(); ++i) {
-      value = value + parts[i].first;
-      gradient = gradient + parts[i].second;
-    }
-    return std::tuple(value / static_cast<float>(count), 1.0 / static_cast<double>(count) * gradient, theta);
-  });
+  return meta_training(start, static_cast<Index>(stacks.size()), tasks, loss_of);
 });
 
 struct Classifier {
@@ -148,12 +122,25 @@ struct Classifier {
   GRAFT_FIELDS(body, head)
 };
 const bool maml_conv = add_work("maml_conv", [](const Inputs& in) {
+  using Labels = Tensor<std::int64_t>;
   const Index channels = in.number("channels");
   const Classifier shapes{{channels, BatchNormMode::batch}, {channels, in.number("ways"), Random(1)}};
-  return meta_training(in, shapes, true, [](const Classifier& net, const Set& set) {
+  const Tensor<> support_x = in.tensor("support_x"), query_x = in.tensor("query_x");
+  const auto support_y = in.tensor<std::int64_t>("support_y"), query_y = in.tensor<std::int64_t>("query_y");
+  const Index count = support_x.size(0);
+  std::vector<Task<Labels>> tasks;
+  for (Index t = 0; t < count; ++t) {
+    const auto row = [&](const auto& rows) { return reshape(slice(rows, 0, t, t + 1), rows.shape().without(0)); };
+    tasks.push_back({{row(support_x), row(support_y)}, {row(query_x), row(query_y)}});
+  }
+  const auto loss = [](const Classifier& net, const Set<Labels>& set) {
     Context context(Phase::training, Random());
-    return cross_entropy(net.head(net.body(set.x, context)), set.labels);
-  });
+    return cross_entropy(net.head(net.body(set.x, context)), set.y);
+  };
+  const auto loss_of = [=, options = maml_options(in)](const Classifier& theta, Index t) {
+    return maml_loss(theta, tasks[static_cast<std::size_t>(t)], loss, options);
+  };
+  return meta_training(with_parameters(shapes, in), count, count, loss_of);
 });
 
 }  // namespace

@@ -12,7 +12,7 @@ using namespace graft;
 
 /// `steps` multiply-adds in each of several chains of batches, on every thread. The result is the FLOPs of a step.
 const bool multiply_adds = add_work("peak_multiply_adds", [](const Inputs& in) {
-  constexpr int chains = Batch<float>::size == 16 ? 24 : 12;
+  constexpr int chains = bench::kFmaChains<float>;
   const Index steps = in.number("steps");
   return Work{[=] {
                 parallel_tasks(threads(), [&](Index) {

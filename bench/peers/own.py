@@ -2,13 +2,12 @@
 """graft alone at the works of the comparison: times, and what they are of the least time that the machine's measured
 peaks allow (multiply-adds out of registers, numbers copied through memory). Marks what became 20 % slower relative to
 the peaks than the baseline of this CPU. bench/run.sh sets up what this needs and calls it."""
-import argparse
 import json
 import pathlib
 import tempfile
 
 import works
-from compare import HERE, Side, machine, show_seconds
+from compare import HERE, Side, common_options, machine, show_seconds, title
 
 BASELINE = HERE.parent / "baseline.json"
 SLOWER = 0.8  # of the baseline's fraction
@@ -38,13 +37,7 @@ def peaks(threads, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", type=pathlib.Path, required=True, help="folder of peers_graft")
-    parser.add_argument("--rows", default="", help="only works whose row and name contain this text")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each work")
-    parser.add_argument("--turn", type=float, default=0.03, help="least seconds of a turn")
-    parser.add_argument("--data", type=pathlib.Path, default=HERE.parents[2] / "shared" / "data",
-                        help="folder with cora/cora.npz; without it a random graph of the same size")
+    parser = common_options(__doc__, rounds=5, turn=0.03)
     parser.add_argument("--update", action="store_true", help="make what is measured the baseline of this CPU")
     options = parser.parse_args()
 
@@ -55,22 +48,23 @@ def main():
     for threads in 1, 2:
         flops, bandwidth = peaks(threads, options)
         print(f"\n{threads} thread{'s' * (threads > 1)}: multiply-adds {flops / 1e9:.0f} GFLOP/s, "
-              f"copy {bandwidth / 1e9:.1f} GB/s\n\n| row | work | time | of the peak | baseline | |\n|---|---|---|---|---|---|")
+              f"copy {bandwidth / 1e9:.1f} GB/s\n\n"
+              "| row | work | time | of the peak | baseline | |\n|---|---|---|---|---|---|")
         for work in works.all_works(options.data):
-            if not isinstance(work, works.Work) or options.rows not in f"{work.row}: {work.name}":
+            if not isinstance(work, works.Work) or options.rows not in title(work):
                 continue
             took, _ = seconds(work, threads, options)
             needs_flops, needs_bytes = works.cost(work)
             fraction = max(needs_flops / flops, needs_bytes / bandwidth) / took
-            name = f"{work.row}: {work.name}, {threads}"
+            name = f"{title(work)}, {threads}"
             fractions[name] = round(fraction, 4)
             before = baseline.get(name)
             verdict = "slower" if before and fraction < SLOWER * before else ""
             slower += [name] if verdict else []
             print(f"| {work.row} | {work.name} | {show_seconds(took)} | {fraction:.3f} | "
                   f"{'' if before is None else f'{before:.3f}'} | {verdict} |", flush=True)
-    print(f"\n{len(slower)} of {len(fractions)} more than {round(100 * (1 - SLOWER))} % slower than the baseline", *slower,
-          sep="\n  ")
+    least = round(100 * (1 - SLOWER))
+    print(f"\n{len(slower)} of {len(fractions)} more than {least} % slower than the baseline", *slower, sep="\n  ")
     if options.update:
         baselines[machine()] = {**baseline, **fractions}
         BASELINE.write_text(json.dumps(baselines, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,14 +1,10 @@
 """PyTorch Geometric, eager and compiled ("compile"); see torch_side.py."""
-import os
-
 import torch
 import torch.nn.functional as F
 import torch_geometric.nn
 
-from torch_models import descent, tensor
+from torch_models import descent, tensor, to_numpy
 from works import is_parameter
-
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def gat_conv(width_in, width, heads, dropout, parameters):
@@ -75,11 +71,10 @@ def gat_epoch(inputs, mode, sparse=False):
     def loss():
         return F.cross_entropy(net(x, edges)[seen], labels)
 
-    net.eval()
-    _, first = descent(named, loss)
+    net.eval()  # for the results; torch.compile compiles again for training
+    made = descent(named, torch.compile(loss) if mode == "compile" else loss)
     net.train()
-    step, _ = descent(named, torch.compile(loss) if mode == "compile" else loss)
-    return step, first
+    return made
 
 
 def gat_layer(inputs, mode):
@@ -96,10 +91,6 @@ def gat_layer(inputs, mode):
                            zip(named, torch.autograd.grad(y, list(named.values()), upstream))}}
 
     return step
-
-
-def to_numpy(results):
-    return {name: value.detach().numpy() for name, value in results.items()}
 
 
 def gat_epoch_sparse(inputs, mode):

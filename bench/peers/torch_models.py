@@ -1,12 +1,20 @@
 """Training steps of whole models in PyTorch; see torch_side.py."""
+import os
+
 import torch
 import torch.nn.functional as F
 
 from works import RATE, is_parameter
 
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
 
 def tensor(array):
     return torch.from_numpy(array.copy())
+
+
+def to_numpy(results):
+    return {name: value.detach().numpy() for name, value in results.items()}
 
 
 def descent(parameters, loss):
@@ -143,7 +151,8 @@ def classifier(parameters, x):
     for i in range(4):
         block = f"body.blocks.{i}."
         x = F.conv2d(x, parameters[block + "conv.weight"], padding=1)
-        x = F.batch_norm(x, None, None, parameters[block + "norm.weight"], parameters[block + "norm.bias"], training=True)
+        scale, shift = parameters[block + "norm.weight"], parameters[block + "norm.bias"]
+        x = F.batch_norm(x, None, None, scale, shift, training=True)
         x = F.relu(F.max_pool2d(x, 2))
     return F.linear(x.flatten(1), parameters["head.weight"], parameters["head.bias"])
 

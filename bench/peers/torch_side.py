@@ -1,19 +1,11 @@
 """PyTorch: eager and in other modes (compiled "compile", fused optimisers "fused", "channels_last", "vmap").
 KINDS[kind](inputs, mode) makes a step, a function that runs one repetition and returns its results by name; or a step
 and the results to compare."""
-import os
-
 import torch
 import torch.nn.functional as F
 
 import torch_models
-from torch_models import tensor
-
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-
-
-def to_numpy(results):
-    return {name: value.detach().numpy() for name, value in results.items()}
+from torch_models import tensor, to_numpy
 
 
 def forward_and_backward(names, function):

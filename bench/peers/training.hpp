@@ -17,19 +17,19 @@ M with_parameters(M model, const Inputs& in) {
   return model;
 }
 
-/// "loss", and the gradient of every parameter as "d_NAME".
+/// `results` and the gradient of every parameter as "d_NAME".
 template <class M>
-Results loss_and_gradient(const Tensor<float>& loss, const M& gradient) {
-  Results results{{"loss", array_of(loss)}};
+Results gradients_of(const M& gradient, Results results) {
   graft::for_each_named_parameter(
       [&](const std::string& name, const auto& leaf) { results.emplace("d_" + name, array_of(leaf)); }, gradient);
   return results;
 }
 
 /// Steps of gradient descent on `differentiate(model)`, which gives loss, gradient and the model with its running
-/// statistics brought up to date; results are loss and gradient at the parameters of the inputs.
-template <class M, class F>
-Work descent(const M& start, const F& differentiate) {
+/// statistics brought up to date; results are loss and gradient of `check(start)`, which gives what `differentiate`
+/// does.
+template <class M, class F, class Check>
+Work descent(const M& start, const F& differentiate, const Check& check) {
   struct State {
     M model;
     graft::Sgd<M> optimizer;
@@ -41,8 +41,8 @@ Work descent(const M& start, const F& differentiate) {
     state->optimizer.step(state->model, gradient, kRate);
   };
   return {step, [=] {
-            const auto [loss, gradient, model] = differentiate(start);
-            return loss_and_gradient(loss, gradient);
+            const auto [loss, gradient, model] = check(start);
+            return gradients_of(gradient, {{"loss", array_of(loss)}});
           }};
 }
 
@@ -55,12 +55,9 @@ Work training(const M& start, const Loss& loss, graft::Phase checked = graft::Ph
     auto [value, gradient] = graft::value_and_grad([&](const M& m) { return loss(m, context); }, model);
     return std::tuple(value, gradient, graft::apply_updates(model, context));
   };
-  Work work = descent(start, [=](const M& model) { return at(model, graft::Phase::training, (*steps)++); });
-  work.results = [=] {
-    const auto [value, gradient, model] = at(start, checked, 0);
-    return loss_and_gradient(value, gradient);
-  };
-  return work;
+  return descent(
+      start, [=](const M& model) { return at(model, graft::Phase::training, (*steps)++); },
+      [=](const M& model) { return at(model, checked, 0); });
 }
 
 }  // namespace peers

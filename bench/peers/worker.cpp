@@ -1,6 +1,6 @@
-// The program around `Work`: KIND INPUTS.npz RESULTS.npz. Runs one repetition and writes its results; says "ready" and the
-// resident bytes before it; then, for every line with a number on its input, runs that many repetitions and says how
-// many seconds they took. worker.py speaks the same way.
+// The program around `Work`: KIND INPUTS.npz RESULTS.npz. Runs one repetition and writes its results; says "ready" and
+// the resident bytes before it; then, for every line with a number on its input, runs that many repetitions and says
+// how many seconds they took. worker.py speaks the same way.
 
 #include <chrono>
 #include <cstdio>

@@ -170,7 +170,8 @@ def protonet(ways=20, shots=5, queries=15, channels=64):
 def gat(name, width_in, width, heads, seed):
     return {name + "weight": uniform([heads * width, width_in], width_in, seed),
             name + "att_src": uniform([heads, width], width, seed + 1),
-            name + "att_dst": uniform([heads, width], width, seed + 2), name + "bias": 0.1 * numbers([heads * width], seed + 3)}
+            name + "att_dst": uniform([heads, width], width, seed + 2),
+            name + "bias": 0.1 * numbers([heads * width], seed + 3)}
 
 
 def cora(data):
@@ -305,7 +306,8 @@ def cost(work):
     if work.kind == "maml_conv":
         tasks, images = at["support_x"].shape[:2]
         channels, steps = int(at["channels"]), int(at["steps"])
-        return conv_flops(tasks * at["query_x"].shape[1], channels) + 3 * steps * conv_flops(tasks * images, channels), 0
+        adapting = 3 * steps * conv_flops(tasks * images, channels)
+        return conv_flops(tasks * at["query_x"].shape[1], channels) + adapting, 0
     if work.kind == "small_ops":
         return 3 * 3 * at["steps"] * at["x"].size, 0
     raise ValueError(work.kind)

@@ -23,7 +23,7 @@ constexpr auto known_slopes(std::index_sequence<I...>) {
 /// F, if it captured nothing, only adds.
 template <class F, int N>
 struct MapSlots {
-  int count = N, slot_of[N], argument_of[N];  ///< slot_of[i] = -1 for an argument that is only added
+  int count = 0, slot_of[N] = {}, argument_of[N] = {};  ///< slot_of[i] = -1 for an argument that is only added
 
   constexpr MapSlots() {
     bool added[N] = {};
@@ -32,14 +32,52 @@ struct MapSlots {
       if constexpr (requires { typename std::bool_constant<(known_slopes<F>(Arguments()), true)>; })
         for (int i = 0; i < N; ++i) added[i] = known_slopes<F>(Arguments()).slope[i] == KnownSlopes<N>::kOne;
     }
-    count = 0;
     for (int i = 0; i < N; ++i) {
-      argument_of[i] = -1;
       slot_of[i] = added[i] ? -1 : count;
       if (!added[i]) argument_of[count++] = i;
     }
   }
 };
+
+/// What reaches the arguments of f from the gradient of its value, those that are `needed`, in one pass; `seen` are that
+/// gradient and the arguments. Not yet summed over what was broadcast, except where an argument repeats in every row.
+template <class F, class T, std::size_t Seen>
+auto map_gradients(const F& f, const std::array<const Tensor<T>*, Seen>& seen, const bool* needed) {
+  constexpr int N = Seen - 1;
+  static constexpr MapSlots<F, N> slots;
+  constexpr int M = slots.count;
+  const Tensor<T>& g = *seen[0];
+  std::array<Tensor<T>, N> gradients;
+  bool any = false;
+  for (std::size_t i = 0; i < N; ++i) {
+    if (slots.slot_of[i] < 0)
+      gradients[i] = g;
+    else
+      any |= needed[i];
+  }
+  if constexpr (M > 0) {
+    if (!any) return gradients;
+    std::array<T*, M> outputs{};
+    std::array<bool, M> summed{};
+    bool same_row[Seen];
+    cpu::find_same_rows<T>(g.shape(), seen.data(), Seen, same_row);
+    for (std::size_t m = 0; m < M; ++m) {
+      const auto i = static_cast<std::size_t>(slots.argument_of[m]);
+      if (!needed[i]) continue;
+      summed[m] = same_row[i + 1];
+      gradients[i] = fresh<T>(summed[m] ? seen[i + 1]->shape() : g.shape());
+      outputs[m] = writable(gradients[i]);
+    }
+    using B = Batch<T>;
+    cpu::map_gradients<T, Seen, M>(g.shape(), outputs, summed, seen, [&](const std::array<B, Seen>& x) {
+      return [&]<std::size_t... i, std::size_t... m>(std::index_sequence<i...>, std::index_sequence<m...>) {
+        const Dual<B, M> y = f(Dual<B, M>::variable(x[i + 1], slots.slot_of[i])...);
+        return std::array{x[0] * y.partial[m]...};
+      }(std::make_index_sequence<N>(), std::make_index_sequence<M>());
+    });
+  }
+  return gradients;
+}
 
 }  // namespace detail
 
@@ -66,39 +104,7 @@ Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
             detail::replay(f, g, needed, results, inputs...);
             return;
           }
-          static constexpr detail::MapSlots<F, N> slots;
-          constexpr int M = slots.count;
-          const std::array<const Tensor<T>*, N + 1> seen{&g, &inputs...};
-          Tensor<T> gradients[N];
-          bool any = false;
-          for (std::size_t i = 0; i < N; ++i) {
-            if (slots.slot_of[i] < 0)
-              gradients[i] = g;
-            else
-              any |= needed[i];
-          }
-          if constexpr (M > 0) {
-            if (any) {
-              std::array<T*, M> outputs{};
-              std::array<bool, M> summed{};
-              bool same_row[N + 1];
-              cpu::find_same_rows<T>(g.shape(), seen.data(), N + 1, same_row);
-              for (std::size_t m = 0; m < M; ++m) {
-                const auto i = static_cast<std::size_t>(slots.argument_of[m]);
-                if (!needed[i]) continue;
-                summed[m] = same_row[i + 1];
-                gradients[i] = detail::fresh<T>(summed[m] ? seen[i + 1]->shape() : g.shape());
-                outputs[m] = detail::writable(gradients[i]);
-              }
-              cpu::map_gradients<T, N + 1, M>(g.shape(), outputs, summed, seen, [&](const std::array<B, N + 1>& x) {
-                using D = Dual<B, M>;
-                return [&]<std::size_t... i, std::size_t... m>(std::index_sequence<i...>, std::index_sequence<m...>) {
-                  const D y = f(D::variable(x[i + 1], slots.slot_of[i])...);
-                  return std::array{x[0] * y.partial[m]...};
-                }(std::make_index_sequence<N>(), std::make_index_sequence<M>());
-              });
-            }
-          }
+          auto gradients = detail::map_gradients(f, std::array<const Tensor<T>*, N + 1>{&g, &inputs...}, needed);
           std::size_t i = 0;
           const auto give = [&](const Tensor<T>& input) {
             if (needed[i]) results[i] = sum_to(std::move(gradients[i]), input.shape());

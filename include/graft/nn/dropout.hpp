@@ -13,8 +13,12 @@ inline namespace GRAFT_ABI {
 struct Dropout {
   double rate = 0.5;
 
-  template <Real T>
-  Tensor<T> operator()(const Tensor<T>& x, Context& context, Site site = Site::current()) const {
+  /// `x`: whatever `dropout` takes, a tensor or a sparse matrix.
+  template <class X>
+    requires requires(const X& x, const Random& random, Site site) {
+      { dropout(x, 0.5, random, site) } -> std::same_as<X>;
+    }
+  X operator()(const X& x, Context& context, Site site = Site::current()) const {
     const Named here("Dropout", site);
     if (!context.training()) return x;
     return dropout(x, rate, context.stream("dropout"), site);

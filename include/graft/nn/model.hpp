@@ -216,9 +216,9 @@ M zeros_like(const M& model) {
   return result;
 }
 
-/// `copies` equal models in one: every parameter [...] becomes [copies, ...]. Layers that accept such a stack (`Linear`)
-/// then serve as many tasks with one op. Gradients add up over the copies on their way back to `model`. Throws
-/// ValueError for fewer than one copy.
+/// `copies` equal models in one: every parameter [...] becomes [copies, ...]. Layers that accept such a stack
+/// (`Linear`) then serve as many tasks with one op. Gradients add up over the copies on their way back to `model`.
+/// Throws ValueError for fewer than one copy.
 template <Model M>
 M stacked(const M& model, Index copies, Site site = Site::current()) {
   if (copies < 1) fail("stacked", {"copies is ", copies, ", expected 1 or more"}, {}, site);

@@ -235,6 +235,28 @@ template <class T, class Put>
   }
 }
 
+/// `count` rounded up to whole batches.
+template <class T>
+constexpr Index whole_batches(Index count) {
+  return (count + Batch<T>::size - 1) / Batch<T>::size * Batch<T>::size;
+}
+/// Stores the first `left` lanes, all of them when `left` is a whole batch or more; with `stream`, which wants a whole
+/// batch, past the caches.
+template <class T>
+[[gnu::always_inline]] inline void store_lanes(Batch<T> values, T* to, Index left, bool stream = false) {
+  if (stream)
+    values.stream(to);
+  else if (left >= Batch<T>::size)
+    values.store(to);
+  else
+    values.store_part(to, left);
+}
+/// Loads the first `left` lanes, never touching memory past them: for numbers next to which others are being written.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> load_lanes(const T* from, Index left) {
+  return left >= Batch<T>::size ? Batch<T>::load(from) : Batch<T>::load_part(from, left);
+}
+
 /// A number that picks a lane; as wide as T.
 template <class T>
 using LaneIndex = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
@@ -341,10 +363,15 @@ template <class T>
 T first_lane(Batch<T> a) {
   return a.v.data[0];
 }
+/// Sum of the lanes, in every lane.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> sum_everywhere(Batch<T> a) {
+  return join_lanes(a, [](Batch<T> b, Batch<T> c) { return b + c; });
+}
 /// Sum of the lanes.
 template <class T>
 T sum_lanes(Batch<T> a) {
-  return first_lane(join_lanes(a, [](Batch<T> b, Batch<T> c) { return b + c; }));
+  return first_lane(sum_everywhere(a));
 }
 
 /// The functions that a CPU register offers; `ops/elementwise.hpp` gives each its public name and derivative.

@@ -8,38 +8,38 @@
 #include "graft/autodiff/map.hpp"
 
 // ROW(name, value in x, slope in x and y() = the value, lowest and highest test input, documentation)
-#define GRAFT_UNARY_ROWS(ROW)                                                                              \
-  ROW(exp, native::exp(x), y(), -3, 3, "e^x; zero below the smallest normal number")                       \
-  ROW(expm1, native::expm1(x), y() + 1, -3, 3, "e^x - 1, accurate near 0")                                 \
-  ROW(log, native::log(x), 1 / x, 0.2, 4, "natural logarithm")                                             \
-  ROW(log1p, native::log1p(x), 1 / (1 + x), -0.8, 4, "log(1 + x), accurate near 0")                        \
-  ROW(sqrt, native::sqrt(x), 0.5 / y(), 0.2, 4, "square root")                                             \
-  ROW(rsqrt, 1 / native::sqrt(x), -0.5 * y() / x, 0.2, 4, "1 / sqrt(x)")                                   \
-  ROW(square, x * x, 2 * x, -3, 3, "x^2")                                                                  \
-  ROW(reciprocal, 1 / x, -square(y()), 0.3, 3, "1 / x")                                                    \
-  ROW(sin, native::sin(x), cos(x), -3, 3, "sine of x radians")                                             \
-  ROW(cos, native::cos(x), -sin(x), -3, 3, "cosine of x radians")                                          \
-  ROW(atan, native::atan(x), 1 / (1 + square(x)), -3, 3, "arc tangent in radians")                         \
-  ROW(tanh, native::tanh(x), 1 - square(y()), -3, 3, "hyperbolic tangent")                                 \
-  ROW(erf, native::erf(x), 1.1283791670955126 * exp(-square(x)), -2, 2, "error function")                  \
-  ROW(sigmoid, 1 / (1 + native::exp(-x)), y() * (1 - y()), -4, 4, "1 / (1 + e^-x)")                        \
-  ROW(softplus, native::max(x, X(0)) + native::log1p(native::exp(-native::abs(x))), sigmoid(x), -4, 4,     \
-      "log(1 + e^x), without overflow")                                                                    \
-  ROW(abs, native::abs(x), sign(x), 0.1, 3, "|x|; slope 0 at 0")                                           \
+#define GRAFT_UNARY_ROWS(ROW)                                                                          \
+  ROW(exp, native::exp(x), y(), -3, 3, "e^x; zero below the smallest normal number")                   \
+  ROW(expm1, native::expm1(x), y() + 1, -3, 3, "e^x - 1, accurate near 0")                             \
+  ROW(log, native::log(x), 1 / x, 0.2, 4, "natural logarithm")                                         \
+  ROW(log1p, native::log1p(x), 1 / (1 + x), -0.8, 4, "log(1 + x), accurate near 0")                    \
+  ROW(sqrt, native::sqrt(x), 0.5 / y(), 0.2, 4, "square root")                                         \
+  ROW(rsqrt, 1 / native::sqrt(x), -0.5 * y() / x, 0.2, 4, "1 / sqrt(x)")                               \
+  ROW(square, x * x, 2 * x, -3, 3, "x^2")                                                              \
+  ROW(reciprocal, 1 / x, -square(y()), 0.3, 3, "1 / x")                                                \
+  ROW(sin, native::sin(x), cos(x), -3, 3, "sine of x radians")                                         \
+  ROW(cos, native::cos(x), -sin(x), -3, 3, "cosine of x radians")                                      \
+  ROW(atan, native::atan(x), 1 / (1 + square(x)), -3, 3, "arc tangent in radians")                     \
+  ROW(tanh, native::tanh(x), 1 - square(y()), -3, 3, "hyperbolic tangent")                             \
+  ROW(erf, native::erf(x), 1.1283791670955126 * exp(-square(x)), -2, 2, "error function")              \
+  ROW(sigmoid, 1 / (1 + native::exp(-x)), y() * (1 - y()), -4, 4, "1 / (1 + e^-x)")                    \
+  ROW(softplus, native::max(x, X(0)) + native::log1p(native::exp(-native::abs(x))), sigmoid(x), -4, 4, \
+      "log(1 + e^x), without overflow")                                                                \
+  ROW(abs, native::abs(x), sign(x), 0.1, 3, "|x|; slope 0 at 0")                                       \
   ROW(relu, where(x < 0, X(0), x), step(x), 0.1, 3, "max(x, 0); slope 0 at 0")
 
 // ROW(name, value in x, documentation): piecewise constant, so no gradient flows.
-#define GRAFT_INDICATOR_ROWS(ROW)                                               \
-  ROW(sign, where(x > 0, X(1), where(x < 0, X(-1), X(0))), "-1, 0 or 1")        \
-  ROW(step, where(x > 0, X(1), X(0)), "1 where x > 0, else 0")                  \
+#define GRAFT_INDICATOR_ROWS(ROW)                                        \
+  ROW(sign, where(x > 0, X(1), where(x < 0, X(-1), X(0))), "-1, 0 or 1") \
+  ROW(step, where(x > 0, X(1), X(0)), "1 where x > 0, else 0")           \
   ROW(floor, native::floor(x), "largest whole number not above x")
 
 // ROW(name, expression of x in graft's elementwise functions, lowest and highest test input, documentation). Fused by
 // map; derivatives come from the expression.
 #define GRAFT_DERIVED_ROWS(ROW)                                                                              \
   ROW(silu, x * sigmoid(x), -4, 4, "x sigmoid(x) (Elfwing, Uchibe, Doya 2018)")                              \
-  ROW(gelu, 0.5 * x * (1 + erf(x * 0.70710678118654752)), -3, 3, "x P(N(0,1) < x) (Hendrycks, Gimpel 2016)")  \
-  ROW(gelu_tanh, x * sigmoid(x * (1.5957691216057307 + 0.071354816272600234 * x * x)), -3, 3,                 \
+  ROW(gelu, 0.5 * x * (1 + erf(x * 0.70710678118654752)), -3, 3, "x P(N(0,1) < x) (Hendrycks, Gimpel 2016)") \
+  ROW(gelu_tanh, x * sigmoid(x * (1.5957691216057307 + 0.071354816272600234 * x * x)), -3, 3,                \
       "tanh approximation of gelu: (1 + tanh(u)) / 2 = sigmoid(2 u)")                                        \
   ROW(tan, sin(x) / cos(x), -1.2, 1.2, "tangent of x radians")                                               \
   ROW(sinh, 0.5 * (exp(x) - exp(-x)), -3, 3, "hyperbolic sine")                                              \
@@ -49,16 +49,16 @@
 
 // ROW(name, value in x and y, slope in x, slope in y, test range of x, of y, documentation); slopes may use z() = the
 // value.
-#define GRAFT_BINARY_ROWS(ROW)                                                                             \
-  ROW(add, x + y, One(), One(), -3, 3, -3, 3, "x + y")                                                     \
-  ROW(subtract, x - y, One(), MinusOne(), -3, 3, -3, 3, "x - y")                                           \
-  ROW(multiply, x * y, y, x, -3, 3, -3, 3, "x y")                                                          \
-  ROW(divide, x / y, 1 / y, -z() / y, -3, 3, 0.3, 3, "x / y")                                              \
-  ROW(pow, native::pow(x, y), y * pow(x, y - 1), z() * log(maximum(x, X(1e-37))), 0.3, 3, -2, 2,           \
-      "x^y for x >= 0")                                                                                    \
-  ROW(maximum, native::max(x, y), greater(x, y) + 0.5 * equal(x, y), greater(y, x) + 0.5 * equal(x, y),    \
-      0.6, 3, -3, 0.5, "larger of x and y; a tie shares the gradient")                                     \
-  ROW(minimum, native::min(x, y), greater(y, x) + 0.5 * equal(x, y), greater(x, y) + 0.5 * equal(x, y),    \
+#define GRAFT_BINARY_ROWS(ROW)                                                                          \
+  ROW(add, x + y, One(), One(), -3, 3, -3, 3, "x + y")                                                  \
+  ROW(subtract, x - y, One(), MinusOne(), -3, 3, -3, 3, "x - y")                                        \
+  ROW(multiply, x * y, y, x, -3, 3, -3, 3, "x y")                                                       \
+  ROW(divide, x / y, 1 / y, -z() / y, -3, 3, 0.3, 3, "x / y")                                           \
+  ROW(pow, native::pow(x, y), y * pow(x, y - 1), z() * log(maximum(x, X(1e-37))), 0.3, 3, -2, 2,        \
+      "x^y for x >= 0")                                                                                 \
+  ROW(maximum, native::max(x, y), greater(x, y) + 0.5 * equal(x, y), greater(y, x) + 0.5 * equal(x, y), \
+      0.6, 3, -3, 0.5, "larger of x and y; a tie shares the gradient")                                  \
+  ROW(minimum, native::min(x, y), greater(y, x) + 0.5 * equal(x, y), greater(x, y) + 0.5 * equal(x, y), \
       0.6, 3, -3, 0.5, "smaller of x and y; a tie shares the gradient")
 
 // ROW(name, value in x and y, documentation): piecewise constant, so no gradient flows.
@@ -88,21 +88,21 @@ namespace row {
 /// Stands for an argument that a slope is tried without: a slope that does not compile without it needs it saved.
 struct Absent {};
 
-#define GRAFT_UNARY_STRUCT(op, value_, slope_, low_, high_, doc_)          \
-  struct op##_row {                                                              \
-    static constexpr const char *name = #op, *doc = doc_;                  \
-    static constexpr double low = low_, high = high_;                      \
-    template <class X>                                                     \
-    static X value(const X& x) {                                           \
-      return value_;                                                       \
-    }                                                                      \
-    template <class X, class Y>                                            \
+#define GRAFT_UNARY_STRUCT(op, value_, slope_, low_, high_, doc_)                                     \
+  struct op##_row {                                                                                   \
+    static constexpr const char *name = #op, *doc = doc_;                                             \
+    static constexpr double low = low_, high = high_;                                                 \
+    template <class X>                                                                                \
+    static X value(const X& x) {                                                                      \
+      return value_;                                                                                  \
+    }                                                                                                 \
+    template <class X, class Y>                                                                       \
     static auto slope([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y) -> decltype(slope_) { \
-      return slope_;                                                       \
-    }                                                                      \
+      return slope_;                                                                                  \
+    }                                                                                                 \
   };
 #define GRAFT_INDICATOR_STRUCT(op, value_, doc_)          \
-  struct op##_row {                                             \
+  struct op##_row {                                       \
     static constexpr const char *name = #op, *doc = doc_; \
     template <class X>                                    \
     static X value(const X& x) {                          \
@@ -110,7 +110,7 @@ struct Absent {};
     }                                                     \
   };
 #define GRAFT_DERIVED_STRUCT(op, value_, low_, high_, doc_) \
-  struct op##_row {                                               \
+  struct op##_row {                                         \
     static constexpr const char *name = #op, *doc = doc_;   \
     static constexpr double low = low_, high = high_;       \
     template <class X>                                      \
@@ -118,27 +118,27 @@ struct Absent {};
       return value_;                                        \
     }                                                       \
   };
-#define GRAFT_BINARY_STRUCT(op, value_, slope_x_, slope_y_, low_x_, high_x_, low_y_, high_y_, doc_)                   \
-  struct op##_row {                                                                                                   \
-    static constexpr const char *name = #op, *doc = doc_;                                                             \
-    static constexpr double low_x = low_x_, high_x = high_x_, low_y = low_y_, high_y = high_y_;                       \
-    template <class X>                                                                                                \
-    static X value(const X& x, const X& y) {                                                                          \
-      return value_;                                                                                                  \
-    }                                                                                                                 \
-    template <class X, class Y, class Z>                                                                              \
-    static auto slope_x([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y, [[maybe_unused]] const Z& z)        \
-        -> decltype(slope_x_) {                                                                                       \
-      return slope_x_;                                                                                                \
-    }                                                                                                                 \
-    template <class X, class Y, class Z>                                                                              \
-    static auto slope_y([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y, [[maybe_unused]] const Z& z)        \
-        -> decltype(slope_y_) {                                                                                       \
-      return slope_y_;                                                                                                \
-    }                                                                                                                 \
+#define GRAFT_BINARY_STRUCT(op, value_, slope_x_, slope_y_, low_x_, high_x_, low_y_, high_y_, doc_)            \
+  struct op##_row {                                                                                            \
+    static constexpr const char *name = #op, *doc = doc_;                                                      \
+    static constexpr double low_x = low_x_, high_x = high_x_, low_y = low_y_, high_y = high_y_;                \
+    template <class X>                                                                                         \
+    static X value(const X& x, const X& y) {                                                                   \
+      return value_;                                                                                           \
+    }                                                                                                          \
+    template <class X, class Y, class Z>                                                                       \
+    static auto slope_x([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y, [[maybe_unused]] const Z& z) \
+        -> decltype(slope_x_) {                                                                                \
+      return slope_x_;                                                                                         \
+    }                                                                                                          \
+    template <class X, class Y, class Z>                                                                       \
+    static auto slope_y([[maybe_unused]] const X& x, [[maybe_unused]] const Y& y, [[maybe_unused]] const Z& z) \
+        -> decltype(slope_y_) {                                                                                \
+      return slope_y_;                                                                                         \
+    }                                                                                                          \
   };
 #define GRAFT_BINARY_INDICATOR_STRUCT(op, value_, doc_)   \
-  struct op##_row {                                             \
+  struct op##_row {                                       \
     static constexpr const char *name = #op, *doc = doc_; \
     template <class X>                                    \
     static X value(const X& x, const X& y) {              \
@@ -302,91 +302,86 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
 }  // namespace detail
 
 // The functions of every row, on tensors, batches, duals and known slopes.
-#define GRAFT_UNARY_FUNCTIONS(op, value_, slope_, low_, high_, doc_)                 \
-  template <Real T>                                                                  \
-  Tensor<T> op(const Tensor<T>& x) {                                                 \
-    return detail::unary<row::op##_row>(x);                                                \
-  }                                                                                  \
-  template <class T>                                                                 \
-  Batch<T> op(Batch<T> x) {                                                          \
-    return row::op##_row::value(x);                                                        \
-  }                                                                                  \
-  template <int N>                                                                   \
-  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) {                             \
-    return KnownSlopes<N>::function(x);                                              \
-  }                                                                                  \
-  template <class V, int N>                                                          \
-  Dual<V, N> op(const Dual<V, N>& x) {                                               \
-    const V value = op(x.value);                                                     \
+#define GRAFT_UNARY_SLOPES(op)                           \
+  template <int N>                                       \
+  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) { \
+    return KnownSlopes<N>::function(x);                  \
+  }
+#define GRAFT_BINARY_SLOPES(op)                                                                         \
+  template <int N>                                                                                      \
+  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x, const std::type_identity_t<KnownSlopes<N>>& y) { \
+    return KnownSlopes<N>::function(x, y);                                                              \
+  }
+#define GRAFT_UNARY_FUNCTIONS(op, value_, slope_, low_, high_, doc_)                             \
+  template <Real T>                                                                              \
+  Tensor<T> op(const Tensor<T>& x) {                                                             \
+    return detail::unary<row::op##_row>(x);                                                      \
+  }                                                                                              \
+  template <class T>                                                                             \
+  Batch<T> op(Batch<T> x) {                                                                      \
+    return row::op##_row::value(x);                                                              \
+  }                                                                                              \
+  GRAFT_UNARY_SLOPES(op)                                                                         \
+  template <class V, int N>                                                                      \
+  Dual<V, N> op(const Dual<V, N>& x) {                                                           \
+    const V value = op(x.value);                                                                 \
     return Dual<V, N>::chain(value, V(row::op##_row::slope(x.value, [&] { return value; })), x); \
   }
-#define GRAFT_INDICATOR_FUNCTIONS(op, value_, doc_)   \
-  template <Real T>                                   \
-  Tensor<T> op(const Tensor<T>& x) {                  \
-    return detail::unary_value<row::op##_row>(x);           \
-  }                                                   \
-  template <class T>                                  \
-  Batch<T> op(Batch<T> x) {                           \
-    return row::op##_row::value(x);                         \
-  }                                                   \
-  template <int N>                                                                   \
-  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) {                             \
-    return KnownSlopes<N>::function(x);                                              \
-  }                                                                                  \
-  template <class V, int N>                           \
-  Dual<V, N> op(const Dual<V, N>& x) {                \
-    return Dual<V, N>(op(x.value));                   \
+#define GRAFT_INDICATOR_FUNCTIONS(op, value_, doc_) \
+  template <Real T>                                 \
+  Tensor<T> op(const Tensor<T>& x) {                \
+    return detail::unary_value<row::op##_row>(x);   \
+  }                                                 \
+  template <class T>                                \
+  Batch<T> op(Batch<T> x) {                         \
+    return row::op##_row::value(x);                 \
+  }                                                 \
+  GRAFT_UNARY_SLOPES(op)                            \
+  template <class V, int N>                         \
+  Dual<V, N> op(const Dual<V, N>& x) {              \
+    return Dual<V, N>(op(x.value));                 \
   }
 #define GRAFT_DERIVED_FUNCTIONS(op, value_, low_, high_, doc_) \
   template <Real T>                                            \
   Tensor<T> op(const Tensor<T>& x) {                           \
-    return map(row::op##_row(), x);                                  \
+    return map(row::op##_row(), x);                            \
   }                                                            \
   template <class T>                                           \
   Batch<T> op(Batch<T> x) {                                    \
-    return row::op##_row()(x);                                       \
+    return row::op##_row()(x);                                 \
   }                                                            \
-  template <int N>                                                                   \
-  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) {                             \
-    return KnownSlopes<N>::function(x);                                              \
-  }                                                                                  \
+  GRAFT_UNARY_SLOPES(op)                                       \
   template <class V, int N>                                    \
   Dual<V, N> op(const Dual<V, N>& x) {                         \
-    return row::op##_row()(x);                                       \
+    return row::op##_row()(x);                                 \
   }
 #define GRAFT_BINARY_FUNCTIONS(op, value_, slope_x_, slope_y_, low_x_, high_x_, low_y_, high_y_, doc_) \
   template <Real T>                                                                                    \
   Tensor<T> op(const Tensor<T>& x, const Tensor<T>& y, Site site = Site::current()) {                  \
-    return detail::binary<row::op##_row>(x, y, site);                                                        \
+    return detail::binary<row::op##_row>(x, y, site);                                                  \
   }                                                                                                    \
   template <class T>                                                                                   \
   Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                                          \
-    return row::op##_row::value(x, y);                                                                       \
+    return row::op##_row::value(x, y);                                                                 \
   }                                                                                                    \
-  template <int N>                                                                                     \
-  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x, const std::type_identity_t<KnownSlopes<N>>& y) { \
-    return KnownSlopes<N>::function(x, y);                                                             \
-  }                                                                                                    \
+  GRAFT_BINARY_SLOPES(op)                                                                              \
   template <class V, int N>                                                                            \
   Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {                      \
-    const V value = row::op##_row::value(x.value, y.value);                                                  \
+    const V value = row::op##_row::value(x.value, y.value);                                            \
     const auto z = [&] { return value; };                                                              \
-    return Dual<V, N>::chain(value, V(row::op##_row::slope_x(x.value, y.value, z)), x,                       \
-                             V(row::op##_row::slope_y(x.value, y.value, z)), y);                             \
+    return Dual<V, N>::chain(value, V(row::op##_row::slope_x(x.value, y.value, z)), x,                 \
+                             V(row::op##_row::slope_y(x.value, y.value, z)), y);                       \
   }
 #define GRAFT_BINARY_INDICATOR_FUNCTIONS(op, value_, doc_)                            \
   template <Real T>                                                                   \
   Tensor<T> op(const Tensor<T>& x, const Tensor<T>& y, Site site = Site::current()) { \
-    return detail::binary_value<row::op##_row>(x, y, site);                                 \
+    return detail::binary_value<row::op##_row>(x, y, site);                           \
   }                                                                                   \
   template <class T>                                                                  \
   Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                         \
-    return row::op##_row::value(x, y);                                                      \
+    return row::op##_row::value(x, y);                                                \
   }                                                                                   \
-  template <int N>                                                                                     \
-  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x, const std::type_identity_t<KnownSlopes<N>>& y) { \
-    return KnownSlopes<N>::function(x, y);                                                             \
-  }                                                                                                    \
+  GRAFT_BINARY_SLOPES(op)                                                             \
   template <class V, int N>                                                           \
   Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {     \
     return Dual<V, N>(op(x.value, y.value));                                          \
@@ -396,6 +391,8 @@ GRAFT_INDICATOR_ROWS(GRAFT_INDICATOR_FUNCTIONS)
 GRAFT_DERIVED_ROWS(GRAFT_DERIVED_FUNCTIONS)
 GRAFT_BINARY_ROWS(GRAFT_BINARY_FUNCTIONS)
 GRAFT_BINARY_INDICATOR_ROWS(GRAFT_BINARY_INDICATOR_FUNCTIONS)
+#undef GRAFT_UNARY_SLOPES
+#undef GRAFT_BINARY_SLOPES
 #undef GRAFT_UNARY_FUNCTIONS
 #undef GRAFT_INDICATOR_FUNCTIONS
 #undef GRAFT_DERIVED_FUNCTIONS

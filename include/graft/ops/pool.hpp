@@ -128,10 +128,7 @@ Tensor<T> average_windows(const Tensor<T>& x, const PoolShape& s) {
         for (Index j = column; j < column_end; ++j, from += s.channels) sum += B::load(from);
       }
       sum *= scale;
-      if (s.channels - c >= B::size)
-        sum.store(out + c);
-      else
-        sum.store_part(out + c, s.channels - c);
+      store_lanes(sum, out + c, s.channels - c);
     }
   });
   return record("avg_pool2d", std::move(value), Edge(x, [s](const Tensor<T>& g) { return spread_windows(g, s); }));
@@ -150,12 +147,8 @@ Tensor<T> spread_windows(const Tensor<T>& y, const PoolShape& s) {
       for (Index j = column; j < column_end; ++j) {
         T* out = writable(value) + ((map * s.height + i) * s.width + j) * s.channels;
         for (Index c = 0; c < s.channels; c += B::size) {
-          const B sum = fma(B::load(from + c), B(scale),
-                            s.channels - c >= B::size ? B::load(out + c) : B::load_part(out + c, s.channels - c));
-          if (s.channels - c >= B::size)
-            sum.store(out + c);
-          else
-            sum.store_part(out + c, s.channels - c);
+          const Index left = s.channels - c;
+          store_lanes(fma(B::load(from + c), B(scale), load_lanes(out + c, left)), out + c, left);
         }
       }
   });
@@ -189,10 +182,7 @@ Tensor<T> max_pool2d(const Tensor<T>& x, PoolOptions options = {}, Site site = S
           if (keep) place = where(larger, B(ahead), place);
         }
       const Index wide = std::min(B::size, s.channels - c);
-      if (wide == B::size)
-        best.store(out + c);
-      else
-        best.store_part(out + c, wide);
+      store_lanes(best, out + c, wide);
       if (!keep) continue;
       alignas(64) T places[B::size];
       place.store(places);

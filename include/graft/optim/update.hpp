@@ -71,12 +71,7 @@ void update_in_one_pass(F f, const Tensor<T>& gradient, Tensors&... tensors) {
       std::array<B, N> x;
       for (std::size_t n = 0; n < N; ++n) x[n] = B::load(from[n] + i);
       const std::array<B, N> y = f(x, B::load(g + i));
-      for (std::size_t n = 0; n < N; ++n) {
-        if (end - i >= B::size)
-          y[n].store(to[n] + i);
-        else
-          y[n].store_part(to[n] + i, end - i);
-      }
+      for (std::size_t n = 0; n < N; ++n) store_lanes(y[n], to[n] + i, end - i);
     }
   });
   for (auto& place : places) place.publish();

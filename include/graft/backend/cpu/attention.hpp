@@ -81,7 +81,7 @@ class AttentionHead {
   /// see the key and up to the next whole batch. `scaled` are the queries times the scale.
   void scores(const T* scaled, Index row, Index rows, Index key, Index count, T* to) const {
     using B = Batch<T>;
-    const Index wide = (count + B::size - 1) / B::size * B::size;
+    const Index wide = whole_batches<T>(count);
     gemm(false, false, rows, wide, p.depth, scaled, p.depth, keys_across_.data() + (key - begin) * p.depth, kKeyBlock,
          to, kKeyBlock);
     const bool all = !p.key_mask && wide == count && p.visible_keys(row) >= key + count;
@@ -329,7 +329,7 @@ void attention_backward(const AttentionProblem<T>& p, const T* out, const T* log
             const Index rows = std::min(kQueryBlock, p.queries - row);
             const Index count = std::min({kKeyBlock, last - key, p.visible_keys(row + rows - 1) - key});
             if (count <= 0) continue;
-            const Index wide = (count + B::size - 1) / B::size * B::size;
+            const Index wide = whole_batches<T>(count);
             head.scores(scaled + row * depth, row, rows, key, count, weights);
             gemm(false, false, rows, wide, width, g_head + row * width, width, head.values_across(key), kKeyBlock,
                  slopes, kKeyBlock);
@@ -367,10 +367,7 @@ void attention_backward(const AttentionProblem<T>& p, const T* out, const T* log
         B sum = B::load(from + i);
         for (Index group = 1; group < groups; ++group) sum += B::load(from + group * size + i);
         sum *= p.scale;
-        if (size - i >= B::size)
-          sum.store(dq + i);
-        else
-          sum.store_part(dq + i, size - i);
+        store_lanes(sum, dq + i, size - i);
       }
     }
   });

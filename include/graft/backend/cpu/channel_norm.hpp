@@ -32,7 +32,7 @@ struct ChannelChunks {
     const Index fit = 32768 / static_cast<Index>(sizeof(T)) / (layout.channels + 1);
     chunk = fit < 8 ? 8 : fit < 512 ? fit : 512;  // short enough that rounding of the sums does not add up
     in_sample = layout.channels == 0 ? 0 : (layout.rows + chunk - 1) / chunk;
-    stride = (layout.channels + Batch<T>::size - 1) / Batch<T>::size * Batch<T>::size;
+    stride = whole_batches<T>(layout.channels);
     count = layout.samples * in_sample;
   }
   Index rows_of(const ChannelLayout& layout, Index at) const {

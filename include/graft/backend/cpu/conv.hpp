@@ -283,10 +283,7 @@ void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
       for (Index o = 0; o < out; o += B::size) {
         B sum = B::load(from + o);
         for (Index i = 1; i < chunks; ++i) sum += B::load(from + i * size + o);
-        if (out - o >= B::size)
-          sum.store(to + o);
-        else
-          sum.store_part(to + o, out - o);
+        store_lanes(sum, to + o, out - o);
       }
     }
     place_transposed(detail::writable(total), length, out, out, weight + g * out * length,

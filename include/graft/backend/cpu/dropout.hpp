@@ -83,10 +83,7 @@ void dropout(const T* x, Index count, std::uint64_t key, std::uint32_t threshold
       for (Index i = 0; i < elements; i += B::size) {
         // Chosen, not multiplied: 0 times infinity would be NaN.
         const B value = lanes_at_least(words + i, threshold, B(scale) * B::load(x + first + i));
-        if (elements - i >= B::size)
-          value.store(out + first + i);
-        else
-          value.store_part(out + first + i, elements - i);
+        store_lanes(value, out + first + i, elements - i);
       }
     }
   });

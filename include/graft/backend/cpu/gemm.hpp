@@ -232,7 +232,6 @@ template <class T>
       for (Index p = 0; p < g.k; p += Blocks::depth) {
         const Index steps = smaller(Blocks::depth, g.k - p);
         TileArguments<T> t;
-        t.tiles = 1;
         t.k = steps, t.a_row = g.a_row, t.a_step = g.a_step, t.add = g.accumulate || p > 0;
         t.b = g.b + p * g.b_step + columns.first * g.b_column, t.b_step = g.b_step;
         if (pack_b) {
@@ -273,7 +272,6 @@ template <class T>
   for (Index p = 0; p < g.k; p += Blocks::depth) {
     const Index steps = smaller(Blocks::depth, g.k - p);
     TileArguments<T> t;
-    t.tiles = 1;
     t.k = steps, t.add = g.accumulate || p > 0;
     for (Index i = row; i < row_end;) {
       const TileSpan rows = next_rows<T>(i, row_end);
@@ -298,7 +296,7 @@ template <class T>
 [[gnu::noinline]] void gemm_many_rows(const GemmProblem<T>& g, bool parallel) {
   using Blocks = GemmBlocks<T>;
   const bool pack_b = g.b_column != 1 || !readable_in_place(g) || g.b_bytes() > 2 * kGemmInPlaceBytes;
-  const PreparedB<T> padded{nullptr, (g.n + Blocks::lanes - 1) / Blocks::lanes * Blocks::lanes};
+  const PreparedB<T> padded{nullptr, whole_batches<T>(g.n)};
   const detail::Workspace<T> workspace(pack_b ? g.k * padded.columns : 0);
   const PreparedB<T> b{workspace.data(), padded.columns};
   if (pack_b) {

@@ -41,8 +41,8 @@ inline constexpr Index kThinAhead = 4;
 /// Where a tile reads and writes: A(i, p) = a[i * a_row + p * a_step], B(p, j) = b[p * b_step + j], C row-major.
 template <class T>
 struct TileArguments {
-  Index tiles;    ///< one below the other
-  Index columns;  ///< of C that are written; of B a narrow tile reads no others, a wide one all of its width
+  Index tiles = 1;  ///< one below the other
+  Index columns;    ///< of C that are written; of B a narrow tile reads no others, a wide one all of its width
   Index k;
   const T* a;
   const T* b;

@@ -36,8 +36,8 @@ struct HeadRow {
         row(h * w),
         group(w <= B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
         block(std::clamp<Index>(4096 / (h * std::max(w, group) + 1), 1, 64)),
-        first_head((row + B::size - 1) / B::size),
-        head_lane((row + B::size - 1) / B::size * B::size) {
+        first_head(whole_batches<T>(row) / B::size),
+        head_lane(whole_batches<T>(row)) {
     for (Index i = 0; i < row; i += B::size) {
       const Index first = one_batch() ? 0 : i / width;
       first_head[i / B::size] = first;

@@ -119,12 +119,7 @@ template <class T, int N, int M, class F, bool Gradients>
         if (Gradients && !output.to) return;
         T* const place = output.to + i;
         if (Gradients && output.how == Output::kAdd) value += B::load(place);
-        if (output.how == Output::kStream)
-          value.stream(place);
-        else if (width - i >= B::size)
-          value.store(place);
-        else
-          value.store_part(place, width - i);
+        store_lanes(value, place, width - i, output.how == Output::kStream);
       };
       (write(out[m], y[m]), ...);
     }
@@ -162,7 +157,7 @@ void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int out
     }
   }
   const Index chunk = walk.rows_of_chunk(), chunks = (walk.rows + chunk - 1) / chunk;
-  const Index stride = (walk.width + Batch<T>::size - 1) / Batch<T>::size * Batch<T>::size;
+  const Index stride = whole_batches<T>(walk.width);
   const detail::Workspace<T> parts(sums * chunks * stride);
   walk.each(
       [&](Index row, Index first, Index last) {
@@ -211,16 +206,11 @@ void map_gradients(const Shape& shape, const std::array<T*, M>& outputs, const s
 template <class T>
 void find_same_rows(const Shape& shape, const Tensor<T>* const* inputs, int count, bool* same_row) {
   constexpr Index kLongest = 4096;  // with longer rows, sums of chunks would be as large as what is summed
-  const Shape* shapes[kMaxMapInputs];
-  bool alike = true;
-  for (int n = 0; n < count; ++n) {
-    shapes[n] = &inputs[n]->shape();
-    alike = alike && *shapes[n] == shape;
-    same_row[n] = false;
-  }
-  if (alike || shape.count() == 0) return;
+  const Shape* shapes[kMaxMapInputs] = {};
+  for (int n = 0; n < count; ++n) shapes[n] = &inputs[n]->shape();
   const BroadcastWalk walk(shape, shapes, count);
-  for (int n = 0; n < count; ++n) same_row[n] = walk.repeats_row(n) && walk.width <= kLongest;
+  for (int n = 0; n < count; ++n)
+    same_row[n] = walk.repeats_row(n) && walk.width <= kLongest && shape.count() > 0;
 }
 
 template <class T>

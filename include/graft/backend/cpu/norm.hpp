@@ -55,11 +55,10 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
                         Index width, T* dx, T* dweight, T* dbias) {
   using B = Batch<T>;
   constexpr Index kChunk = 64;
-  const Index chunks = (rows + kChunk - 1) / kChunk, stride = (width + B::size - 1) / B::size * B::size;
+  const Index chunks = (rows + kChunk - 1) / kChunk, stride = whole_batches<T>(width);
   const Index part = dweight ? chunks * stride : 0;
   const B one_over(T(1) / static_cast<T>(width));
   const bool streams = dx && native::worth_streaming(dx, 3, rows * width, width);
-  const auto plus = [](B a, B b) { return a + b; };
   std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(Centred ? 2 * part : part));
   parallel_for(chunks, 1 + 16384 / (kChunk * width + 1), [&](Index begin, Index end) {
     for (Index row = begin * kChunk; row < end * kChunk && row < rows; ++row) {
@@ -87,16 +86,12 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
             if constexpr (Centred) (B::load(db + i) + gi).store(db + i);
           });
       if (!to) continue;
-      const B k = join_lanes(product, plus) * one_over * s, p = join_lanes(sum, plus) * one_over;
+      const B k = sum_everywhere(product) * one_over * s, p = sum_everywhere(sum) * one_over;
       for_row<T>(
           width, [&](Index i, Index left) __attribute__((always_inline)) {
             const B gi = B::load(gradient + i), d = B::load(from + i) - m;
             const B h = weight ? gi * B::load(weight + i) : gi;
-            const B result = fma(d, -k, Centred ? h - p : h) * s;
-            if (streams)
-              result.stream(to + i);
-            else
-              store_lanes(result, to + i, left);
+            store_lanes(fma(d, -k, Centred ? h - p : h) * s, to + i, left, streams);
           });
     }
     if (streams) native::finish_streams();

@@ -40,10 +40,7 @@ template <class T>
   for (Index i = 0; i < inner; i += B::size) {
     B sum(0);
     for (Index r = 0; r < rows; ++r) sum += B::load(from + r * inner + i);
-    if (inner - i >= B::size)
-      sum.store(to + i);
-    else
-      sum.store_part(to + i, inner - i);
+    store_lanes(sum, to + i, inner - i);
   }
 }
 

@@ -23,20 +23,6 @@ Batch<T> first_lanes(Batch<T> values, Index count, T other) {
   return where(Batch<T>::load(lane) < Batch<T>(static_cast<T>(count)), values, Batch<T>(other));
 }
 
-/// Stores the first `left` lanes, all of them when `left` is a whole batch or more.
-template <class T>
-[[gnu::always_inline]] inline void store_lanes(Batch<T> values, T* to, Index left) {
-  if (left >= Batch<T>::size)
-    values.store(to);
-  else
-    values.store_part(to, left);
-}
-/// Loads the first `left` lanes, never touching memory past them: for numbers next to which others are being written.
-template <class T>
-[[gnu::always_inline]] inline Batch<T> load_lanes(const T* from, Index left) {
-  return left >= Batch<T>::size ? Batch<T>::load(from) : Batch<T>::load_part(from, left);
-}
-
 /// Joins f(i, left) for i = 0, size, 2 size ... < width, in four running batches and then all their lanes; `left` =
 /// width - i. Lanes past the width count as `neutral`. The result is in every lane.
 template <class T, class F, class Join>

@@ -70,10 +70,7 @@ void sum_segments(const T* x, const std::int64_t* starts, const std::int64_t* pl
       for (Index i = 0; i < inner; i += B::size) {
         B total(0);
         for (std::int64_t p = first; p < last; ++p) total += B::load(x + (places ? places[p] : p) * inner + i);
-        if (inner - i >= B::size)
-          total.store(out + s * inner + i);
-        else
-          total.store_part(out + s * inner + i, inner - i);
+        store_lanes(total, out + s * inner + i, inner - i);
       }
     }
   });
@@ -149,7 +146,6 @@ void softmax_segments(const T* x, const std::int64_t* starts, Index segments, In
       }
       for (Index i = 0; i < inner; i += B::size) {
         const Index width = inner - i;
-        const auto store = [&](B value, T* to) { width >= B::size ? value.store(to) : value.store_part(to, width); };
         B largest(-std::numeric_limits<T>::infinity());
         for (std::int64_t p = first + i; p < last; p += inner) largest = native::max(largest, B::load(x + p));
         const B shift = where(largest == B(-std::numeric_limits<T>::infinity()), B(0), largest);
@@ -157,10 +153,10 @@ void softmax_segments(const T* x, const std::int64_t* starts, Index segments, In
         for (std::int64_t p = first + i; p < last; p += inner) {
           const B e = native::exp(B::load(x + p) - shift);
           total += e;
-          store(e, out + p);
+          store_lanes(e, out + p, width);
         }
         const B scale = where(total == B(0), B(0), B(1) / total);
-        for (std::int64_t p = first + i; p < last; p += inner) store(B::load(out + p) * scale, out + p);
+        for (std::int64_t p = first + i; p < last; p += inner) store_lanes(B::load(out + p) * scale, out + p, width);
       }
     }
   });

@@ -106,11 +106,7 @@ void softmax_rows_backward(const T* y, const T* g, Index rows, Index width, T* d
     for_row<T>(
         width, [&](Index i, Index left) __attribute__((always_inline)) {
           const B yi = B::load(from + i), gi = B::load(gradient + i);
-          const B result = Log ? fma(-native::exp(yi), sum, live(yi, gi)) : yi * (gi - sum);
-          if (streams)
-            result.stream(to + i);
-          else
-            store_lanes(result, to + i, left);
+          store_lanes(Log ? fma(-native::exp(yi), sum, live(yi, gi)) : yi * (gi - sum), to + i, left, streams);
         });
   };
   for_each_row(rows, width, backward, streams);
