@@ -143,43 +143,39 @@ template <class T, class At, class Value>
   });
 }
 
-/// Mean and (biased) variance of each group, written for every one of its channels: [samples, channels]. Zeros over no
-/// rows.
+/// Means of a chunk of rows and the squares of what is left after subtracting them: two rows of whole batches.
 template <class T>
-void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* variance) {
+void chunk_moments(const T* from, Index rows, Index channels, T* mean, T* squares) {
   using B = Batch<T>;
-  const ChannelChunks<T> chunks(layout);
-  const Index channels = layout.channels, stride = chunks.stride;
-  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
-  T *const means = parts.data(), *const squares = means + chunks.count * stride;
-  chunks.for_each(layout, [&](Index at, Index, Index offset, Index rows) {
-    const B one_over(T(1) / static_cast<T>(rows));
-    const T* from = x + offset;
-    T *const m = means + at * stride, *const s = squares + at * stride;
-    sum_channels<1, T>(
-        rows, channels, [](Index) { return 0; },
-        [from](int, Index i, std::array<B, 1>& sum) __attribute__((always_inline)) { sum[0] += B::load(from + i); },
-        {m});
-    for (Index c = 0; c < stride; c += B::size) (B::load(m + c) * one_over).store(m + c);
-    sum_channels<1, T>(
-        rows, channels, [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
-        [from](B mean_of_chunk, Index i, std::array<B, 1> & sum) __attribute__((always_inline)) {
-          const B d = B::load(from + i) - mean_of_chunk;
-          sum[0] = fma(d, d, sum[0]);
-        },
-        {s});
-  });
+  const B one_over(T(1) / static_cast<T>(rows));
+  sum_channels<1, T>(
+      rows, channels, [](Index) { return 0; },
+      [from](int, Index i, std::array<B, 1>& sum) __attribute__((always_inline)) { sum[0] += B::load(from + i); },
+      {mean});
+  for (Index c = 0; c < channels; c += B::size) (B::load(mean + c) * one_over).store(mean + c);
+  sum_channels<1, T>(
+      rows, channels, [mean](Index c) __attribute__((always_inline)) { return B::load(mean + c); },
+      [from](B mean_of_chunk, Index i, std::array<B, 1> & sum) __attribute__((always_inline)) {
+        const B d = B::load(from + i) - mean_of_chunk;
+        sum[0] = fma(d, d, sum[0]);
+      },
+      {squares});
+}
 
-  // mean = sum n_k m_k / n; variance = sum (s_k + n_k (m_k - mean)^2) / n, over chunks and the channels of the group.
-  const Index width = layout.group_width();
+/// Joins the moments of chunks, [samples, in_sample, stride] each; rows_of(chunk) counts the rows of one:
+/// mean = sum n_k m_k / n; variance = sum (s_k + n_k (m_k - mean)^2) / n, over chunks and the channels of the group.
+template <class T, class RowsOf>
+void join_moments(const ChannelLayout& layout, Index in_sample, Index stride, RowsOf rows_of, const T* means,
+                  const T* squares, T* mean, T* variance) {
+  const Index channels = layout.channels, width = layout.group_width();
   const double total = static_cast<double>(layout.rows * width);
   std::vector<double, detail::CacheAllocator<double>> sums(static_cast<std::size_t>(2 * layout.groups));
   double *const first = sums.data(), *const second = first + layout.groups;
   for (Index sample = 0; sample < layout.samples; ++sample) {
     // Adds term(n_k, m_k, s_k, mean of the group) over the chunks of the sample and the channels of each group.
     const auto over_chunks = [&](double* to, auto term) {
-      for (Index at = sample * chunks.in_sample; at < (sample + 1) * chunks.in_sample; ++at) {
-        const double rows = static_cast<double>(chunks.rows_of(layout, at));
+      for (Index at = sample * in_sample; at < (sample + 1) * in_sample; ++at) {
+        const double rows = static_cast<double>(rows_of(at));
         const T *m = means + at * stride, *s = squares + at * stride;
         for (Index group = 0; group < layout.groups; ++group, m += width, s += width) {
           double sum = 0;
@@ -199,6 +195,21 @@ void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* varian
         variance[c] = static_cast<T>(total > 0 ? second[group] / total : 0);
       }
   }
+}
+
+/// Mean and (biased) variance of each group, written for every one of its channels: [samples, channels]. Zeros over no
+/// rows.
+template <class T>
+void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* variance) {
+  const ChannelChunks<T> chunks(layout);
+  const Index stride = chunks.stride;
+  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
+  T *const means = parts.data(), *const squares = means + chunks.count * stride;
+  chunks.for_each(layout, [&](Index at, Index, Index offset, Index rows) {
+    chunk_moments(x + offset, rows, layout.channels, means + at * stride, squares + at * stride);
+  });
+  join_moments(layout, chunks.in_sample, stride, [&](Index at) { return chunks.rows_of(layout, at); }, means, squares,
+               mean, variance);
 }
 
 /// y = (x - mean) inverse weight + bias, with mean and inverse [samples, channels]; weight and bias [channels] or null.
@@ -253,18 +264,20 @@ void channel_sums(const T* x, const T* g, const ChannelLayout& layout, const T* 
   }
 }
 
-/// Gradients of `channel_scale` at inverse = (variance + eps)^(-1/2). With the statistics taken from x, over the n
-/// numbers of a group and h = g weight: dx = inverse (h - mean h - (x - mean) inverse^2 mean (h (x - mean))).
+/// What the gradient to x needs beside h = g weight, [samples, stride] each: p = mean h and q = inverse^2 mean
+/// (h (x - mean)) over the n numbers of a group.
 template <class T>
-void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const T* mean, const T* inverse,
-                      const T* weight, bool given, const ChannelGradients<T>& out) {
-  using B = Batch<T>;
-  const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
-  const Index stride = ChannelChunks<T>(layout).stride, sums = samples * stride;
-  std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
-  T *const plain = buffer.data(), *const along = plain + sums, *const p = along + sums, *const q = p + sums;
-  channel_sums(x, g, layout, mean, plain, along);
+struct ChannelMeans {
+  T *p, *q;
+};
 
+/// From the sums of `channel_sums`, which are changed: all gradients but that to x, and the means for it unless the
+/// statistics were given.
+template <class T>
+void channel_gradients(const ChannelLayout& layout, const T* inverse, const T* weight, bool given, T* plain, T* along,
+                       const ChannelMeans<T>& means, const ChannelGradients<T>& out) {
+  const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
+  const Index stride = whole_batches<T>(channels);
   const double n = static_cast<double>(layout.rows * width);
   for (Index sample = 0; sample < samples; ++sample) {
     const T* r = inverse + sample * channels;
@@ -279,8 +292,8 @@ void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const
         }
         const double scale = static_cast<double>(r[first]);
         for (Index c = first; c < first + width; ++c) {
-          p[sample * stride + c] = static_cast<T>(s / n);
-          q[sample * stride + c] = static_cast<T>(scale * scale * t / n);
+          means.p[sample * stride + c] = static_cast<T>(s / n);
+          means.q[sample * stride + c] = static_cast<T>(scale * scale * t / n);
         }
       }
     for (Index c = 0; c < channels; ++c) {
@@ -292,19 +305,49 @@ void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const
   }
   if (out.bias) add_parts(plain, samples, stride, channels, out.bias);
   if (out.weight) add_parts(along, samples, stride, channels, out.weight);
+}
+
+/// How the gradient to x of one channel follows from g and x: (x - mean) along + g scale + constant.
+template <class T>
+struct ChannelSlope {
+  Batch<T> mean, scale, constant, along;
+  [[gnu::always_inline]] Batch<T> operator()(Batch<T> g, Batch<T> centred) const {
+    return fma(centred, along, fma(g, scale, constant));
+  }
+};
+/// The slopes of the channels from `at` = sample channels + c and padded = sample stride + c on.
+template <class T>
+[[gnu::always_inline]] inline ChannelSlope<T> channel_slope(const T* mean, const T* inverse, const T* weight,
+                                                            const ChannelMeans<T>& means, Index at, Index padded,
+                                                            Index c) {
+  using B = Batch<T>;
+  const B scale = B::load(inverse + at);
+  return {B::load(mean + at), weight ? scale * B::load(weight + c) : scale, -scale * B::load(means.p + padded),
+          -scale * B::load(means.q + padded)};
+}
+
+/// Gradients of `channel_scale` at inverse = (variance + eps)^(-1/2). With the statistics taken from x, over the n
+/// numbers of a group and h = g weight: dx = inverse (h - mean h - (x - mean) inverse^2 mean (h (x - mean))).
+template <class T>
+void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const T* mean, const T* inverse,
+                      const T* weight, bool given, const ChannelGradients<T>& out) {
+  using B = Batch<T>;
+  const Index channels = layout.channels, stride = whole_batches<T>(channels), sums = layout.samples * stride;
+  std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
+  T *const plain = buffer.data(), *const along = plain + sums;
+  const ChannelMeans<T> means{along + sums, along + 2 * sums};
+  channel_sums(x, g, layout, mean, plain, along);
+  channel_gradients(layout, inverse, weight, given, plain, along, means, out);
   if (!out.x) return;
   ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
-    const T *const m = mean + sample * channels, *const r = inverse + sample * channels;
-    const T *const ps = p + sample * stride, *const qs = q + sample * stride;
     const T *const from_x = x + offset, *const from_g = g + offset;
-    const auto at = [=](Index c) __attribute__((always_inline)) {
-      const B scale = B::load(r + c);
-      return std::array{B::load(m + c), weight ? scale * B::load(weight + c) : scale, -scale * B::load(ps + c),
-                        -scale * B::load(qs + c)};
-    };
     store_channels<T>(
-        rows, channels, out.x + offset, at, [=](const std::array<B, 4>& k, Index i) __attribute__((always_inline)) {
-          return fma(B::load(from_x + i) - k[0], k[3], fma(B::load(from_g + i), k[1], k[2]));
+        rows, channels, out.x + offset,
+        [=](Index c) __attribute__((always_inline)) {
+          return channel_slope(mean, inverse, weight, means, sample * channels + c, sample * stride + c, c);
+        },
+        [=](const ChannelSlope<T>& slope, Index i) __attribute__((always_inline)) {
+          return slope(B::load(from_g + i), B::load(from_x + i) - slope.mean);
         });
   });
 }

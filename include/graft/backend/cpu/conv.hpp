@@ -167,30 +167,48 @@ void for_window_blocks(const Windows<T>& windows, Index begin, Index end, Run ru
   }
 }
 
+/// The weight as the forward product reads it: [group, tap, in, out].
+template <class T>
+Tensor<T> packed_weight(const ConvShape& s, const T* weight) {
+  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in;
+  const Tensor<T> packed = detail::fresh<T>({s.groups * length * out});
+  for (Index g = 0; g < s.groups; ++g)
+    place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
+                     [&](Index j) { return (j % taps * in + j / taps) * out; });
+  return packed;
+}
+
+/// The windows of group g that the forward product multiplies.
+template <class T>
+Windows<T> forward_windows(const ConvShape& s, const T* x, Index g) {
+  return {x + g * s.group_in(), s.in, s.group_in(), forward_axis(s.out_h, s.height, s.kernel_h, s),
+          forward_axis(s.out_w, s.width, s.kernel_w, s)};
+}
+
+/// Pixels [begin, end) of the convolution, written to `y`, or added to what is there.
+template <class T>
+void conv2d_pixels(const ConvShape& s, const T* x, const T* packed, Index begin, Index end, T* y, bool add) {
+  const Index out = s.group_out(), length = s.taps() * s.group_in();
+  for (Index g = 0; g < s.groups; ++g)
+    for_window_blocks(forward_windows(s, x, g), begin, end, [&](Index first, Index last, const T* rows) {
+      gemm(false, false, last - first, out, length, rows, length, packed + g * length * out, out,
+           y + (first - begin) * s.out + g * out, s.out, add);
+    });
+}
+
 /// y = x * weight (+ bias where it is not null): y[b, i, j, o] is the sum over c, k, l of
 /// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] weight[o, c, k, l].
 template <class T>
 void conv2d(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
-  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in;
-  const Index pixels = s.batch * s.out_h * s.out_w;
-  const Tensor<T> packed = detail::fresh<T>({s.groups * length * out});  // [group, tap, in, out]
-  for (Index g = 0; g < s.groups; ++g)
-    place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
-                     [&](Index j) { return (j % taps * in + j / taps) * out; });
+  const Index length = s.taps() * s.group_in(), pixels = s.batch * s.out_h * s.out_w;
+  const Tensor<T> packed = packed_weight(s, weight);
   const Index block = window_block<T>(length);
   const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.out, Index{1}))) * block;
   parallel_tasks((pixels + job - 1) / job, [&](Index i) {
     const Index begin = i * job, end = std::min(begin + job, pixels);
     if (bias)
       for (Index at = begin; at < end; ++at) std::copy(bias, bias + s.out, y + at * s.out);
-    for (Index g = 0; g < s.groups; ++g) {
-      const Windows<T> windows{x + g * in, s.in, in, forward_axis(s.out_h, s.height, s.kernel_h, s),
-                               forward_axis(s.out_w, s.width, s.kernel_w, s)};
-      for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
-        gemm(false, false, last - first, out, length, rows, length, detail::writable(packed) + g * length * out, out,
-             y + first * s.out + g * out, s.out, bias != nullptr);
-      });
-    }
+    conv2d_pixels(s, x, packed.data(), begin, end, y + begin * s.out, bias != nullptr);
   });
 }
 
@@ -247,48 +265,59 @@ void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
   }
 }
 
-/// The transpose of `conv2d` in the weight: weight[o, c, k, l] is the sum over all b, i, j of
-/// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] y[b, i, j, o].
+/// Adds the pixels [begin, end) to a sum [group, tap, in, out] of the gradient to the weight; `start`: the first ones.
+/// `y` starts at pixel `begin`.
 template <class T>
-void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
+void add_weight_products(const ConvShape& s, const T* x, const T* y, Index begin, Index end, bool start, T* sum) {
+  const Index out = s.group_out(), length = s.taps() * s.group_in();
+  for (Index g = 0; g < s.groups; ++g)
+    for_window_blocks(forward_windows(s, x, g), begin, end, [&](Index first, Index last, const T* rows) {
+      gemm(true, false, length, out, last - first, rows, length, y + (first - begin) * s.out + g * out, s.out,
+           sum + g * length * out, out, !start || first > begin);
+    });
+}
+
+/// Adds `count` sums of `add_weight_products` in order and puts them into the weight's order.
+template <class T>
+void join_weight_sums(const ConvShape& s, const T* sums, Index count, T* weight) {
   using B = Batch<T>;
   const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in, size = s.out * length;
-  const Index pixels = s.batch * s.out_h * s.out_w;
-  if (pixels == 0) {
+  if (count == 0) {
     std::fill(weight, weight + size, T(0));
     return;
   }
-  // At most 32 chunks of pixels, each with its own sum [group, tap, in, out].
-  const Index block = window_block<T>(length);
-  const Index blocks = std::max((2048 + block - 1) / block, ((pixels + block - 1) / block + 31) / 32);
-  const Index chunk = blocks * block, chunks = (pixels + chunk - 1) / chunk;
-  const Tensor<T> sums = detail::fresh<T>({chunks * size});
-  parallel_tasks(chunks, [&](Index i) {
-    const Index begin = i * chunk, end = std::min(begin + chunk, pixels);
-    for (Index g = 0; g < s.groups; ++g) {
-      const Windows<T> windows{x + g * in, s.in, in, forward_axis(s.out_h, s.height, s.kernel_h, s),
-                               forward_axis(s.out_w, s.width, s.kernel_w, s)};
-      for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
-        gemm(true, false, length, out, last - first, rows, length, y + first * s.out + g * out, s.out,
-             detail::writable(sums) + i * size + g * length * out, out, first > begin);
-      });
-    }
-  });
-  // Chunks are added in order, rows put into the weight's order (in, tap), and each group transposed.
   const Tensor<T> total = detail::fresh<T>({length * out});
   for (Index g = 0; g < s.groups; ++g) {
     for (Index r = 0; r < length; ++r) {
-      const T* from = detail::writable(sums) + (g * length + r) * out;
+      const T* from = sums + (g * length + r) * out;
       T* to = detail::writable(total) + (r % in * taps + r / in) * out;
       for (Index o = 0; o < out; o += B::size) {
         B sum = B::load(from + o);
-        for (Index i = 1; i < chunks; ++i) sum += B::load(from + i * size + o);
+        for (Index i = 1; i < count; ++i) sum += B::load(from + i * size + o);
         store_lanes(sum, to + o, out - o);
       }
     }
     place_transposed(detail::writable(total), length, out, out, weight + g * out * length,
                      [&](Index o) { return o * length; });
   }
+}
+
+/// The transpose of `conv2d` in the weight: weight[o, c, k, l] is the sum over all b, i, j of
+/// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] y[b, i, j, o].
+template <class T>
+void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
+  const Index length = s.taps() * s.group_in(), size = s.out * length;
+  const Index pixels = s.batch * s.out_h * s.out_w;
+  // At most 32 chunks of pixels, each with its own sum.
+  const Index block = window_block<T>(length);
+  const Index blocks = std::max((2048 + block - 1) / block, ((pixels + block - 1) / block + 31) / 32);
+  const Index chunk = blocks * block, chunks = (pixels + chunk - 1) / chunk;
+  const Tensor<T> sums = detail::fresh<T>({chunks * size});
+  parallel_tasks(chunks, [&](Index i) {
+    const Index begin = i * chunk, end = std::min(begin + chunk, pixels);
+    add_weight_products(s, x, y + begin * s.out, begin, end, true, detail::writable(sums) + i * size);
+  });
+  join_weight_sums(s, sums.data(), chunks, weight);
 }
 
 }  // namespace cpu
