@@ -167,15 +167,192 @@ void for_window_blocks(const Windows<T>& windows, Index begin, Index end, Run ru
   }
 }
 
-/// The weight as the forward product reads it: [group, tap, in, out].
+/// How the products of windows are computed; decided by shapes alone, never by the number of maps.
+enum class WindowPath {
+  gathered,  ///< windows are gathered into rows
+  lines,     ///< the maps get a border of zeros, and a line of windows is a matrix whose rows overlap
+  taps       ///< one channel: a tap of all windows is a shifted copy of the map
+};
 template <class T>
-Tensor<T> packed_weight(const ConvShape& s, const T* weight) {
-  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in;
-  const Tensor<T> packed = detail::fresh<T>({s.groups * length * out});
-  for (Index g = 0; g < s.groups; ++g)
-    place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
-                     [&](Index j) { return (j % taps * in + j / taps) * out; });
-  return packed;
+WindowPath window_path(const Windows<T>& windows) {
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  const Index width = columns.taps * windows.channels;
+  if (rows.step != 1 || columns.step != 1 || columns.hop != 1 || windows.channels != windows.pixel)
+    return WindowPath::gathered;
+  if (windows.channels == 1) return WindowPath::taps;
+  // Lines as long as the tiles of the product, sums long enough for it.
+  return columns.count >= 12 && width >= 48 && width <= 512 ? WindowPath::lines : WindowPath::gathered;
+}
+/// Columns of the weights that `WindowPath::lines` multiplies at a time: a panel stays in the first-level cache.
+inline constexpr Index kLinePanel = 32;
+
+/// The weights [length, out] as the path wants them: for lines, in panels [out / kLinePanel][length, kLinePanel].
+template <class T>
+void arrange_weights(WindowPath path, Index length, Index out, T* weights) {
+  if (path != WindowPath::lines) return;
+  const detail::Workspace<T> before(length * out);
+  std::copy(weights, weights + length * out, before.data());
+  for (Index c = 0; c < out; c += kLinePanel)
+    for (Index r = 0, wide = std::min(kLinePanel, out - c); r < length; ++r) {
+      const T* from = before.data() + r * out + c;
+      std::copy(from, from + wide, weights + c * length + r * wide);
+    }
+}
+
+/// Lines [first, last) of a map [extent, length of a line], whose positions may lie outside, with `left` numbers of
+/// zeros before each and so many after it that it is `wide` numbers long.
+template <class T>
+void copy_bordered(const T* map, Index extent, Index length, Index first, Index last, Index left, Index wide, T* to) {
+  using B = Batch<T>;
+  const Index skip = std::max(-left, Index{0}), before = std::max(left, Index{0});
+  const Index inside = std::clamp(length - skip, Index{0}, wide - std::min(before, wide));
+  for (Index line = first; line < last; ++line, to += wide) {
+    if (line < 0 || line >= extent) {
+      std::fill(to, to + wide, T(0));
+      continue;
+    }
+    const T* from = map + line * length + skip;
+    std::fill(to, to + std::min(before, wide), T(0));
+    T* const middle = to + before;
+    Index i = 0;
+    for (; i + B::size <= inside; i += B::size) B::load(from + i).store(middle + i);
+    if (i < inside) B::load(from + i).store_part(middle + i, inside - i);
+    if (before + inside < wide) std::fill(middle + inside, to + wide, T(0));
+  }
+}
+
+/// Calls run(first, last, map, lines, wide) for pieces of whole lines of pixels: those of lines [first, first + count)
+/// of a map read the bordered lines from `map` on, each `wide` pixels long.
+template <class T, class Run>
+void for_bordered_lines(const Windows<T>& windows, Index begin, Index end, Index most_bytes, Run run) {
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  const Index wide = columns.count + columns.taps - 1, halo = (rows.taps - 1) * rows.hop;
+  const Index line = wide * windows.pixel, fit = most_bytes / (line * static_cast<Index>(sizeof(T))) - halo;
+  const Index most = std::clamp(fit, Index{1}, rows.count);
+  const detail::Workspace<T> bordered((most + halo) * line + Batch<T>::size);
+  for (Index at = begin; at < end;) {
+    const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
+    const Index count = std::min({most, rows.count - first, (end - at) / columns.count});
+    copy_bordered(windows.source + map * rows.extent * columns.extent * windows.pixel, rows.extent,
+                  columns.extent * windows.pixel, first + rows.first, first + rows.first + count + halo,
+                  -columns.first * windows.pixel, line, bordered.data());
+    run(at, count, static_cast<const T*>(bordered.data()), wide);
+    at += count * columns.count;
+  }
+}
+
+/// The windows of pixels [begin, end), tap by tap: [taps, end - begin].
+template <class T>
+void gather_taps(const Windows<T>& windows, Index begin, Index end, T* to) {
+  using B = Batch<T>;
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  for (Index t = 0; t < rows.taps; ++t)
+    for (Index u = 0; u < columns.taps; ++u)
+      for (Index at = begin; at < end;) {
+        const Index j = at % columns.count, i = at / columns.count % rows.count;
+        const Index map = at / columns.count / rows.count, row = i + rows.first + t * rows.hop;
+        const Index count = std::min(columns.count - j, end - at), column = j + columns.first + u;
+        const bool outside = row < 0 || row >= rows.extent;
+        const Index from = outside ? count : std::clamp(-column, Index{0}, count);
+        const Index until = outside ? count : std::clamp(columns.extent - column, from, count);
+        for (Index k = 0; k < from; ++k) to[k] = T(0);
+        const T* line = windows.source + (map * rows.extent + row) * columns.extent + column;
+        Index k = from;
+        for (; k + B::size <= until; k += B::size) B::load(line + k).store(to + k);
+        if (k < until) B::load(line + k).store_part(to + k, until - k);
+        for (k = until; k < count; ++k) to[k] = T(0);
+        to += count;
+        at += count;
+      }
+}
+
+/// Pixels that `for_window_products` should be asked for at a time: multiples of this.
+template <class T>
+Index window_step(const Windows<T>& windows) {
+  return window_path(windows) == WindowPath::lines ? windows.columns.count : window_block<T>(windows.length());
+}
+
+/// y = windows weights for pixels [begin, end), whole lines where the path is `lines`: y [end - begin, out], rows
+/// `apart`. `weights` comes from `arrange_weights`. `add` to what is there instead.
+template <class T>
+void window_products(const Windows<T>& windows, Index begin, Index end, const T* weights, Index out, T* y, Index apart,
+                     bool add) {
+  const Index length = windows.length();
+  const WindowPath path = window_path(windows);
+  if (path == WindowPath::lines) {
+    const Index columns = windows.columns.count, pixel = windows.pixel, steps = windows.columns.taps * pixel;
+    for_bordered_lines(windows, begin, end, kWindowBytes, [&](Index at, Index count, const T* map, Index wide) {
+      for (Index c = 0; c < out; c += kLinePanel)
+        for (Index t = 0, panel = std::min(kLinePanel, out - c); t < windows.rows.taps; ++t)
+          for (Index i = 0; i < count; ++i)
+            gemm(false, false, columns, panel, steps, map + (i + t * windows.rows.hop) * wide * pixel, pixel,
+                 weights + c * length + t * steps * panel, panel, y + (at - begin + i * columns) * apart + c, apart,
+                 add || t > 0);
+    });
+    return;
+  }
+  if (path == WindowPath::taps) {
+    constexpr Index block = 224;  // 16 tiles of 14 rows
+    const detail::Workspace<T> taps(length * block + Batch<T>::size);
+    for (Index at = begin; at < end; at += block) {
+      const Index count = std::min(block, end - at);
+      gather_taps(windows, at, at + count, taps.data());
+      gemm(true, false, count, out, length, taps.data(), count, weights, out, y + (at - begin) * apart, apart, add);
+    }
+    return;
+  }
+  for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
+    gemm(false, false, last - first, out, length, rows, length, weights, out, y + (first - begin) * apart, apart, add);
+  });
+}
+
+/// sum [length, out] = the windows of pixels [begin, end), transposed, times y [end - begin, out] with rows `apart`;
+/// with `add`, plus what is there. Whole lines where the path is `lines`.
+template <class T>
+void window_transposed_products(const Windows<T>& windows, Index begin, Index end, const T* y, Index apart, Index out,
+                                T* sum, bool add) {
+  const Index length = windows.length();
+  const WindowPath path = window_path(windows);
+  if (path == WindowPath::lines) {
+    // With zeros beside the lines of y, too, a piece of the map is one matrix for every tap.
+    constexpr Index kBytes = Index{1} << 16;
+    const WindowAxis &rows = windows.rows, &columns = windows.columns;
+    const Index pixel = windows.pixel, wide = columns.count + columns.taps - 1;
+    const Index most = std::max(kBytes / (std::max(pixel, out) * static_cast<Index>(sizeof(T)) * wide), Index{1});
+    const Index halo = (rows.taps - 1) * rows.hop;
+    const detail::Workspace<T> slopes(most * wide * out + Batch<T>::size);
+    for_bordered_lines(windows, begin, end, (most + halo) * wide * pixel * static_cast<Index>(sizeof(T)),
+                       [&](Index at, Index count, const T* map, Index) {
+                         for (Index i = 0; i < count * columns.count; ++i) {
+                           const T* from = y + (at - begin + i) * apart;
+                           T* to = slopes.data() + (i + i / columns.count * (columns.taps - 1)) * out;
+                           std::copy(from, from + out, to);
+                           if ((i + 1) % columns.count == 0) std::fill(to + out, to + columns.taps * out, T(0));
+                         }
+                         const Index steps = count * wide - (columns.taps - 1);
+                         for (Index t = 0; t < rows.taps; ++t)
+                           for (Index u = 0; u < columns.taps; ++u)
+                             gemm(true, false, pixel, out, steps, map + (t * rows.hop * wide + u) * pixel, pixel,
+                                  slopes.data(), out, sum + (t * columns.taps + u) * pixel * out, out,
+                                  add || at > begin);
+                       });
+    return;
+  }
+  if (path == WindowPath::taps) {
+    constexpr Index block = 224;
+    const detail::Workspace<T> taps(length * block + Batch<T>::size);
+    for (Index at = begin; at < end; at += block) {
+      const Index count = std::min(block, end - at);
+      gather_taps(windows, at, at + count, taps.data());
+      gemm(false, false, length, out, count, taps.data(), count, y + (at - begin) * apart, apart, sum, out,
+           add || at > begin);
+    }
+    return;
+  }
+  for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
+    gemm(true, false, length, out, last - first, rows, length, y + (first - begin) * apart, apart, sum, out,
+         add || first > begin);
+  });
 }
 
 /// The windows of group g that the forward product multiplies.
@@ -185,15 +362,26 @@ Windows<T> forward_windows(const ConvShape& s, const T* x, Index g) {
           forward_axis(s.out_w, s.width, s.kernel_w, s)};
 }
 
+/// The weight as the forward product reads it: [group, tap, in, out].
+template <class T>
+Tensor<T> packed_weight(const ConvShape& s, const T* weight) {
+  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in;
+  const Tensor<T> packed = detail::fresh<T>({s.groups * length * out});
+  for (Index g = 0; g < s.groups; ++g)
+    place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
+                     [&](Index j) { return (j % taps * in + j / taps) * out; });
+  const WindowPath path = window_path(forward_windows<T>(s, nullptr, 0));
+  for (Index g = 0; g < s.groups; ++g)
+    arrange_weights(path, length, out, detail::writable(packed) + g * length * out);
+  return packed;
+}
+
 /// Pixels [begin, end) of the convolution, written to `y`, or added to what is there.
 template <class T>
 void conv2d_pixels(const ConvShape& s, const T* x, const T* packed, Index begin, Index end, T* y, bool add) {
   const Index out = s.group_out(), length = s.taps() * s.group_in();
   for (Index g = 0; g < s.groups; ++g)
-    for_window_blocks(forward_windows(s, x, g), begin, end, [&](Index first, Index last, const T* rows) {
-      gemm(false, false, last - first, out, length, rows, length, packed + g * length * out, out,
-           y + (first - begin) * s.out + g * out, s.out, add);
-    });
+    window_products(forward_windows(s, x, g), begin, end, packed + g * length * out, out, y + g * out, s.out, add);
 }
 
 /// y = x * weight (+ bias where it is not null): y[b, i, j, o] is the sum over c, k, l of
@@ -202,7 +390,7 @@ template <class T>
 void conv2d(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
   const Index length = s.taps() * s.group_in(), pixels = s.batch * s.out_h * s.out_w;
   const Tensor<T> packed = packed_weight(s, weight);
-  const Index block = window_block<T>(length);
+  const Index block = window_step(forward_windows(s, x, 0));
   const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.out, Index{1}))) * block;
   parallel_tasks((pixels + job - 1) / job, [&](Index i) {
     const Index begin = i * job, end = std::min(begin + job, pixels);
@@ -237,29 +425,30 @@ void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
                              return Index{-1};
                            return ((row / hop_h * columns.taps + column / hop_w) * out + o) * in;
                          });
-    const Index block = window_block<T>(length);
+    const Windows<T> all{y, s.out, out, rows, columns};
+    for (Index g = 0; g < s.groups; ++g)
+      arrange_weights(window_path(all), length, in, detail::writable(packed) + g * length * in);
+    const Index block = window_step(all);
     const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.in, Index{1}))) * block;
     parallel_tasks((pixels + job - 1) / job, [&](Index i) {
-      const Tensor<T> apart = detail::fresh<T>({s.stride > 1 ? block * in : 0});
+      const Index begin = i * job, end = std::min(begin + job, pixels);
+      const Tensor<T> apart = detail::fresh<T>({s.stride > 1 ? (end - begin) * in : 0});
       for (Index g = 0; g < s.groups; ++g) {
-        const Windows<T> windows{y + g * out, s.out, out, rows, columns};
-        const T* weights = detail::writable(packed) + g * length * in;
-        for_window_blocks(
-            windows, i * job, std::min((i + 1) * job, pixels), [&](Index first, Index last, const T* gathered) {
-              if (s.stride == 1) {
-                gemm(false, false, last - first, in, length, gathered, length, weights, in, x + first * s.in + g * in,
-                     s.in);
-                return;
-              }
-              gemm(false, false, last - first, in, length, gathered, length, weights, in, detail::writable(apart), in);
-              for (Index at = first; at < last; ++at) {
-                const Index column = at % columns.count * s.stride + phase_w;
-                const Index row = at / columns.count % rows.count * s.stride + phase_h;
-                const Index map = at / columns.count / rows.count;
-                const T* from = detail::writable(apart) + (at - first) * in;
-                std::copy(from, from + in, x + ((map * s.height + row) * s.width + column) * s.in + g * in);
-              }
-            });
+        Windows<T> windows = all;
+        windows.source += g * out;
+        const T* weights = packed.data() + g * length * in;
+        if (s.stride == 1) {
+          window_products(windows, begin, end, weights, in, x + begin * s.in + g * in, s.in, false);
+          continue;
+        }
+        window_products(windows, begin, end, weights, in, detail::writable(apart), in, false);
+        for (Index at = begin; at < end; ++at) {
+          const Index column = at % columns.count * s.stride + phase_w;
+          const Index row = at / columns.count % rows.count * s.stride + phase_h;
+          const Index map = at / columns.count / rows.count;
+          const T* from = apart.data() + (at - begin) * in;
+          std::copy(from, from + in, x + ((map * s.height + row) * s.width + column) * s.in + g * in);
+        }
       }
     });
   }
@@ -271,10 +460,8 @@ template <class T>
 void add_weight_products(const ConvShape& s, const T* x, const T* y, Index begin, Index end, bool start, T* sum) {
   const Index out = s.group_out(), length = s.taps() * s.group_in();
   for (Index g = 0; g < s.groups; ++g)
-    for_window_blocks(forward_windows(s, x, g), begin, end, [&](Index first, Index last, const T* rows) {
-      gemm(true, false, length, out, last - first, rows, length, y + (first - begin) * s.out + g * out, s.out,
-           sum + g * length * out, out, !start || first > begin);
-    });
+    window_transposed_products(forward_windows(s, x, g), begin, end, y + g * out, s.out, out, sum + g * length * out,
+                               !start);
 }
 
 /// Adds `count` sums of `add_weight_products` in order and puts them into the weight's order.
@@ -309,7 +496,7 @@ void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
   const Index length = s.taps() * s.group_in(), size = s.out * length;
   const Index pixels = s.batch * s.out_h * s.out_w;
   // At most 32 chunks of pixels, each with its own sum.
-  const Index block = window_block<T>(length);
+  const Index block = window_step(forward_windows(s, x, 0));
   const Index blocks = std::max((2048 + block - 1) / block, ((pixels + block - 1) / block + 31) / 32);
   const Index chunk = blocks * block, chunks = (pixels + chunk - 1) / chunk;
   const Tensor<T> sums = detail::fresh<T>({chunks * size});
