@@ -221,25 +221,8 @@ void copy_bordered(const T* map, Index extent, Index length, Index first, Index 
   }
 }
 
-/// Calls run(first, last, map, lines, wide) for pieces of whole lines of pixels: those of lines [first, first + count)
-/// of a map read the bordered lines from `map` on, each `wide` pixels long.
-template <class T, class Run>
-void for_bordered_lines(const Windows<T>& windows, Index begin, Index end, Index most_bytes, Run run) {
-  const WindowAxis &rows = windows.rows, &columns = windows.columns;
-  const Index wide = columns.count + columns.taps - 1, halo = (rows.taps - 1) * rows.hop;
-  const Index line = wide * windows.pixel, fit = most_bytes / (line * static_cast<Index>(sizeof(T))) - halo;
-  const Index most = std::clamp(fit, Index{1}, rows.count);
-  const detail::Workspace<T> bordered((most + halo) * line + Batch<T>::size);
-  for (Index at = begin; at < end;) {
-    const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
-    const Index count = std::min({most, rows.count - first, (end - at) / columns.count});
-    copy_bordered(windows.source + map * rows.extent * columns.extent * windows.pixel, rows.extent,
-                  columns.extent * windows.pixel, first + rows.first, first + rows.first + count + halo,
-                  -columns.first * windows.pixel, line, bordered.data());
-    run(at, count, static_cast<const T*>(bordered.data()), wide);
-    at += count * columns.count;
-  }
-}
+/// Bytes of a piece of a map that is multiplied where it lies: next to another such piece in the second-level cache.
+inline constexpr Index kPieceBytes = Index{1} << 16;
 
 /// The windows of pixels [begin, end), tap by tap: [taps, end - begin].
 template <class T>
@@ -266,7 +249,7 @@ void gather_taps(const Windows<T>& windows, Index begin, Index end, T* to) {
       }
 }
 
-/// Pixels that `for_window_products` should be asked for at a time: multiples of this.
+/// Pixels that products should be asked for at a time: multiples of this.
 template <class T>
 Index window_step(const Windows<T>& windows) {
   return window_path(windows) == WindowPath::lines ? windows.columns.count : window_block<T>(windows.length());
@@ -280,15 +263,25 @@ void window_products(const Windows<T>& windows, Index begin, Index end, const T*
   const Index length = windows.length();
   const WindowPath path = window_path(windows);
   if (path == WindowPath::lines) {
-    const Index columns = windows.columns.count, pixel = windows.pixel, steps = windows.columns.taps * pixel;
-    for_bordered_lines(windows, begin, end, kWindowBytes, [&](Index at, Index count, const T* map, Index wide) {
+    const WindowAxis &rows = windows.rows, &columns = windows.columns;
+    const Index pixel = windows.pixel, steps = columns.taps * pixel, halo = (rows.taps - 1) * rows.hop;
+    const Index line = (columns.count + columns.taps - 1) * pixel;
+    const Index fit = kWindowBytes / (line * static_cast<Index>(sizeof(T))) - halo;
+    const Index most = std::clamp(fit, Index{1}, rows.count);
+    const detail::Workspace<T> bordered((most + halo) * line + Batch<T>::size);
+    for (Index at = begin, count = 0; at < end; at += count * columns.count) {
+      const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
+      count = std::min({most, rows.count - first, (end - at) / columns.count});
+      copy_bordered(windows.source + map * rows.extent * columns.extent * pixel, rows.extent, columns.extent * pixel,
+                    first + rows.first, first + rows.first + count + halo, -columns.first * pixel, line,
+                    bordered.data());
       for (Index c = 0; c < out; c += kLinePanel)
-        for (Index t = 0, panel = std::min(kLinePanel, out - c); t < windows.rows.taps; ++t)
+        for (Index t = 0, panel = std::min(kLinePanel, out - c); t < rows.taps; ++t)
           for (Index i = 0; i < count; ++i)
-            gemm(false, false, columns, panel, steps, map + (i + t * windows.rows.hop) * wide * pixel, pixel,
-                 weights + c * length + t * steps * panel, panel, y + (at - begin + i * columns) * apart + c, apart,
-                 add || t > 0);
-    });
+            gemm(false, false, columns.count, panel, steps, bordered.data() + (i + t * rows.hop) * line, pixel,
+                 weights + c * length + t * steps * panel, panel, y + (at - begin + i * columns.count) * apart + c,
+                 apart, add || t > 0);
+    }
     return;
   }
   if (path == WindowPath::taps) {
@@ -307,38 +300,35 @@ void window_products(const Windows<T>& windows, Index begin, Index end, const T*
 }
 
 /// sum [length, out] = the windows of pixels [begin, end), transposed, times y [end - begin, out] with rows `apart`;
-/// with `add`, plus what is there. Whole lines where the path is `lines`.
+/// with `add`, plus what is there. Whole lines of pixels.
 template <class T>
 void window_transposed_products(const Windows<T>& windows, Index begin, Index end, const T* y, Index apart, Index out,
                                 T* sum, bool add) {
   const Index length = windows.length();
-  const WindowPath path = window_path(windows);
-  if (path == WindowPath::lines) {
-    // With zeros beside the lines of y, too, a piece of the map is one matrix for every tap.
-    constexpr Index kBytes = Index{1} << 16;
-    const WindowAxis &rows = windows.rows, &columns = windows.columns;
-    const Index pixel = windows.pixel, wide = columns.count + columns.taps - 1;
-    const Index most = std::max(kBytes / (std::max(pixel, out) * static_cast<Index>(sizeof(T)) * wide), Index{1});
-    const Index halo = (rows.taps - 1) * rows.hop;
-    const detail::Workspace<T> slopes(most * wide * out + Batch<T>::size);
-    for_bordered_lines(windows, begin, end, (most + halo) * wide * pixel * static_cast<Index>(sizeof(T)),
-                       [&](Index at, Index count, const T* map, Index) {
-                         for (Index i = 0; i < count * columns.count; ++i) {
-                           const T* from = y + (at - begin + i) * apart;
-                           T* to = slopes.data() + (i + i / columns.count * (columns.taps - 1)) * out;
-                           std::copy(from, from + out, to);
-                           if ((i + 1) % columns.count == 0) std::fill(to + out, to + columns.taps * out, T(0));
-                         }
-                         const Index steps = count * wide - (columns.taps - 1);
-                         for (Index t = 0; t < rows.taps; ++t)
-                           for (Index u = 0; u < columns.taps; ++u)
-                             gemm(true, false, pixel, out, steps, map + (t * rows.hop * wide + u) * pixel, pixel,
-                                  slopes.data(), out, sum + (t * columns.taps + u) * pixel * out, out,
-                                  add || at > begin);
-                       });
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  // Sums over fewer pixels are shorter than it takes to read and write them.
+  if (rows.step == 1 && columns.step == 1 && windows.channels == windows.pixel && windows.channels >= 16 &&
+      rows.count * columns.count >= 32) {
+    // A piece of the map, shifted by a column of taps, is a matrix for each of their rows, as it lies.
+    const Index pixel = windows.pixel, halo = (rows.taps - 1) * rows.hop, line = columns.count * pixel;
+    const Index fit = kPieceBytes / (columns.count * std::max(pixel, out) * static_cast<Index>(sizeof(T)));
+    const Index most = std::clamp(fit, Index{1}, rows.count);
+    const detail::Workspace<T> shifted((most + halo) * line + Batch<T>::size);
+    for (Index at = begin, count = 0; at < end; at += count * columns.count) {
+      const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
+      count = std::min({most, rows.count - first, (end - at) / columns.count});
+      for (Index u = 0; u < columns.taps; ++u) {
+        copy_bordered(windows.source + map * rows.extent * columns.extent * pixel, rows.extent, columns.extent * pixel,
+                      first + rows.first, first + rows.first + count + halo, -(columns.first + u * columns.hop) * pixel,
+                      line, shifted.data());
+        for (Index t = 0; t < rows.taps; ++t)
+          gemm(true, false, pixel, out, count * columns.count, shifted.data() + t * rows.hop * line, pixel,
+               y + (at - begin) * apart, apart, sum + (t * columns.taps + u) * pixel * out, out, add || at > begin);
+      }
+    }
     return;
   }
-  if (path == WindowPath::taps) {
+  if (window_path(windows) == WindowPath::taps) {
     constexpr Index block = 224;
     const detail::Workspace<T> taps(length * block + Batch<T>::size);
     for (Index at = begin; at < end; at += block) {
@@ -493,12 +483,10 @@ void join_weight_sums(const ConvShape& s, const T* sums, Index count, T* weight)
 /// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] y[b, i, j, o].
 template <class T>
 void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
-  const Index length = s.taps() * s.group_in(), size = s.out * length;
-  const Index pixels = s.batch * s.out_h * s.out_w;
-  // At most 32 chunks of pixels, each with its own sum.
-  const Index block = window_step(forward_windows(s, x, 0));
-  const Index blocks = std::max((2048 + block - 1) / block, ((pixels + block - 1) / block + 31) / 32);
-  const Index chunk = blocks * block, chunks = (pixels + chunk - 1) / chunk;
+  const Index size = s.out * s.taps() * s.group_in(), pixels = s.batch * s.out_h * s.out_w;
+  // At most 32 chunks of whole lines, each with its own sum.
+  const Index lines = std::max((2048 + s.out_w - 1) / s.out_w, (s.batch * s.out_h + 31) / 32);
+  const Index chunk = lines * s.out_w, chunks = (pixels + chunk - 1) / chunk;
   const Tensor<T> sums = detail::fresh<T>({chunks * size});
   parallel_tasks(chunks, [&](Index i) {
     const Index begin = i * chunk, end = std::min(begin + chunk, pixels);
