@@ -14,9 +14,8 @@ using namespace graft;
 const bool encoder = add_work("encoder", [](const Inputs& in) {
   const Tensor<float> x = in.tensor("x"), target = in.tensor("target");
   const TransformerEncoderLayer<> shapes(x.size(2), in.number("heads"), in.number("hidden"), Random(1), {.dropout = 0});
-  return training(with_parameters(shapes, in), [=](const auto& block, Context& context) {
-    return mse(block(x, context), target);
-  });
+  return training(with_parameters(shapes, in),
+                  [=](const auto& block, Context& context) { return mse(block(x, context), target); });
 });
 
 /// Blocks with batch norm on the statistics of the batch.

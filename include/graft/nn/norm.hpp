@@ -140,11 +140,11 @@ struct BatchNorm : detail::NormParameters<T> {
   }
   /// Leaves the update of the running averages by the statistics of a batch of `rows` numbers a channel in the
   /// context's list, for whoever normalised the batch.
-  void track(const ChannelStatistics<T>& statistics, Index rows, Context& context,
-             Site site = Site::current()) const {
+  void track(const ChannelStatistics<T>& statistics, Index rows, Context& context, Site site = Site::current()) const {
     if (!(statistics.mean.shape() == running_mean.value.shape()))
       fail<ShapeError>("BatchNorm", "the last axis of x must be the channels",
-                       {{"channels of x", statistics.mean.shape()}, {"running_mean", running_mean.value.shape()}}, site);
+                       {{"channels of x", statistics.mean.shape()}, {"running_mean", running_mean.value.shape()}},
+                       site);
     if (rows == 0) return;
     const double unbiased = rows > 1 ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1;
     context.average(running_mean, statistics.mean, options.momentum);

@@ -208,8 +208,9 @@ void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* varian
   chunks.for_each(layout, [&](Index at, Index, Index offset, Index rows) {
     chunk_moments(x + offset, rows, layout.channels, means + at * stride, squares + at * stride);
   });
-  join_moments(layout, chunks.in_sample, stride, [&](Index at) { return chunks.rows_of(layout, at); }, means, squares,
-               mean, variance);
+  join_moments(
+      layout, chunks.in_sample, stride, [&](Index at) { return chunks.rows_of(layout, at); }, means, squares, mean,
+      variance);
 }
 
 /// y = (x - mean) inverse weight + bias, with mean and inverse [samples, channels]; weight and bias [channels] or null.
@@ -238,30 +239,42 @@ struct ChannelGradients {
   T *x = nullptr, *weight = nullptr, *bias = nullptr, *mean = nullptr, *variance = nullptr;
 };
 
-/// Sums over the rows of each sample, [samples, stride]: of g, and of g (x - mean).
-template <class T>
-void channel_sums(const T* x, const T* g, const ChannelLayout& layout, const T* mean, T* plain, T* along) {
-  using B = Batch<T>;
+/// N sums over the rows of each sample, [N, samples, stride]: term(sample, offset) gives what `sum_channels` calls for
+/// the chunk of the sample that starts there, as a pair (at, term).
+template <int N, class T, class Terms>
+void sum_samples(const ChannelLayout& layout, Terms terms, T* out) {
   const ChannelChunks<T> chunks(layout);
-  const Index channels = layout.channels, stride = chunks.stride;
-  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
-  T *const plains = parts.data(), *const alongs = plains + chunks.count * stride;
+  const Index stride = chunks.stride, part = chunks.count * stride;
+  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(N * part));
   chunks.for_each(layout, [&](Index at, Index sample, Index offset, Index rows) {
-    const T *const m = mean + sample * channels, *const from_x = x + offset, *const from_g = g + offset;
-    sum_channels<2, T>(
-        rows, channels, [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
-        [=](B centre, Index i, std::array<B, 2> & sums) __attribute__((always_inline)) {
-          const B gi = B::load(from_g + i);
-          sums[0] += gi;
-          sums[1] = fma(gi, B::load(from_x + i) - centre, sums[1]);
-        },
-        {plains + at * stride, alongs + at * stride});
+    std::array<T*, N> to;
+    for (std::size_t i = 0; i < N; ++i) to[i] = parts.data() + static_cast<Index>(i) * part + at * stride;
+    const auto [coefficients, term] = terms(sample, offset);
+    sum_channels<N, T>(rows, layout.channels, coefficients, term, to);
   });
-  for (Index sample = 0; sample < layout.samples; ++sample) {
-    const Index from = sample * chunks.in_sample * stride;
-    add_parts(plains + from, chunks.in_sample, stride, channels, plain + sample * stride);
-    add_parts(alongs + from, chunks.in_sample, stride, channels, along + sample * stride);
-  }
+  for (Index i = 0; i < N; ++i)
+    for (Index sample = 0; sample < layout.samples; ++sample)
+      add_parts(parts.data() + i * part + sample * chunks.in_sample * stride, chunks.in_sample, stride, layout.channels,
+                out + (i * layout.samples + sample) * stride);
+}
+
+/// Sums over the rows of each sample, [2, samples, stride]: of g, and of g (x - mean).
+template <class T>
+void channel_sums(const T* x, const T* g, const ChannelLayout& layout, const T* mean, T* out) {
+  using B = Batch<T>;
+  sum_samples<2>(
+      layout,
+      [&](Index sample, Index offset) {
+        const T *const m = mean + sample * layout.channels, *const from_x = x + offset, *const from_g = g + offset;
+        return std::pair(
+            [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
+            [=](B centre, Index i, std::array<B, 2> & sums) __attribute__((always_inline)) {
+              const B gi = B::load(from_g + i);
+              sums[0] += gi;
+              sums[1] = fma(gi, B::load(from_x + i) - centre, sums[1]);
+            });
+      },
+      out);
 }
 
 /// What the gradient to x needs beside h = g weight, [samples, stride] each: p = mean h and q = inverse^2 mean
@@ -336,7 +349,7 @@ void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const
   std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
   T *const plain = buffer.data(), *const along = plain + sums;
   const ChannelMeans<T> means{along + sums, along + 2 * sums};
-  channel_sums(x, g, layout, mean, plain, along);
+  channel_sums(x, g, layout, mean, plain);
   channel_gradients(layout, inverse, weight, given, plain, along, means, out);
   if (!out.x) return;
   ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
@@ -346,9 +359,97 @@ void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const
         [=](Index c) __attribute__((always_inline)) {
           return channel_slope(mean, inverse, weight, means, sample * channels + c, sample * stride + c, c);
         },
-        [=](const ChannelSlope<T>& slope, Index i) __attribute__((always_inline)) {
-          return slope(B::load(from_g + i), B::load(from_x + i) - slope.mean);
-        });
+        [=](const ChannelSlope<T>& slope, Index i)
+            __attribute__((always_inline)) { return slope(B::load(from_g + i), B::load(from_x + i) - slope.mean); });
+  });
+}
+
+/// Where the gradients of the gradient to x go; null ones are skipped.
+template <class T>
+struct ChannelSlopeGradients {
+  T *x = nullptr, *g = nullptr, *weight = nullptr;
+};
+
+/// Gradients of the gradient to x that `channel_backward` gives for statistics taken from x, towards v. With n = (x -
+/// mean) inverse, h = g weight, and means over the numbers of a group:
+///   dg = weight inverse (v - mean v - n mean vn),   dweight = sum of g dg / weight,
+///   dx = inverse^2 (mean hn (mean v - v) + mean vn (mean h - h) + n (3 mean hn mean vn + mean h mean v - mean vh)).
+template <class T>
+void channel_slope_backward(const T* x, const T* g, const T* v, const ChannelLayout& layout, const T* mean,
+                            const T* inverse, const T* weight, const ChannelSlopeGradients<T>& out) {
+  using B = Batch<T>;
+  const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
+  const Index stride = whole_batches<T>(channels), sums = samples * stride;
+  // The sums of g, g (x - mean), v, v (x - mean) and v g, and what the gradients are made of.
+  std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(12 * sums));
+  T* const sum = buffer.data();
+  const auto coefficients = [&](Index i) { return sum + (5 + i) * sums; };
+  sum_samples<5>(
+      layout,
+      [&](Index sample, Index offset) {
+        const T *const m = mean + sample * channels, *const from_x = x + offset, *const from_g = g + offset;
+        const T* const from_v = v + offset;
+        return std::pair(
+            [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
+            [=](B centre, Index i, std::array<B, 5> & s) __attribute__((always_inline)) {
+              const B gi = B::load(from_g + i), vi = B::load(from_v + i);
+              const B d = B::load(from_x + i) - centre;
+              s[0] += gi, s[1] = fma(gi, d, s[1]), s[2] += vi, s[3] = fma(vi, d, s[3]);
+              s[4] = fma(vi, gi, s[4]);
+            });
+      },
+      sum);
+  const double n = static_cast<double>(layout.rows * width);
+  for (Index first = 0; n > 0 && first < samples * channels; first += width) {
+    const Index sample = first / channels, shift = sample * (stride - channels);
+    const auto number = [&](int i, Index c) { return static_cast<double>(sum[i * sums + shift + c]); };
+    const auto weight_of = [&](Index c) { return static_cast<double>(weight[c - sample * channels]); };
+    const double r = static_cast<double>(inverse[first]);
+    double h = 0, hn = 0, mean_v = 0, vn = 0, vh = 0;
+    for (Index c = first; c < first + width; ++c) {
+      const double w = weight_of(c) / n;
+      h += w * number(0, c), hn += w * r * number(1, c), mean_v += number(2, c) / n, vn += r * number(3, c) / n;
+      vh += w * number(4, c);
+    }
+    for (Index c = first; c < first + width; ++c) {
+      const double w = weight_of(c);
+      const double values[] = {w * r,
+                               -w * r * r * vn,
+                               -w * r * mean_v,
+                               -r * r * hn,
+                               -r * r * vn * w,
+                               r * r * r * (3 * hn * vn + h * mean_v - vh),
+                               r * r * (hn * mean_v + vn * h)};
+      // The sum over the sample of g dg / weight, where the sum of v g was.
+      sum[4 * sums + shift + c] = static_cast<T>(r * (number(4, c) - mean_v * number(0, c) - vn * r * number(1, c)));
+      for (int i = 0; i < 7; ++i) coefficients(i)[shift + c] = static_cast<T>(values[i]);
+    }
+  }
+  if (out.weight) add_parts(sum + 4 * sums, samples, stride, channels, out.weight);
+  if (!out.x && !out.g) return;
+  ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
+    const T *const m = mean + sample * channels, *const k = coefficients(0) + sample * stride;
+    const T *const from_x = x + offset, *const from_g = g + offset, *const from_v = v + offset;
+    if (out.g)
+      store_channels<T>(
+          rows, channels, out.g + offset,
+          [=](Index c) __attribute__((always_inline)) {
+            return std::array{B::load(m + c), B::load(k + c), B::load(k + sums + c), B::load(k + 2 * sums + c)};
+          },
+          [=](const std::array<B, 4>& a, Index i) __attribute__((always_inline)) {
+            return fma(B::load(from_x + i) - a[0], a[2], fma(B::load(from_v + i), a[1], a[3]));
+          });
+    if (out.x)
+      store_channels<T>(
+          rows, channels, out.x + offset,
+          [=](Index c) __attribute__((always_inline)) {
+            return std::array{B::load(m + c), B::load(k + 3 * sums + c), B::load(k + 4 * sums + c),
+                              B::load(k + 5 * sums + c), B::load(k + 6 * sums + c)};
+          },
+          [=](const std::array<B, 5>& a, Index i) __attribute__((always_inline)) {
+            return fma(B::load(from_x + i) - a[0], a[3],
+                       fma(B::load(from_v + i), a[1], fma(B::load(from_g + i), a[2], a[4])));
+          });
   });
 }
 

@@ -361,8 +361,7 @@ Tensor<T> packed_weight(const ConvShape& s, const T* weight) {
     place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
                      [&](Index j) { return (j % taps * in + j / taps) * out; });
   const WindowPath path = window_path(forward_windows<T>(s, nullptr, 0));
-  for (Index g = 0; g < s.groups; ++g)
-    arrange_weights(path, length, out, detail::writable(packed) + g * length * out);
+  for (Index g = 0; g < s.groups; ++g) arrange_weights(path, length, out, detail::writable(packed) + g * length * out);
   return packed;
 }
 

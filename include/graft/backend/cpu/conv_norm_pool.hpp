@@ -38,9 +38,7 @@ struct ConvBlocks {
   Index first_pixel(Index strip) const { return (strip / strips * height + first_row(strip)) * width; }
   Index end_pixel(Index strip) const { return first_pixel(strip) + rows_of(strip) * width; }
   /// The first pooled pixel of a strip.
-  Index first_window(Index strip) const {
-    return (strip / strips * (height / 2) + first_row(strip) / 2) * (width / 2);
-  }
+  Index first_window(Index strip) const { return (strip / strips * (height / 2) + first_row(strip) / 2) * (width / 2); }
   Index most_pixels() const { return images * std::min(rows, height) * width; }
   Index rows_of_chunk(Index at) const {
     const Index left = rows_of(at / chunks) * width - at % chunks * chunk;
@@ -101,8 +99,8 @@ struct ConvNorm {
   const ConvShape& s;
   const ChannelLayout& layout;  ///< of the convolution's output
   const T *x, *packed;
-  const T *mean, *inverse;       ///< [samples, channels]
-  const T *weight, *bias;        ///< [channels]
+  const T *mean, *inverse;  ///< [samples, channels]
+  const T *weight, *bias;   ///< [channels]
 
   Index sample(const ConvBlocks<T>& blocks, Index strip) const {
     return layout.samples == 1 ? 0 : strip / blocks.strips;
@@ -130,8 +128,9 @@ void conv_moments(const ConvShape& s, const ChannelLayout& layout, const T* x, c
         chunk_moments(to + (pixel - begin) * s.out, rows, s.out, means + at * stride, squares + at * stride);
     }
   });
-  join_moments(layout, parts / std::max(layout.samples, Index{1}), stride,
-               [&](Index at) { return blocks.rows_of_chunk(at); }, means, squares, mean, variance);
+  join_moments(
+      layout, parts / std::max(layout.samples, Index{1}), stride, [&](Index at) { return blocks.rows_of_chunk(at); },
+      means, squares, mean, variance);
 }
 
 /// Second pass: out = relu(max over windows of (y - mean) inverse weight + bias), and y - mean where the maximum is.
@@ -222,33 +221,26 @@ void conv_norm_pool_backward(const ConvNorm<T>& n, const T* y, const T* centred,
   std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
   T *const plain = buffer.data(), *const along = plain + sums;
   const ChannelMeans<T> means{along + sums, along + 2 * sums};
-  const ChannelLayout pooled{n.layout.samples, n.layout.samples == 0 ? 0 : s.batch * (s.out_h / 2) * (s.out_w / 2) /
-                                                                               n.layout.samples,
+  const ChannelLayout pooled{n.layout.samples,
+                             n.layout.samples == 0 ? 0 : s.batch * (s.out_h / 2) * (s.out_w / 2) / n.layout.samples,
                              channels, n.layout.groups};
-  const ChannelChunks<T> chunks(pooled);
-  {
-    std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
-    T *const plains = parts.data(), *const alongs = plains + chunks.count * stride;
-    chunks.for_each(pooled, [&](Index at, Index sample, Index offset, Index rows) {
-      sum_channels<2, T>(
-          rows, channels,
-          [=](Index c) __attribute__((always_inline)) {
-            return std::array{B::load(n.inverse + sample * channels + c) * B::load(n.weight + c), B::load(n.bias + c)};
-          },
-          [=](const std::array<B, 2>& k, Index i, std::array<B, 2>& sum) __attribute__((always_inline)) {
-            const B d = B::load(centred + offset + i), best = fma(d, k[0], k[1]);
-            const B gi = B::load(g + offset + i) * where(best > B(0), B(1), B(0));
-            sum[0] += gi;
-            sum[1] = fma(gi, d, sum[1]);
-          },
-          {plains + at * stride, alongs + at * stride});
-    });
-    for (Index sample = 0; sample < pooled.samples; ++sample) {
-      const Index from = sample * chunks.in_sample * stride;
-      add_parts(plains + from, chunks.in_sample, stride, channels, plain + sample * stride);
-      add_parts(alongs + from, chunks.in_sample, stride, channels, along + sample * stride);
-    }
-  }
+  sum_samples<2>(
+      pooled,
+      [&](Index sample, Index offset) {
+        const T *const inverse = n.inverse + sample * channels, *const weight = n.weight, *const bias = n.bias;
+        const T *const from = centred + offset, *const from_g = g + offset;
+        return std::pair(
+            [=](Index c) __attribute__((always_inline)) {
+              return std::array{B::load(inverse + c) * B::load(weight + c), B::load(bias + c)};
+            },
+            [=](const std::array<B, 2>& k, Index i, std::array<B, 2>& sum) __attribute__((always_inline)) {
+              const B d = B::load(from + i), best = fma(d, k[0], k[1]);
+              const B gi = B::load(from_g + i) * where(best > B(0), B(1), B(0));
+              sum[0] += gi;
+              sum[1] = fma(gi, d, sum[1]);
+            });
+      },
+      plain);
   channel_gradients(n.layout, n.inverse, n.weight, false, plain, along, means,
                     {.weight = gradients.weight, .bias = gradients.bias});
   if (!gradients.map && !gradients.kernel) return;
