@@ -25,7 +25,7 @@ struct ConvBlocks {
     rows = ((height + about - 1) / about + 1) / 2 * 2;
     strips = (height + rows - 1) / rows;
     images = strips > 1 ? 1 : std::max(fit / pixels, Index{1});
-    count = strips > 1 ? batch * strips : (batch + images - 1) / images;
+    count = s.out == 0 ? 0 : strips > 1 ? batch * strips : (batch + images - 1) / images;
     chunk = std::clamp(fit / 2, Index{8}, Index{512});  // fits the first-level cache
     chunks = (std::min(rows, height) * width + chunk - 1) / chunk;
   }
