@@ -4,8 +4,7 @@
 #include <limits>
 
 #include "catch.hpp"
-#include "graft/ops/conv.hpp"
-#include "graft/ops/pool.hpp"
+#include "graft/ops/conv_norm_pool.hpp"
 
 using namespace graft;
 
@@ -148,4 +147,46 @@ TEST_CASE("pooling a map of one number per window gives that number", "[ops]") {
     CHECK(largest.data()[i] == x.data()[i]);
     CHECK(average.data()[i] == x.data()[i]);
   }
+}
+
+TEST_CASE("conv_batch_norm_pool and conv_group_norm_pool are their four ops", "[ops]") {
+  struct Size {
+    Shape x, kernel;
+    ConvOptions options;
+  };
+  // Strips of an image and several images a block, odd rows and columns, maps kept and computed again, ends of batches.
+  const Size sizes[] = {{{3, 28, 28, 1}, {64, 1, 3, 3}, {.padding = 1}},
+                        {{3, 15, 13, 5}, {20, 5, 3, 3}, {.padding = 1}},
+                        {{70, 3, 3, 8}, {36, 8, 3, 3}, {.padding = 1}},
+                        {{3, 14, 14, 64}, {64, 64, 3, 3}, {.padding = 1}},
+                        {{2, 40, 40, 3}, {100, 3, 3, 3}, {}},
+                        {{2, 30, 20, 6}, {8, 3, 3, 3}, {.stride = 2, .padding = 1, .groups = 2}}};
+  for (const Size& size : sizes)
+    for (const Index groups : {0, 4}) {
+      const Shape shape = size.x, kernel_shape = size.kernel;
+      const ConvOptions options = size.options;
+      const Random random(3);
+      const Shape channel{kernel_shape[0]};
+      const std::vector<Tensor<double>> at{
+          randn<double>(shape, random.stream("x")), randn<double>(kernel_shape, random.stream("kernel")),
+          randn<double>(channel, random.stream("weight")), randn<double>(channel, random.stream("bias"))};
+      const auto fused = [&](const auto& v) {
+        return groups > 0 ? conv_group_norm_pool(v[0], v[1], groups, v[2], v[3], options)
+                          : conv_batch_norm_pool(v[0], v[1], v[2], v[3], options).value;
+      };
+      const auto apart = [&](const auto& v) {
+        const Tensor<double> map = conv2d(v[0], v[1], options);
+        return relu(max_pool2d(groups > 0 ? group_norm(map, groups, v[2], v[3]) : batch_norm(map, v[2], v[3])));
+      };
+      const auto slopes = [&](const auto& op) {
+        return grad([&](const auto& v) { return sum(square(op(v)) * op(v)); }, at);
+      };
+      CAPTURE(to_string(shape), groups);
+      CHECK(all_close(fused(at), apart(at), 1e-11, 1e-11));
+      const auto own = slopes(fused), expected = slopes(apart);
+      for (std::size_t i = 0; i < at.size(); ++i) {
+        const double norm = std::sqrt(inner(expected[i], expected[i]));
+        CHECK(all_close(own[i] / norm, expected[i] / norm, 1e-11, 1e-11));
+      }
+    }
 }

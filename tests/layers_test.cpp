@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "graft/nn/conv.hpp"
+#include "graft/nn/conv_block.hpp"
 #include "graft/nn/embedding.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/nn/norm.hpp"
@@ -226,6 +226,24 @@ TEST_CASE("BatchNorm keeps running statistics through the context", "[nn]") {
     CHECK(BatchNorm<double>::graft_field_names() == "weight, bias, running_mean, running_var, num_batches_tracked");
     CHECK_THROWS_AS(layer(zeros<double>({3, 5}), context), ShapeError);
   }
+}
+
+TEST_CASE("ConvBlock is its four layers, running statistics included", "[nn]") {
+  const Tensor<double> x = randn<double>({3, 6, 5, 2}, Random(1));
+  for (const BatchNormMode mode : {BatchNormMode::batch, BatchNormMode::running})
+    for (const bool affine : {true, false}) {
+      const ConvBlock<double> block(2, 4, Random(2), {.mode = mode, .momentum = 0.25, .affine = affine});
+      const auto by_layers = [&](const ConvBlock<double>& own, Context& context) {
+        return relu(max_pool2d(own.norm(own.conv(x), context)));
+      };
+      Context fused = training(), apart = training(), evaluation;
+      CHECK(all_close(block(x, fused), by_layers(block, apart), 1e-12, 1e-12));
+      REQUIRE(fused.updates().size() == apart.updates().size());
+      const auto updated = apply_updates(block, fused), expected = apply_updates(block, apart);
+      if (mode == BatchNormMode::running)
+        CHECK(all_close(updated.norm.running_var.value, expected.norm.running_var.value, 1e-12, 1e-12));
+      CHECK(all_close(updated(x, evaluation), by_layers(expected, evaluation), 1e-12, 1e-12));
+    }
 }
 
 TEST_CASE("dropout draws from the context", "[nn]") {

@@ -1,9 +1,10 @@
-// Rows of the op table: convolution and pooling. References are the sums of the definitions, one product at a time.
+// Rows of the op table: convolution, pooling, and the block of both with a norm. References are the sums of the
+// definitions, one product at a time.
 
+#include <cmath>
 #include <limits>
 
-#include "graft/ops/conv.hpp"
-#include "graft/ops/pool.hpp"
+#include "graft/ops/conv_norm_pool.hpp"
 #include "op_table.hpp"
 
 using namespace graft;
@@ -170,6 +171,12 @@ std::vector<OpRow> conv_rows() {
   rows.push_back(conv_weight_row("conv2d_weight, stride 2", halving, {2, 6, 7, 3}, {2, 3, 3, 3}, {24, 8, 3, 3}));
   rows.push_back(conv_weight_row("conv2d_weight, dilation", sparse, {2, 8, 7, 2}, {3, 2, 3, 2}, {24, 8, 3, 2}));
   rows.push_back(conv_weight_row("conv2d_weight, groups", grouped, {2, 5, 4, 4}, {6, 2, 3, 3}, {24, 4, 3, 3}));
+  // Sizes that other ways through the kernels serve: long lines, wide maps, one channel under several.
+  rows.push_back(conv_row("conv2d, long lines", same, {2, 3, 13, 16}, {3, 16, 1, 3}, {40, 8, 3, 3}));
+  rows.push_back(conv_input_row("conv2d_input, long lines", same, {2, 3, 13, 3}, {16, 3, 1, 3}, {40, 8, 3, 3}));
+  rows.push_back(conv_weight_row("conv2d_weight, many channels", {.padding = 2, .dilation = 2}, {1, 6, 7, 17},
+                                 {2, 17, 2, 2}, {24, 8, 3, 3}));
+  rows.push_back(conv_weight_row("conv2d_weight, one channel", same, {2, 6, 5, 1}, {3, 1, 3, 3}, {24, 1, 3, 3}));
   for (OpRow& each : rows) each.float_tolerance = 1e-5;  // sums of up to 17 x 9 terms
   return rows;
 }
@@ -253,6 +260,86 @@ std::vector<OpRow> pool_rows() {
   return rows;
 }
 
-const bool added = add_op_rows(conv_rows()) && add_op_rows(pool_rows());
+constexpr double kEps = 0.1;
+
+/// (x - mean) / sqrt(variance + eps) weight + bias, with moments over a sample and a group of channels; no group: over
+/// all samples and one channel.
+Tensor<double> normalised(const Tensor<double>& x, Index groups, const Tensor<double>& weight,
+                          const Tensor<double>& bias) {
+  const Index channels = x.size(3), sample = x.size(1) * x.size(2) * channels;
+  const auto group = [&](Index i) {
+    const Index c = i % channels;
+    return static_cast<std::size_t>(groups > 0 ? i / sample * groups + c / (channels / groups) : c);
+  };
+  std::vector<long double> count(static_cast<std::size_t>(std::max(x.size(0), Index{1}) * std::max(channels, groups)));
+  auto mean = count, square = count;
+  for (Index i = 0; i < x.count(); ++i) count[group(i)] += 1, mean[group(i)] += x.data()[i];
+  for (std::size_t k = 0; k < mean.size(); ++k) mean[k] /= count[k];
+  for (Index i = 0; i < x.count(); ++i) square[group(i)] += std::pow(x.data()[i] - mean[group(i)], 2);
+  std::vector<double> out;
+  for (Index i = 0; i < x.count(); ++i) {
+    const std::size_t k = group(i), c = static_cast<std::size_t>(i % channels);
+    const long double n = (x.data()[i] - mean[k]) / std::sqrt(square[k] / count[k] + kEps);
+    out.push_back(static_cast<double>(n * weight.span()[c] + bias.span()[c]));
+  }
+  return array(x.shape(), out);
+}
+
+/// `groups` 0: batch norm.
+OpRow block_row(const char* name, Index groups, ConvOptions o, Shape x, Shape kernel, Shape large_kernel) {
+  const auto affine = [](const Shape& k) { return Shape{k[0]}; };
+  return {.name = name,
+          .family = "conv_norm_pool",
+          .call =
+              [=](const auto& v) {
+                return groups > 0 ? conv_group_norm_pool(v[0], v[1], groups, v[2], v[3], o, kEps)
+                                  : conv_batch_norm_pool(v[0], v[1], v[2], v[3], o, kEps).value;
+              },
+          .inputs = {{x}, {kernel}, {affine(kernel), 0.5, 1.5}, {affine(kernel), -0.5, 1}},
+          .reference =
+              [=](const Arrays& v) {
+                const Tensor<double> map = conv_reference(o)({v[0], v[1]});
+                const Tensor<double> pooled = pool_reference({}, true)({normalised(map, groups, v[2], v[3])});
+                return by_number(pooled, [](double number) { return number > 0 ? number : 0; });
+              },
+          .large = {{9, 28, 28, large_kernel[1] * o.groups}, large_kernel, affine(large_kernel), affine(large_kernel)},
+          .rows_of = groups > 0 ? std::vector<int>{0} : std::vector<int>{},
+          .float_tolerance = 1e-5,
+          .float_gradient_tolerance = 2e-4};
+}
+
+// Few windows, so that none is near a tie or a zero, where finite differences are wrong: numbers apart from one another
+// under a kernel of one tap, or a single row of windows. More windows are compared with the four ops in conv_test.cpp.
+std::vector<OpRow> block_rows() {
+  const ConvOptions same{.padding = 1};
+  std::vector<OpRow> rows;
+  const auto apart = [](OpRow row) {
+    row.inputs[0].spaced = true;
+    row.inputs[1] = {row.inputs[1].shape, 0.5, 1.5};
+    row.inputs[3] = {row.inputs[3].shape, 2.5, 3.5};
+    return row;
+  };
+  OpRow row = apart(block_row("conv_batch_norm_pool", 0, {}, {1, 4, 5, 1}, {3, 1, 1, 1}, {64, 1, 3, 3}));
+  row.variants = {{{1, 2, 2, 1}, {1, 1, 1, 1}, {1}, {1}}, {{2, 4, 4, 2}, {0, 2, 3, 3}, {0}, {0}}};
+  row.errors = {bad<ShapeError>([](const auto& v) { conv_batch_norm_pool(v[0], v[0], v[2], v[3]); }),
+                bad<ShapeError>([](const auto& v) { conv_batch_norm_pool(v[0], v[1], v[0], v[3]); }, "weight"),
+                bad<ShapeError>([](const auto& v) { conv_batch_norm_pool(v[0], v[1], v[2], v[1]); }, "bias"),
+                bad<ShapeError>([](const auto& v) { conv_batch_norm_pool(slice(v[0], 1, 0, 1), v[1], v[2], v[3]); },
+                                "window of 2"),
+                bad<ValueError>([](const auto& v) { conv_batch_norm_pool(v[0], v[1], v[2], v[3], {}, -1); }, "eps")};
+  rows.push_back(row);
+  row = block_row("conv_batch_norm_pool, map kept", 0, same, {2, 4, 4, 4}, {3, 4, 3, 3}, {64, 8, 3, 3});
+  rows.push_back(row);
+  row = apart(block_row("conv_group_norm_pool", 2, {}, {2, 4, 5, 1}, {4, 1, 1, 1}, {64, 1, 3, 3}));
+  row.variants = {{{0, 4, 5, 2}, {4, 2, 3, 3}, {4}, {4}}};
+  row.errors = {bad<ValueError>([](const auto& v) { conv_group_norm_pool(v[0], v[1], 3, v[2], v[3]); }, "groups"),
+                bad<ValueError>([](const auto& v) { conv_group_norm_pool(v[0], v[1], 0, v[2], v[3]); }, "0 groups")};
+  rows.push_back(row);
+  rows.push_back(block_row("conv_group_norm_pool, stride and groups of the convolution", 3,
+                           {.stride = 2, .padding = 1, .groups = 3}, {2, 8, 7, 12}, {6, 4, 3, 3}, {24, 4, 3, 3}));
+  return rows;
+}
+
+const bool added = add_op_rows(conv_rows()) && add_op_rows(pool_rows()) && add_op_rows(block_rows());
 
 }  // namespace

@@ -14,31 +14,23 @@ using namespace graft;
 const bool encoder = add_work("encoder", [](const Inputs& in) {
   const Tensor<float> x = in.tensor("x"), target = in.tensor("target");
   const TransformerEncoderLayer<> shapes(x.size(2), in.number("heads"), in.number("hidden"), Random(1), {.dropout = 0});
-  return training(with_parameters(shapes, in), [=](const auto& block, Context& context) {
-    return mse(block(x, context), target);
-  });
+  return training(with_parameters(shapes, in),
+                  [=](const auto& block, Context& context) { return mse(block(x, context), target); });
 });
 
-/// Blocks of convolution, batch norm on the statistics of the batch, max-pooling and ReLU.
+/// Blocks with batch norm on the statistics of the batch.
 struct ConvNet {
-  struct Block {
-    Conv2d<> conv;
-    BatchNorm<> norm;
-    GRAFT_FIELDS(conv, norm)
-  };
-  std::vector<Block> blocks;
+  std::vector<ConvBlock<>> blocks;
   GRAFT_FIELDS(blocks)
 
   ConvNet() = default;
   ConvNet(Index channels, BatchNormMode mode) {
-    for (Index i = 0; i < 4; ++i)
-      blocks.push_back({Conv2d<>(i ? channels : 1, channels, 3, Random(1), {.padding = 1, .bias = false}),
-                        BatchNorm<>(channels, {.mode = mode})});
+    for (Index i = 0; i < 4; ++i) blocks.emplace_back(i ? channels : 1, channels, Random(1), BatchNormOptions{mode});
   }
   /// [n, 28, 28, 1] -> [n, channels].
   Tensor<> operator()(const Tensor<>& images, Context& context) const {
     Tensor<> x = images;
-    for (const Block& block : blocks) x = relu(max_pool2d(block.norm(block.conv(x), context)));
+    for (const ConvBlock<>& block : blocks) x = block(x, context);
     return reshape(x, {x.size(0), x.size(3)});
   }
 };

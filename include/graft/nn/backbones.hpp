@@ -7,7 +7,7 @@
 #include "graft/nn/norm.hpp"
 #include "graft/nn/patch.hpp"
 #include "graft/nn/transformer.hpp"
-#include "graft/ops/pool.hpp"
+#include "graft/ops/conv_norm_pool.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -54,8 +54,8 @@ struct Conv4 {
     if (images.rank() != 4)
       fail<ShapeError>("Conv4", "expected images [n, height, width, channels]", {{"images", images.shape()}}, site);
     Tensor<T> x = images;
-    for (const Block& block : blocks)  // pooling before ReLU: the same numbers for a quarter of the work
-      x = relu(max_pool2d(block.norm(block.conv(x))));
+    for (const auto& [conv, norm] : blocks)  // pooling before ReLU: the same numbers for a quarter of the work
+      x = conv_group_norm_pool(x, conv.weight, norm.groups, *norm.weight, *norm.bias, conv.options, norm.eps, site);
     return reshape(x, {images.size(0), x.count() / std::max(images.size(0), Index{1})});
   }
 };

@@ -132,19 +132,24 @@ struct BatchNorm : detail::NormParameters<T> {
       const ChannelStatistics<T> running{running_mean.value, running_var.value};
       return weight ? batch_norm(x, running, *weight, *bias, eps, site) : batch_norm(x, running, eps, site);
     }
-    if (x.rank() < 1 || x.shape()[-1] != running_mean.value.count())
-      fail<ShapeError>("BatchNorm", "the last axis of x must be the channels",
-                       {{"x", x.shape()}, {"running_mean", running_mean.value.shape()}}, site);
     const BatchNormResult<T> result =
         weight ? batch_norm_with_statistics(x, *weight, *bias, eps, site) : batch_norm_with_statistics(x, eps, site);
-    const Index channels = x.shape()[-1], rows = channels > 0 ? x.count() / channels : 0;
-    if (rows > 0) {
-      const double unbiased = rows > 1 ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1;
-      context.average(running_mean, result.statistics.mean, options.momentum);
-      context.average(running_var, result.statistics.variance * unbiased, options.momentum);
-      context.count(num_batches_tracked, ones<std::int64_t>({}));
-    }
+    const Index channels = x.shape()[-1];
+    track(result.statistics, channels > 0 ? x.count() / channels : 0, context, site);
     return result.value;
+  }
+  /// Leaves the update of the running averages by the statistics of a batch of `rows` numbers a channel in the
+  /// context's list, for whoever normalised the batch.
+  void track(const ChannelStatistics<T>& statistics, Index rows, Context& context, Site site = Site::current()) const {
+    if (!(statistics.mean.shape() == running_mean.value.shape()))
+      fail<ShapeError>("BatchNorm", "the last axis of x must be the channels",
+                       {{"channels of x", statistics.mean.shape()}, {"running_mean", running_mean.value.shape()}},
+                       site);
+    if (rows == 0) return;
+    const double unbiased = rows > 1 ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1;
+    context.average(running_mean, statistics.mean, options.momentum);
+    context.average(running_var, statistics.variance * unbiased, options.momentum);
+    context.count(num_batches_tracked, ones<std::int64_t>({}));
   }
   /// Mode `batch` alone. Throws ValueError in mode `running`, which needs a context.
   Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {

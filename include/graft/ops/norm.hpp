@@ -129,42 +129,112 @@ Tensor<T> inverse_deviation(const Tensor<T>& variance, double eps) {
   return rsqrt(variance + eps);
 }
 
+/// z cut into groups: [samples, rows, groups, width of a group]; and the shape of one number a group.
+template <class T>
+Tensor<T> in_groups(const cpu::ChannelLayout& layout, const Tensor<T>& z) {
+  return reshape(z, {layout.samples, layout.rows, layout.groups, layout.group_width()});
+}
+/// Mean over each group of a tensor cut into groups.
+template <class T>
+Tensor<T> group_mean(const cpu::ChannelLayout& layout, const Tensor<T>& cut) {
+  return sum_to(cut, Shape{layout.samples, 1, layout.groups, 1}) / static_cast<T>(layout.rows * layout.group_width());
+}
+
+/// The gradient of norm(x) weight + bias to x for the gradient g to it: with n = norm(x), h = g weight and means over
+/// groups, inverse (h - mean h - n mean hn). `moments` are those of x.
+template <class T>
+Tensor<T> norm_slope(const cpu::ChannelLayout& layout, double eps, const NormMoments<T>& moments, const Tensor<T>& x,
+                     const Tensor<T>& g, const Tensor<T>& weight) {
+  const auto composite = [layout, eps](const Tensor<T>& z, const Tensor<T>& u, const Tensor<T>& w) {
+    const Tensor<T> cut = in_groups(layout, z), d = cut - group_mean(layout, cut);
+    const Tensor<T> inverse = rsqrt(group_mean(layout, square(d)) + eps), n = d * inverse;
+    const Tensor<T> h = in_groups(layout, u * w);
+    return reshape(inverse * (h - group_mean(layout, h) - n * group_mean(layout, h * n)), z.shape());
+  };
+  const auto forward = [&](const Tensor<T>& z, const Tensor<T>& u, const Tensor<T>& w) {
+    const Tensor<T> value = fresh<T>(z.shape());
+    cpu::ChannelGradients<T> out;
+    out.x = writable(value);
+    cpu::channel_backward(z.data(), u.data(), layout, moments.mean.data(), moments.inverse.data(), w.data(), false,
+                          out);
+    return Fused<T, NormMoments<T>>{value, moments};
+  };
+  const auto backward = [layout](const Tensor<T>& v, const NormMoments<T>& saved, const bool* needed,
+                                 AnyTensor* results, const Tensor<T>& z, const Tensor<T>& u, const Tensor<T>& w) {
+    const cpu::ChannelSlopeGradients<T> out{gradient_place<T>(needed, results, 0, z.shape()),
+                                            gradient_place<T>(needed, results, 1, z.shape()),
+                                            gradient_place<T>(needed, results, 2, w.shape())};
+    cpu::channel_slope_backward(z.data(), u.data(), v.data(), layout, saved.mean.data(), saved.inverse.data(), w.data(),
+                                out);
+  };
+  return fused("norm_slope", composite, forward, backward, x, g, weight);
+}
+
+template <class T, class... Affine>
+Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, double eps,
+                             ChannelStatistics<T>* statistics, const Tensor<T>& x, const Affine&... scale);
+
+/// The gradient of norm(x) weight + bias to weight for the gradient g to it: the sum of norm(x) g for every channel.
+template <class T>
+Tensor<T> norm_weight_slope(const cpu::ChannelLayout& layout, double eps, const NormMoments<T>& moments,
+                            const Tensor<T>& x, const Tensor<T>& g) {
+  const Tensor<T> value = fresh<T>({layout.channels});
+  cpu::ChannelGradients<T> out;
+  out.weight = writable(value);
+  cpu::channel_backward(x.data(), g.data(), layout, moments.mean.data(), moments.inverse.data(),
+                        static_cast<const T*>(nullptr), false, out);
+  return record("norm_weight_slope", value,
+                Edge(x, [=](const Tensor<T>& s) { return norm_slope(layout, eps, moments, x, g, s); }),
+                Edge(g, [=](const Tensor<T>& s) {
+                  if (recording()) return norm_over_channels<T>("norm", layout, eps, nullptr, x) * s;
+                  const Tensor<T> scaled = fresh<T>(x.shape());
+                  cpu::channel_scale(x.data(), layout, moments.mean.data(), moments.inverse.data(), s.data(),
+                                     static_cast<const T*>(nullptr), writable(scaled));
+                  return scaled;
+                }));
+}
+
 /// Batch norm (one sample) and group norm by their own statistics; those of the sample go to `statistics` unless null.
+/// The definition, for n numbers in a group: d / sqrt(mean d^2 + eps) weight + bias with d = x - mean x.
 template <class T, class... Affine>
 Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, double eps,
                              ChannelStatistics<T>* statistics, const Tensor<T>& x, const Affine&... scale) {
-  const auto composite = [layout, eps](const Tensor<T>& z, const Affine&... a) {
-    const Shape cut{layout.samples, layout.rows, layout.groups, layout.group_width()};
-    const Shape group{layout.samples, 1, layout.groups, 1};
-    const T n = static_cast<T>(layout.rows * layout.group_width());
-    const Tensor<T> apart = reshape(z, cut), d = apart - sum_to(apart, group) / n;
-    return affine(reshape(d * rsqrt(sum_to(square(d), group) / n + eps), z.shape()), a...);
-  };
-  const auto forward = [&](const Tensor<T>& z, const Affine&... a) {
-    const Shape per_channel{layout.samples, layout.channels};
-    const Tensor<T> value = fresh<T>(z.shape()), mean = fresh<T>(per_channel), variance = fresh<T>(per_channel);
-    cpu::channel_moments(z.data(), layout, writable(mean), writable(variance));
-    const Tensor<T> inverse = inverse_deviation(variance, eps);
-    cpu::channel_scale(z.data(), layout, mean.data(), inverse.data(), numbers_or_null<0, T>(a...),
-                       numbers_or_null<1, T>(a...), writable(value));
-    if (statistics) {
-      const Shape channel{layout.channels};
-      *statistics = {view(mean, channel, 0), view(variance, channel, 0)};
+  constexpr bool scaled = sizeof...(Affine) == 2;
+  const Shape per_channel{layout.samples, layout.channels};
+  Tensor<T> value = fresh<T>(x.shape());
+  const Tensor<T> mean = fresh<T>(per_channel), variance = fresh<T>(per_channel);
+  cpu::channel_moments(x.data(), layout, writable(mean), writable(variance));
+  const Tensor<T> inverse = inverse_deviation(variance, eps);
+  cpu::channel_scale(x.data(), layout, mean.data(), inverse.data(), numbers_or_null<0, T>(scale...),
+                     numbers_or_null<1, T>(scale...), writable(value));
+  if (statistics) {
+    const Shape channel{layout.channels};
+    *statistics = {view(mean, channel, 0), view(variance, channel, 0)};
+  }
+  if (!recorded(x, scale...)) return value;
+  auto rule = [=, moments = NormMoments<T>{mean, inverse}](const Tensor<T>& g, const bool* needed, AnyTensor* results) {
+    const std::tuple<const Affine&...> affine(scale...);
+    if (recording()) {
+      // The derivatives as ops, which have kernels for theirs.
+      if constexpr (scaled) {
+        if (needed[0]) results[0] = norm_slope(layout, eps, moments, x, g, std::get<0>(affine));
+        if (needed[1]) results[1] = norm_weight_slope(layout, eps, moments, x, g);
+        if (needed[2]) results[2] = sum_to(g, Shape{layout.channels});
+      } else {
+        results[0] = norm_slope(layout, eps, moments, x, g, ones<T>({layout.channels}));
+      }
+      return;
     }
-    return Fused<T, NormMoments<T>>{value, {mean, inverse}};
-  };
-  const auto backward = [layout](const Tensor<T>& g, const NormMoments<T>& moments, const bool* needed,
-                                 AnyTensor* results, const Tensor<T>& z, const Affine&... a) {
     cpu::ChannelGradients<T> out;
-    out.x = gradient_place<T>(needed, results, 0, z.shape());
-    if constexpr (sizeof...(a) == 2) {
+    out.x = gradient_place<T>(needed, results, 0, x.shape());
+    if constexpr (scaled) {
       out.weight = gradient_place<T>(needed, results, 1, {layout.channels});
       out.bias = gradient_place<T>(needed, results, 2, {layout.channels});
     }
-    cpu::channel_backward(z.data(), g.data(), layout, moments.mean.data(), moments.inverse.data(),
-                          numbers_or_null<0, T>(a...), false, out);
+    cpu::channel_backward(x.data(), g.data(), layout, moments.mean.data(), moments.inverse.data(),
+                          numbers_or_null<0, T>(scale...), false, out);
   };
-  return fused(op, composite, forward, backward, x, scale...);
+  return record_jointly(op, std::move(value), std::move(rule), x, scale...);
 }
 
 /// Batch norm by given statistics, which get gradients like any argument.

@@ -143,43 +143,39 @@ template <class T, class At, class Value>
   });
 }
 
-/// Mean and (biased) variance of each group, written for every one of its channels: [samples, channels]. Zeros over no
-/// rows.
+/// Means of a chunk of rows and the squares of what is left after subtracting them: two rows of whole batches.
 template <class T>
-void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* variance) {
+void chunk_moments(const T* from, Index rows, Index channels, T* mean, T* squares) {
   using B = Batch<T>;
-  const ChannelChunks<T> chunks(layout);
-  const Index channels = layout.channels, stride = chunks.stride;
-  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
-  T *const means = parts.data(), *const squares = means + chunks.count * stride;
-  chunks.for_each(layout, [&](Index at, Index, Index offset, Index rows) {
-    const B one_over(T(1) / static_cast<T>(rows));
-    const T* from = x + offset;
-    T *const m = means + at * stride, *const s = squares + at * stride;
-    sum_channels<1, T>(
-        rows, channels, [](Index) { return 0; },
-        [from](int, Index i, std::array<B, 1>& sum) __attribute__((always_inline)) { sum[0] += B::load(from + i); },
-        {m});
-    for (Index c = 0; c < stride; c += B::size) (B::load(m + c) * one_over).store(m + c);
-    sum_channels<1, T>(
-        rows, channels, [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
-        [from](B mean_of_chunk, Index i, std::array<B, 1> & sum) __attribute__((always_inline)) {
-          const B d = B::load(from + i) - mean_of_chunk;
-          sum[0] = fma(d, d, sum[0]);
-        },
-        {s});
-  });
+  const B one_over(T(1) / static_cast<T>(rows));
+  sum_channels<1, T>(
+      rows, channels, [](Index) { return 0; },
+      [from](int, Index i, std::array<B, 1>& sum) __attribute__((always_inline)) { sum[0] += B::load(from + i); },
+      {mean});
+  for (Index c = 0; c < channels; c += B::size) (B::load(mean + c) * one_over).store(mean + c);
+  sum_channels<1, T>(
+      rows, channels, [mean](Index c) __attribute__((always_inline)) { return B::load(mean + c); },
+      [from](B mean_of_chunk, Index i, std::array<B, 1> & sum) __attribute__((always_inline)) {
+        const B d = B::load(from + i) - mean_of_chunk;
+        sum[0] = fma(d, d, sum[0]);
+      },
+      {squares});
+}
 
-  // mean = sum n_k m_k / n; variance = sum (s_k + n_k (m_k - mean)^2) / n, over chunks and the channels of the group.
-  const Index width = layout.group_width();
+/// Joins the moments of chunks, [samples, in_sample, stride] each; rows_of(chunk) counts the rows of one:
+/// mean = sum n_k m_k / n; variance = sum (s_k + n_k (m_k - mean)^2) / n, over chunks and the channels of the group.
+template <class T, class RowsOf>
+void join_moments(const ChannelLayout& layout, Index in_sample, Index stride, RowsOf rows_of, const T* means,
+                  const T* squares, T* mean, T* variance) {
+  const Index channels = layout.channels, width = layout.group_width();
   const double total = static_cast<double>(layout.rows * width);
   std::vector<double, detail::CacheAllocator<double>> sums(static_cast<std::size_t>(2 * layout.groups));
   double *const first = sums.data(), *const second = first + layout.groups;
   for (Index sample = 0; sample < layout.samples; ++sample) {
     // Adds term(n_k, m_k, s_k, mean of the group) over the chunks of the sample and the channels of each group.
     const auto over_chunks = [&](double* to, auto term) {
-      for (Index at = sample * chunks.in_sample; at < (sample + 1) * chunks.in_sample; ++at) {
-        const double rows = static_cast<double>(chunks.rows_of(layout, at));
+      for (Index at = sample * in_sample; at < (sample + 1) * in_sample; ++at) {
+        const double rows = static_cast<double>(rows_of(at));
         const T *m = means + at * stride, *s = squares + at * stride;
         for (Index group = 0; group < layout.groups; ++group, m += width, s += width) {
           double sum = 0;
@@ -199,6 +195,22 @@ void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* varian
         variance[c] = static_cast<T>(total > 0 ? second[group] / total : 0);
       }
   }
+}
+
+/// Mean and (biased) variance of each group, written for every one of its channels: [samples, channels]. Zeros over no
+/// rows.
+template <class T>
+void channel_moments(const T* x, const ChannelLayout& layout, T* mean, T* variance) {
+  const ChannelChunks<T> chunks(layout);
+  const Index stride = chunks.stride;
+  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
+  T *const means = parts.data(), *const squares = means + chunks.count * stride;
+  chunks.for_each(layout, [&](Index at, Index, Index offset, Index rows) {
+    chunk_moments(x + offset, rows, layout.channels, means + at * stride, squares + at * stride);
+  });
+  join_moments(
+      layout, chunks.in_sample, stride, [&](Index at) { return chunks.rows_of(layout, at); }, means, squares, mean,
+      variance);
 }
 
 /// y = (x - mean) inverse weight + bias, with mean and inverse [samples, channels]; weight and bias [channels] or null.
@@ -227,44 +239,58 @@ struct ChannelGradients {
   T *x = nullptr, *weight = nullptr, *bias = nullptr, *mean = nullptr, *variance = nullptr;
 };
 
-/// Sums over the rows of each sample, [samples, stride]: of g, and of g (x - mean).
-template <class T>
-void channel_sums(const T* x, const T* g, const ChannelLayout& layout, const T* mean, T* plain, T* along) {
-  using B = Batch<T>;
+/// N sums over the rows of each sample, [N, samples, stride]: term(sample, offset) gives what `sum_channels` calls for
+/// the chunk of the sample that starts there, as a pair (at, term).
+template <int N, class T, class Terms>
+void sum_samples(const ChannelLayout& layout, Terms terms, T* out) {
   const ChannelChunks<T> chunks(layout);
-  const Index channels = layout.channels, stride = chunks.stride;
-  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(2 * chunks.count * stride));
-  T *const plains = parts.data(), *const alongs = plains + chunks.count * stride;
+  const Index stride = chunks.stride, part = chunks.count * stride;
+  std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(N * part));
   chunks.for_each(layout, [&](Index at, Index sample, Index offset, Index rows) {
-    const T *const m = mean + sample * channels, *const from_x = x + offset, *const from_g = g + offset;
-    sum_channels<2, T>(
-        rows, channels, [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
-        [=](B centre, Index i, std::array<B, 2> & sums) __attribute__((always_inline)) {
-          const B gi = B::load(from_g + i);
-          sums[0] += gi;
-          sums[1] = fma(gi, B::load(from_x + i) - centre, sums[1]);
-        },
-        {plains + at * stride, alongs + at * stride});
+    std::array<T*, N> to;
+    for (std::size_t i = 0; i < N; ++i) to[i] = parts.data() + static_cast<Index>(i) * part + at * stride;
+    const auto [coefficients, term] = terms(sample, offset);
+    sum_channels<N, T>(rows, layout.channels, coefficients, term, to);
   });
-  for (Index sample = 0; sample < layout.samples; ++sample) {
-    const Index from = sample * chunks.in_sample * stride;
-    add_parts(plains + from, chunks.in_sample, stride, channels, plain + sample * stride);
-    add_parts(alongs + from, chunks.in_sample, stride, channels, along + sample * stride);
-  }
+  for (Index i = 0; i < N; ++i)
+    for (Index sample = 0; sample < layout.samples; ++sample)
+      add_parts(parts.data() + i * part + sample * chunks.in_sample * stride, chunks.in_sample, stride, layout.channels,
+                out + (i * layout.samples + sample) * stride);
 }
 
-/// Gradients of `channel_scale` at inverse = (variance + eps)^(-1/2). With the statistics taken from x, over the n
-/// numbers of a group and h = g weight: dx = inverse (h - mean h - (x - mean) inverse^2 mean (h (x - mean))).
+/// Sums over the rows of each sample, [2, samples, stride]: of g, and of g (x - mean).
 template <class T>
-void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const T* mean, const T* inverse,
-                      const T* weight, bool given, const ChannelGradients<T>& out) {
+void channel_sums(const T* x, const T* g, const ChannelLayout& layout, const T* mean, T* out) {
   using B = Batch<T>;
-  const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
-  const Index stride = ChannelChunks<T>(layout).stride, sums = samples * stride;
-  std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
-  T *const plain = buffer.data(), *const along = plain + sums, *const p = along + sums, *const q = p + sums;
-  channel_sums(x, g, layout, mean, plain, along);
+  sum_samples<2>(
+      layout,
+      [&](Index sample, Index offset) {
+        const T *const m = mean + sample * layout.channels, *const from_x = x + offset, *const from_g = g + offset;
+        return std::pair(
+            [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
+            [=](B centre, Index i, std::array<B, 2> & sums) __attribute__((always_inline)) {
+              const B gi = B::load(from_g + i);
+              sums[0] += gi;
+              sums[1] = fma(gi, B::load(from_x + i) - centre, sums[1]);
+            });
+      },
+      out);
+}
 
+/// What the gradient to x needs beside h = g weight, [samples, stride] each: p = mean h and q = inverse^2 mean
+/// (h (x - mean)) over the n numbers of a group.
+template <class T>
+struct ChannelMeans {
+  T *p, *q;
+};
+
+/// From the sums of `channel_sums`, which are changed: all gradients but that to x, and the means for it unless the
+/// statistics were given.
+template <class T>
+void channel_gradients(const ChannelLayout& layout, const T* inverse, const T* weight, bool given, T* plain, T* along,
+                       const ChannelMeans<T>& means, const ChannelGradients<T>& out) {
+  const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
+  const Index stride = whole_batches<T>(channels);
   const double n = static_cast<double>(layout.rows * width);
   for (Index sample = 0; sample < samples; ++sample) {
     const T* r = inverse + sample * channels;
@@ -279,8 +305,8 @@ void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const
         }
         const double scale = static_cast<double>(r[first]);
         for (Index c = first; c < first + width; ++c) {
-          p[sample * stride + c] = static_cast<T>(s / n);
-          q[sample * stride + c] = static_cast<T>(scale * scale * t / n);
+          means.p[sample * stride + c] = static_cast<T>(s / n);
+          means.q[sample * stride + c] = static_cast<T>(scale * scale * t / n);
         }
       }
     for (Index c = 0; c < channels; ++c) {
@@ -292,20 +318,138 @@ void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const
   }
   if (out.bias) add_parts(plain, samples, stride, channels, out.bias);
   if (out.weight) add_parts(along, samples, stride, channels, out.weight);
+}
+
+/// How the gradient to x of one channel follows from g and x: (x - mean) along + g scale + constant.
+template <class T>
+struct ChannelSlope {
+  Batch<T> mean, scale, constant, along;
+  [[gnu::always_inline]] Batch<T> operator()(Batch<T> g, Batch<T> centred) const {
+    return fma(centred, along, fma(g, scale, constant));
+  }
+};
+/// The slopes of the channels from `at` = sample channels + c and padded = sample stride + c on.
+template <class T>
+[[gnu::always_inline]] inline ChannelSlope<T> channel_slope(const T* mean, const T* inverse, const T* weight,
+                                                            const ChannelMeans<T>& means, Index at, Index padded,
+                                                            Index c) {
+  using B = Batch<T>;
+  const B scale = B::load(inverse + at);
+  return {B::load(mean + at), weight ? scale * B::load(weight + c) : scale, -scale * B::load(means.p + padded),
+          -scale * B::load(means.q + padded)};
+}
+
+/// Gradients of `channel_scale` at inverse = (variance + eps)^(-1/2). With the statistics taken from x, over the n
+/// numbers of a group and h = g weight: dx = inverse (h - mean h - (x - mean) inverse^2 mean (h (x - mean))).
+template <class T>
+void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const T* mean, const T* inverse,
+                      const T* weight, bool given, const ChannelGradients<T>& out) {
+  using B = Batch<T>;
+  const Index channels = layout.channels, stride = whole_batches<T>(channels), sums = layout.samples * stride;
+  std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
+  T *const plain = buffer.data(), *const along = plain + sums;
+  const ChannelMeans<T> means{along + sums, along + 2 * sums};
+  channel_sums(x, g, layout, mean, plain);
+  channel_gradients(layout, inverse, weight, given, plain, along, means, out);
   if (!out.x) return;
   ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
-    const T *const m = mean + sample * channels, *const r = inverse + sample * channels;
-    const T *const ps = p + sample * stride, *const qs = q + sample * stride;
     const T *const from_x = x + offset, *const from_g = g + offset;
-    const auto at = [=](Index c) __attribute__((always_inline)) {
-      const B scale = B::load(r + c);
-      return std::array{B::load(m + c), weight ? scale * B::load(weight + c) : scale, -scale * B::load(ps + c),
-                        -scale * B::load(qs + c)};
-    };
     store_channels<T>(
-        rows, channels, out.x + offset, at, [=](const std::array<B, 4>& k, Index i) __attribute__((always_inline)) {
-          return fma(B::load(from_x + i) - k[0], k[3], fma(B::load(from_g + i), k[1], k[2]));
-        });
+        rows, channels, out.x + offset,
+        [=](Index c) __attribute__((always_inline)) {
+          return channel_slope(mean, inverse, weight, means, sample * channels + c, sample * stride + c, c);
+        },
+        [=](const ChannelSlope<T>& slope, Index i)
+            __attribute__((always_inline)) { return slope(B::load(from_g + i), B::load(from_x + i) - slope.mean); });
+  });
+}
+
+/// Where the gradients of the gradient to x go; null ones are skipped.
+template <class T>
+struct ChannelSlopeGradients {
+  T *x = nullptr, *g = nullptr, *weight = nullptr;
+};
+
+/// Gradients of the gradient to x that `channel_backward` gives for statistics taken from x, towards v. With n = (x -
+/// mean) inverse, h = g weight, and means over the numbers of a group:
+///   dg = weight inverse (v - mean v - n mean vn),   dweight = sum of g dg / weight,
+///   dx = inverse^2 (mean hn (mean v - v) + mean vn (mean h - h) + n (3 mean hn mean vn + mean h mean v - mean vh)).
+template <class T>
+void channel_slope_backward(const T* x, const T* g, const T* v, const ChannelLayout& layout, const T* mean,
+                            const T* inverse, const T* weight, const ChannelSlopeGradients<T>& out) {
+  using B = Batch<T>;
+  const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
+  const Index stride = whole_batches<T>(channels), sums = samples * stride;
+  // The sums of g, g (x - mean), v, v (x - mean) and v g, and what the gradients are made of.
+  std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(12 * sums));
+  T* const sum = buffer.data();
+  const auto coefficients = [&](Index i) { return sum + (5 + i) * sums; };
+  sum_samples<5>(
+      layout,
+      [&](Index sample, Index offset) {
+        const T *const m = mean + sample * channels, *const from_x = x + offset, *const from_g = g + offset;
+        const T* const from_v = v + offset;
+        return std::pair(
+            [m](Index c) __attribute__((always_inline)) { return B::load(m + c); },
+            [=](B centre, Index i, std::array<B, 5> & s) __attribute__((always_inline)) {
+              const B gi = B::load(from_g + i), vi = B::load(from_v + i);
+              const B d = B::load(from_x + i) - centre;
+              s[0] += gi, s[1] = fma(gi, d, s[1]), s[2] += vi, s[3] = fma(vi, d, s[3]);
+              s[4] = fma(vi, gi, s[4]);
+            });
+      },
+      sum);
+  const double n = static_cast<double>(layout.rows * width);
+  for (Index first = 0; n > 0 && first < samples * channels; first += width) {
+    const Index sample = first / channels, shift = sample * (stride - channels);
+    const auto number = [&](int i, Index c) { return static_cast<double>(sum[i * sums + shift + c]); };
+    const auto weight_of = [&](Index c) { return static_cast<double>(weight[c - sample * channels]); };
+    const double r = static_cast<double>(inverse[first]);
+    double h = 0, hn = 0, mean_v = 0, vn = 0, vh = 0;
+    for (Index c = first; c < first + width; ++c) {
+      const double w = weight_of(c) / n;
+      h += w * number(0, c), hn += w * r * number(1, c), mean_v += number(2, c) / n, vn += r * number(3, c) / n;
+      vh += w * number(4, c);
+    }
+    for (Index c = first; c < first + width; ++c) {
+      const double w = weight_of(c);
+      const double values[] = {w * r,
+                               -w * r * r * vn,
+                               -w * r * mean_v,
+                               -r * r * hn,
+                               -r * r * vn * w,
+                               r * r * r * (3 * hn * vn + h * mean_v - vh),
+                               r * r * (hn * mean_v + vn * h)};
+      // The sum over the sample of g dg / weight, where the sum of v g was.
+      sum[4 * sums + shift + c] = static_cast<T>(r * (number(4, c) - mean_v * number(0, c) - vn * r * number(1, c)));
+      for (int i = 0; i < 7; ++i) coefficients(i)[shift + c] = static_cast<T>(values[i]);
+    }
+  }
+  if (out.weight) add_parts(sum + 4 * sums, samples, stride, channels, out.weight);
+  if (!out.x && !out.g) return;
+  ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
+    const T *const m = mean + sample * channels, *const k = coefficients(0) + sample * stride;
+    const T *const from_x = x + offset, *const from_g = g + offset, *const from_v = v + offset;
+    if (out.g)
+      store_channels<T>(
+          rows, channels, out.g + offset,
+          [=](Index c) __attribute__((always_inline)) {
+            return std::array{B::load(m + c), B::load(k + c), B::load(k + sums + c), B::load(k + 2 * sums + c)};
+          },
+          [=](const std::array<B, 4>& a, Index i) __attribute__((always_inline)) {
+            return fma(B::load(from_x + i) - a[0], a[2], fma(B::load(from_v + i), a[1], a[3]));
+          });
+    if (out.x)
+      store_channels<T>(
+          rows, channels, out.x + offset,
+          [=](Index c) __attribute__((always_inline)) {
+            return std::array{B::load(m + c), B::load(k + 3 * sums + c), B::load(k + 4 * sums + c),
+                              B::load(k + 5 * sums + c), B::load(k + 6 * sums + c)};
+          },
+          [=](const std::array<B, 5>& a, Index i) __attribute__((always_inline)) {
+            return fma(B::load(from_x + i) - a[0], a[3],
+                       fma(B::load(from_v + i), a[1], fma(B::load(from_g + i), a[2], a[4])));
+          });
   });
 }
 

@@ -167,30 +167,225 @@ void for_window_blocks(const Windows<T>& windows, Index begin, Index end, Run ru
   }
 }
 
+/// How the products of windows are computed; decided by shapes alone, never by the number of maps.
+enum class WindowPath {
+  gathered,  ///< windows are gathered into rows
+  lines,     ///< the maps get a border of zeros, and a line of windows is a matrix whose rows overlap
+  taps       ///< one channel: a tap of all windows is a shifted copy of the map
+};
+template <class T>
+WindowPath window_path(const Windows<T>& windows) {
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  const Index width = columns.taps * windows.channels;
+  if (rows.step != 1 || columns.step != 1 || columns.hop != 1 || windows.channels != windows.pixel)
+    return WindowPath::gathered;
+  if (windows.channels == 1) return WindowPath::taps;
+  // Lines as long as the tiles of the product, sums long enough for it.
+  return columns.count >= 12 && width >= 48 && width <= 512 ? WindowPath::lines : WindowPath::gathered;
+}
+/// Columns of the weights that `WindowPath::lines` multiplies at a time: a panel stays in the first-level cache.
+inline constexpr Index kLinePanel = 32;
+
+/// The weights [length, out] as the path wants them: for lines, in panels [out / kLinePanel][length, kLinePanel].
+template <class T>
+void arrange_weights(WindowPath path, Index length, Index out, T* weights) {
+  if (path != WindowPath::lines) return;
+  const detail::Workspace<T> before(length * out);
+  std::copy(weights, weights + length * out, before.data());
+  for (Index c = 0; c < out; c += kLinePanel)
+    for (Index r = 0, wide = std::min(kLinePanel, out - c); r < length; ++r) {
+      const T* from = before.data() + r * out + c;
+      std::copy(from, from + wide, weights + c * length + r * wide);
+    }
+}
+
+/// Lines [first, last) of a map [extent, length of a line], whose positions may lie outside, with `left` numbers of
+/// zeros before each and so many after it that it is `wide` numbers long.
+template <class T>
+void copy_bordered(const T* map, Index extent, Index length, Index first, Index last, Index left, Index wide, T* to) {
+  using B = Batch<T>;
+  const Index skip = std::max(-left, Index{0}), before = std::max(left, Index{0});
+  const Index inside = std::clamp(length - skip, Index{0}, wide - std::min(before, wide));
+  for (Index line = first; line < last; ++line, to += wide) {
+    if (line < 0 || line >= extent) {
+      std::fill(to, to + wide, T(0));
+      continue;
+    }
+    const T* from = map + line * length + skip;
+    std::fill(to, to + std::min(before, wide), T(0));
+    T* const middle = to + before;
+    Index i = 0;
+    for (; i + B::size <= inside; i += B::size) B::load(from + i).store(middle + i);
+    if (i < inside) B::load(from + i).store_part(middle + i, inside - i);
+    if (before + inside < wide) std::fill(middle + inside, to + wide, T(0));
+  }
+}
+
+/// Bytes of a piece of a map that is multiplied where it lies: next to another such piece in the second-level cache.
+inline constexpr Index kPieceBytes = Index{1} << 16;
+
+/// The windows of pixels [begin, end), tap by tap: [taps, end - begin].
+template <class T>
+void gather_taps(const Windows<T>& windows, Index begin, Index end, T* to) {
+  using B = Batch<T>;
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  for (Index t = 0; t < rows.taps; ++t)
+    for (Index u = 0; u < columns.taps; ++u)
+      for (Index at = begin; at < end;) {
+        const Index j = at % columns.count, i = at / columns.count % rows.count;
+        const Index map = at / columns.count / rows.count, row = i + rows.first + t * rows.hop;
+        const Index count = std::min(columns.count - j, end - at), column = j + columns.first + u;
+        const bool outside = row < 0 || row >= rows.extent;
+        const Index from = outside ? count : std::clamp(-column, Index{0}, count);
+        const Index until = outside ? count : std::clamp(columns.extent - column, from, count);
+        for (Index k = 0; k < from; ++k) to[k] = T(0);
+        const T* line = windows.source + (map * rows.extent + row) * columns.extent + column;
+        Index k = from;
+        for (; k + B::size <= until; k += B::size) B::load(line + k).store(to + k);
+        if (k < until) B::load(line + k).store_part(to + k, until - k);
+        for (k = until; k < count; ++k) to[k] = T(0);
+        to += count;
+        at += count;
+      }
+}
+
+/// Pixels that products should be asked for at a time: multiples of this.
+template <class T>
+Index window_step(const Windows<T>& windows) {
+  return window_path(windows) == WindowPath::lines ? windows.columns.count : window_block<T>(windows.length());
+}
+
+/// y = windows weights for pixels [begin, end), whole lines where the path is `lines`: y [end - begin, out], rows
+/// `apart`. `weights` comes from `arrange_weights`. `add` to what is there instead.
+template <class T>
+void window_products(const Windows<T>& windows, Index begin, Index end, const T* weights, Index out, T* y, Index apart,
+                     bool add) {
+  const Index length = windows.length();
+  const WindowPath path = window_path(windows);
+  if (path == WindowPath::lines) {
+    const WindowAxis &rows = windows.rows, &columns = windows.columns;
+    const Index pixel = windows.pixel, steps = columns.taps * pixel, halo = (rows.taps - 1) * rows.hop;
+    const Index line = (columns.count + columns.taps - 1) * pixel;
+    const Index fit = kWindowBytes / (line * static_cast<Index>(sizeof(T))) - halo;
+    const Index most = std::clamp(fit, Index{1}, rows.count);
+    const detail::Workspace<T> bordered((most + halo) * line + Batch<T>::size);
+    for (Index at = begin, count = 0; at < end; at += count * columns.count) {
+      const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
+      count = std::min({most, rows.count - first, (end - at) / columns.count});
+      copy_bordered(windows.source + map * rows.extent * columns.extent * pixel, rows.extent, columns.extent * pixel,
+                    first + rows.first, first + rows.first + count + halo, -columns.first * pixel, line,
+                    bordered.data());
+      for (Index c = 0; c < out; c += kLinePanel)
+        for (Index t = 0, panel = std::min(kLinePanel, out - c); t < rows.taps; ++t)
+          for (Index i = 0; i < count; ++i)
+            gemm(false, false, columns.count, panel, steps, bordered.data() + (i + t * rows.hop) * line, pixel,
+                 weights + c * length + t * steps * panel, panel, y + (at - begin + i * columns.count) * apart + c,
+                 apart, add || t > 0);
+    }
+    return;
+  }
+  if (path == WindowPath::taps) {
+    constexpr Index block = 224;  // 16 tiles of 14 rows
+    const detail::Workspace<T> taps(length * block + Batch<T>::size);
+    for (Index at = begin; at < end; at += block) {
+      const Index count = std::min(block, end - at);
+      gather_taps(windows, at, at + count, taps.data());
+      gemm(true, false, count, out, length, taps.data(), count, weights, out, y + (at - begin) * apart, apart, add);
+    }
+    return;
+  }
+  for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
+    gemm(false, false, last - first, out, length, rows, length, weights, out, y + (first - begin) * apart, apart, add);
+  });
+}
+
+/// sum [length, out] = the windows of pixels [begin, end), transposed, times y [end - begin, out] with rows `apart`;
+/// with `add`, plus what is there. Whole lines of pixels.
+template <class T>
+void window_transposed_products(const Windows<T>& windows, Index begin, Index end, const T* y, Index apart, Index out,
+                                T* sum, bool add) {
+  const Index length = windows.length();
+  const WindowAxis &rows = windows.rows, &columns = windows.columns;
+  // Sums over fewer pixels are shorter than it takes to read and write them.
+  if (rows.step == 1 && columns.step == 1 && windows.channels == windows.pixel && windows.channels >= 16 &&
+      rows.count * columns.count >= 32) {
+    // A piece of the map, shifted by a column of taps, is a matrix for each of their rows, as it lies.
+    const Index pixel = windows.pixel, halo = (rows.taps - 1) * rows.hop, line = columns.count * pixel;
+    const Index fit = kPieceBytes / (columns.count * std::max(pixel, out) * static_cast<Index>(sizeof(T)));
+    const Index most = std::clamp(fit, Index{1}, rows.count);
+    const detail::Workspace<T> shifted((most + halo) * line + Batch<T>::size);
+    for (Index at = begin, count = 0; at < end; at += count * columns.count) {
+      const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
+      count = std::min({most, rows.count - first, (end - at) / columns.count});
+      for (Index u = 0; u < columns.taps; ++u) {
+        copy_bordered(windows.source + map * rows.extent * columns.extent * pixel, rows.extent, columns.extent * pixel,
+                      first + rows.first, first + rows.first + count + halo, -(columns.first + u * columns.hop) * pixel,
+                      line, shifted.data());
+        for (Index t = 0; t < rows.taps; ++t)
+          gemm(true, false, pixel, out, count * columns.count, shifted.data() + t * rows.hop * line, pixel,
+               y + (at - begin) * apart, apart, sum + (t * columns.taps + u) * pixel * out, out, add || at > begin);
+      }
+    }
+    return;
+  }
+  if (window_path(windows) == WindowPath::taps) {
+    constexpr Index block = 224;
+    const detail::Workspace<T> taps(length * block + Batch<T>::size);
+    for (Index at = begin; at < end; at += block) {
+      const Index count = std::min(block, end - at);
+      gather_taps(windows, at, at + count, taps.data());
+      gemm(false, false, length, out, count, taps.data(), count, y + (at - begin) * apart, apart, sum, out,
+           add || at > begin);
+    }
+    return;
+  }
+  for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
+    gemm(true, false, length, out, last - first, rows, length, y + (first - begin) * apart, apart, sum, out,
+         add || first > begin);
+  });
+}
+
+/// The windows of group g that the forward product multiplies.
+template <class T>
+Windows<T> forward_windows(const ConvShape& s, const T* x, Index g) {
+  return {x + g * s.group_in(), s.in, s.group_in(), forward_axis(s.out_h, s.height, s.kernel_h, s),
+          forward_axis(s.out_w, s.width, s.kernel_w, s)};
+}
+
+/// The weight as the forward product reads it: [group, tap, in, out].
+template <class T>
+Tensor<T> packed_weight(const ConvShape& s, const T* weight) {
+  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in;
+  const Tensor<T> packed = detail::fresh<T>({s.groups * length * out});
+  for (Index g = 0; g < s.groups; ++g)
+    place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
+                     [&](Index j) { return (j % taps * in + j / taps) * out; });
+  const WindowPath path = window_path(forward_windows<T>(s, nullptr, 0));
+  for (Index g = 0; g < s.groups; ++g) arrange_weights(path, length, out, detail::writable(packed) + g * length * out);
+  return packed;
+}
+
+/// Pixels [begin, end) of the convolution, written to `y`, or added to what is there.
+template <class T>
+void conv2d_pixels(const ConvShape& s, const T* x, const T* packed, Index begin, Index end, T* y, bool add) {
+  const Index out = s.group_out(), length = s.taps() * s.group_in();
+  for (Index g = 0; g < s.groups; ++g)
+    window_products(forward_windows(s, x, g), begin, end, packed + g * length * out, out, y + g * out, s.out, add);
+}
+
 /// y = x * weight (+ bias where it is not null): y[b, i, j, o] is the sum over c, k, l of
 /// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] weight[o, c, k, l].
 template <class T>
 void conv2d(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
-  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in;
-  const Index pixels = s.batch * s.out_h * s.out_w;
-  const Tensor<T> packed = detail::fresh<T>({s.groups * length * out});  // [group, tap, in, out]
-  for (Index g = 0; g < s.groups; ++g)
-    place_transposed(weight + g * out * length, out, length, length, detail::writable(packed) + g * length * out,
-                     [&](Index j) { return (j % taps * in + j / taps) * out; });
-  const Index block = window_block<T>(length);
+  const Index length = s.taps() * s.group_in(), pixels = s.batch * s.out_h * s.out_w;
+  const Tensor<T> packed = packed_weight(s, weight);
+  const Index block = window_step(forward_windows(s, x, 0));
   const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.out, Index{1}))) * block;
   parallel_tasks((pixels + job - 1) / job, [&](Index i) {
     const Index begin = i * job, end = std::min(begin + job, pixels);
     if (bias)
       for (Index at = begin; at < end; ++at) std::copy(bias, bias + s.out, y + at * s.out);
-    for (Index g = 0; g < s.groups; ++g) {
-      const Windows<T> windows{x + g * in, s.in, in, forward_axis(s.out_h, s.height, s.kernel_h, s),
-                               forward_axis(s.out_w, s.width, s.kernel_w, s)};
-      for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
-        gemm(false, false, last - first, out, length, rows, length, detail::writable(packed) + g * length * out, out,
-             y + first * s.out + g * out, s.out, bias != nullptr);
-      });
-    }
+    conv2d_pixels(s, x, packed.data(), begin, end, y + begin * s.out, bias != nullptr);
   });
 }
 
@@ -219,31 +414,67 @@ void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
                              return Index{-1};
                            return ((row / hop_h * columns.taps + column / hop_w) * out + o) * in;
                          });
-    const Index block = window_block<T>(length);
+    const Windows<T> all{y, s.out, out, rows, columns};
+    for (Index g = 0; g < s.groups; ++g)
+      arrange_weights(window_path(all), length, in, detail::writable(packed) + g * length * in);
+    const Index block = window_step(all);
     const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.in, Index{1}))) * block;
     parallel_tasks((pixels + job - 1) / job, [&](Index i) {
-      const Tensor<T> apart = detail::fresh<T>({s.stride > 1 ? block * in : 0});
+      const Index begin = i * job, end = std::min(begin + job, pixels);
+      const Tensor<T> apart = detail::fresh<T>({s.stride > 1 ? (end - begin) * in : 0});
       for (Index g = 0; g < s.groups; ++g) {
-        const Windows<T> windows{y + g * out, s.out, out, rows, columns};
-        const T* weights = detail::writable(packed) + g * length * in;
-        for_window_blocks(
-            windows, i * job, std::min((i + 1) * job, pixels), [&](Index first, Index last, const T* gathered) {
-              if (s.stride == 1) {
-                gemm(false, false, last - first, in, length, gathered, length, weights, in, x + first * s.in + g * in,
-                     s.in);
-                return;
-              }
-              gemm(false, false, last - first, in, length, gathered, length, weights, in, detail::writable(apart), in);
-              for (Index at = first; at < last; ++at) {
-                const Index column = at % columns.count * s.stride + phase_w;
-                const Index row = at / columns.count % rows.count * s.stride + phase_h;
-                const Index map = at / columns.count / rows.count;
-                const T* from = detail::writable(apart) + (at - first) * in;
-                std::copy(from, from + in, x + ((map * s.height + row) * s.width + column) * s.in + g * in);
-              }
-            });
+        Windows<T> windows = all;
+        windows.source += g * out;
+        const T* weights = packed.data() + g * length * in;
+        if (s.stride == 1) {
+          window_products(windows, begin, end, weights, in, x + begin * s.in + g * in, s.in, false);
+          continue;
+        }
+        window_products(windows, begin, end, weights, in, detail::writable(apart), in, false);
+        for (Index at = begin; at < end; ++at) {
+          const Index column = at % columns.count * s.stride + phase_w;
+          const Index row = at / columns.count % rows.count * s.stride + phase_h;
+          const Index map = at / columns.count / rows.count;
+          const T* from = apart.data() + (at - begin) * in;
+          std::copy(from, from + in, x + ((map * s.height + row) * s.width + column) * s.in + g * in);
+        }
       }
     });
+  }
+}
+
+/// Adds the pixels [begin, end) to a sum [group, tap, in, out] of the gradient to the weight; `start`: the first ones.
+/// `y` starts at pixel `begin`.
+template <class T>
+void add_weight_products(const ConvShape& s, const T* x, const T* y, Index begin, Index end, bool start, T* sum) {
+  const Index out = s.group_out(), length = s.taps() * s.group_in();
+  for (Index g = 0; g < s.groups; ++g)
+    window_transposed_products(forward_windows(s, x, g), begin, end, y + g * out, s.out, out, sum + g * length * out,
+                               !start);
+}
+
+/// Adds `count` sums of `add_weight_products` in order and puts them into the weight's order.
+template <class T>
+void join_weight_sums(const ConvShape& s, const T* sums, Index count, T* weight) {
+  using B = Batch<T>;
+  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in, size = s.out * length;
+  if (count == 0) {
+    std::fill(weight, weight + size, T(0));
+    return;
+  }
+  const Tensor<T> total = detail::fresh<T>({length * out});
+  for (Index g = 0; g < s.groups; ++g) {
+    for (Index r = 0; r < length; ++r) {
+      const T* from = sums + (g * length + r) * out;
+      T* to = detail::writable(total) + (r % in * taps + r / in) * out;
+      for (Index o = 0; o < out; o += B::size) {
+        B sum = B::load(from + o);
+        for (Index i = 1; i < count; ++i) sum += B::load(from + i * size + o);
+        store_lanes(sum, to + o, out - o);
+      }
+    }
+    place_transposed(detail::writable(total), length, out, out, weight + g * out * length,
+                     [&](Index o) { return o * length; });
   }
 }
 
@@ -251,44 +482,16 @@ void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
 /// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] y[b, i, j, o].
 template <class T>
 void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
-  using B = Batch<T>;
-  const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in, size = s.out * length;
-  const Index pixels = s.batch * s.out_h * s.out_w;
-  if (pixels == 0) {
-    std::fill(weight, weight + size, T(0));
-    return;
-  }
-  // At most 32 chunks of pixels, each with its own sum [group, tap, in, out].
-  const Index block = window_block<T>(length);
-  const Index blocks = std::max((2048 + block - 1) / block, ((pixels + block - 1) / block + 31) / 32);
-  const Index chunk = blocks * block, chunks = (pixels + chunk - 1) / chunk;
+  const Index size = s.out * s.taps() * s.group_in(), pixels = s.batch * s.out_h * s.out_w;
+  // At most 32 chunks of whole lines, each with its own sum.
+  const Index lines = std::max((2048 + s.out_w - 1) / s.out_w, (s.batch * s.out_h + 31) / 32);
+  const Index chunk = lines * s.out_w, chunks = (pixels + chunk - 1) / chunk;
   const Tensor<T> sums = detail::fresh<T>({chunks * size});
   parallel_tasks(chunks, [&](Index i) {
     const Index begin = i * chunk, end = std::min(begin + chunk, pixels);
-    for (Index g = 0; g < s.groups; ++g) {
-      const Windows<T> windows{x + g * in, s.in, in, forward_axis(s.out_h, s.height, s.kernel_h, s),
-                               forward_axis(s.out_w, s.width, s.kernel_w, s)};
-      for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
-        gemm(true, false, length, out, last - first, rows, length, y + first * s.out + g * out, s.out,
-             detail::writable(sums) + i * size + g * length * out, out, first > begin);
-      });
-    }
+    add_weight_products(s, x, y + begin * s.out, begin, end, true, detail::writable(sums) + i * size);
   });
-  // Chunks are added in order, rows put into the weight's order (in, tap), and each group transposed.
-  const Tensor<T> total = detail::fresh<T>({length * out});
-  for (Index g = 0; g < s.groups; ++g) {
-    for (Index r = 0; r < length; ++r) {
-      const T* from = detail::writable(sums) + (g * length + r) * out;
-      T* to = detail::writable(total) + (r % in * taps + r / in) * out;
-      for (Index o = 0; o < out; o += B::size) {
-        B sum = B::load(from + o);
-        for (Index i = 1; i < chunks; ++i) sum += B::load(from + i * size + o);
-        store_lanes(sum, to + o, out - o);
-      }
-    }
-    place_transposed(detail::writable(total), length, out, out, weight + g * out * length,
-                     [&](Index o) { return o * length; });
-  }
+  join_weight_sums(s, sums.data(), chunks, weight);
 }
 
 }  // namespace cpu
