@@ -105,29 +105,30 @@ struct KeptWeights {
   T scale;
   /// `weights` from element n on with their factors.
   Batch<T> operator()(Batch<T> weights, Index n) const {
-    const Index word = n / 64, shift = n % 64;
+    const std::uint64_t place = static_cast<std::uint64_t>(n), word = place / 64, shift = place % 64;
     std::uint64_t set = bits[word] >> shift;
-    if (shift > 64 - Batch<T>::size) set |= bits[word + 1] << (64 - shift);
+    if (shift > 64 - static_cast<std::uint64_t>(Batch<T>::size)) set |= bits[word + 1] << (64 - shift);
     return lanes_where(set, weights * Batch<T>(scale));
   }
 };
 
-/// Bits e * heads + h of `to` become bits places[e] * heads + h of `from`.
+/// Bits e * heads + h of `to` become bits places[e] * heads + h of `from`, for e < count.
 inline void copy_bits(const std::uint64_t* from, const std::int64_t* places, Index count, Index heads,
                       std::uint64_t* to) {
-  const Index size = std::min<Index>(heads, 64);
-  const std::uint64_t mask = ~std::uint64_t{0} >> (64 - size);
+  const std::uint64_t n = static_cast<std::uint64_t>(heads);
   to[0] = 0;
+  std::uint64_t at = 0;
   for (Index e = 0; e < count; ++e)
-    for (Index h = 0; h < heads; h += size) {
-      const Index n = places[e] * heads + h, at = e * heads + h, left = std::min(size, heads - h);
-      std::uint64_t some = from[n / 64] >> (n % 64);
-      if (n % 64 + left > 64) some |= from[n / 64 + 1] << (64 - n % 64);
-      some &= left == size ? mask : ~std::uint64_t{0} >> (64 - left);
-      // Words are cleared as they are reached.
-      const Index word = at / 64, shift = at % 64;
-      to[word] |= some << shift;
-      if (shift + left >= 64) to[word + 1] = shift == 0 ? 0 : some >> (64 - shift);
+    for (std::uint64_t h = 0; h < n; h += 64) {
+      const std::uint64_t left = std::min<std::uint64_t>(n - h, 64);
+      const std::uint64_t first = static_cast<std::uint64_t>(places[e]) * n + h, shift = first % 64;
+      std::uint64_t some = from[first / 64] >> shift;
+      if (shift + left > 64) some |= from[first / 64 + 1] << (64 - shift);
+      some &= ~std::uint64_t{0} >> (64 - left);
+      to[at / 64] |= some << (at % 64);
+      // A word gets its first bits by being set, the rest by being added to.
+      if (at % 64 + left >= 64) to[at / 64 + 1] = at % 64 == 0 ? 0 : some >> (64 - at % 64);
+      at += left;
     }
 }
 
