@@ -26,7 +26,7 @@ struct PhiloxKeys {
   }
 };
 
-/// Counters of Philox 4x32-10, one a lane of 64 bits for each of their words. Only the lower half of a lane counts: what
+/// Counters of Philox 4x32-10: a lane of 64 bits for each of their words, of which only the lower half counts. What
 /// products and exclusive-ors leave above it is never read.
 struct PhiloxLanes {
   using Lanes = native::Lanes64;

@@ -31,7 +31,7 @@ struct HeadRow {
   Index step;   ///< numbers of [edges, heads] in a batch: whole edges, if it holds all heads of one
   detail::Workspace<Index> first_head;        ///< of each batch of a row; 0 where a batch holds all heads
   detail::Workspace<LaneIndex<T>> head_lane;  ///< of each number of a row: its head less the first of its batch
-  detail::Workspace<LaneIndex<T>> lanes;      ///< of each of `step` numbers: its head; then [turns] where `per_head` looks
+  detail::Workspace<LaneIndex<T>> lanes;      ///< of `step` numbers: their heads; then where each turn looks
 
   HeadRow(Index h, Index w)
       : heads(h),
@@ -276,7 +276,7 @@ struct GatLogits {
       const T* mine = own + r * n;
       const B all = heads.beside_edges(mine, 0);
       T* logits = to + (first - begin) * n;
-      // The last batch of a row reads what is not its own yet.
+      // What the next row has gathered is not overwritten.
       heads.for_edge_batches(count, [&](Index at, Index h, Index left) __attribute__((always_inline)) {
         const B sum = (h == 0 ? all : B::load(mine + h)) + B::load(logits + at);
         store_lanes(leaky_batch(sum, factor), logits + at, left);
@@ -335,8 +335,9 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
       // Calls run(at, h, left) for the batches of row r; numbers of an edge are stored by whole batches.
       const auto for_edges = [&, offsets = graph.offsets + i](Index r, auto run) __attribute__((always_inline)) {
         const Index from = (offsets[r] - begin) * n;
-        heads.for_edge_batches(offsets[r + 1] - offsets[r], [&](Index at, Index h, Index left) __attribute__((
-                                                                always_inline)) { run(from + at, h, left); });
+        heads.for_edge_batches(offsets[r + 1] - offsets[r],
+                               [&](Index at, Index h, Index left)
+                                   __attribute__((always_inline)) { run(from + at, h, left); });
       };
       logits_of(heads, graph, i, begin, end, scratch.data(), logits);
       if (heads.one_batch()) {

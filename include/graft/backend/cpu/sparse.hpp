@@ -29,8 +29,8 @@ void sparse_product(const GraphSide& side, const std::int64_t* places, const T* 
       }
     }
     offsets[rows] = count;
-    add_weighted_rows<T>(row, {{rows, offsets.data(), others.data()}, 0, rows, 0, count, b, weights.data(),
-                               out + first * width});
+    add_weighted_rows<T>(
+        row, {{rows, offsets.data(), others.data()}, 0, rows, 0, count, b, weights.data(), out + first * width});
   });
 }
 
