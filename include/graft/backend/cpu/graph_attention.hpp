@@ -39,8 +39,8 @@ struct HeadRow {
         row(h * w),
         group(w <= B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
         block(std::clamp<Index>(4096 / (h * std::max(w, group) + 1), 1, 64)),
-        turns(h <= B::size ? std::bit_width(static_cast<std::uint64_t>(B::size / h)) - 1 : 0),
-        step(h <= B::size ? h << turns : B::size),
+        turns(h <= B::size ? std::bit_width(static_cast<std::uint64_t>(B::size / std::max<Index>(h, 1))) - 1 : 0),
+        step(h <= B::size ? std::max<Index>(h, 1) << turns : B::size),
         first_head(whole_batches<T>(row) / B::size),
         head_lane(whole_batches<T>(row)),
         lanes((1 + turns) * B::size) {
@@ -53,7 +53,7 @@ struct HeadRow {
     for (Index turn = 0; turn <= turns; ++turn)
       for (Index lane = 0; lane < B::size; ++lane)
         lanes[turn * B::size + lane] =
-            static_cast<LaneIndex<T>>(turn == 0 ? lane % heads : (lane + (step >> turn)) % step);
+            static_cast<LaneIndex<T>>(turn == 0 ? lane % std::max<Index>(h, 1) : (lane + (step >> turn)) % step);
   }
   bool one_batch() const { return heads <= B::size; }
 
@@ -323,7 +323,7 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
     // that has more is a group of its own.
     Index capacity = 1 + 2048 / (n + 1);
     for (Index i = first; i < last; ++i) capacity = std::max(capacity, graph.offsets[i + 1] - graph.offsets[i]);
-    const Index numbers = heads.edge_numbers(capacity), row_numbers = heads.edge_numbers(last - first);
+    const Index numbers = heads.edge_numbers(capacity), row_numbers = heads.edge_numbers(kGraphChunk);
     const detail::Workspace<T> logit_space(numbers), power_space(numbers), scratch(heads.scratch_numbers()),
         shift_space(row_numbers), total_space(row_numbers);
     T *logits = logit_space.data(), *powers = power_space.data(), *shifts = shift_space.data(),

@@ -16,8 +16,9 @@ void sparse_product(const GraphSide& side, const std::int64_t* places, const T* 
   const HeadRow<T> row(1, width);
   for_graph_chunks(side, [&](Index, Index first, Index last) {
     const Index rows = last - first, edges = side.offsets[last] - side.offsets[first];
-    const detail::Workspace<T> weights(edges + 1);
-    const detail::Workspace<std::int64_t> others(edges + 1), offsets(rows + 1);
+    const Index capacity = graph_capacity(edges);
+    const detail::Workspace<T> weights(capacity);
+    const detail::Workspace<std::int64_t> others(capacity), offsets(kGraphChunk + 2);
     Index count = 0;
     for (Index r = 0; r < rows; ++r) {
       offsets[r] = count;
@@ -43,7 +44,7 @@ void sparse_dropout(const GraphSide& side, Index columns, const T* values, std::
   for_graph_chunks(side, [&](Index, Index first, Index last) {
     const PhiloxKeys keys(key);
     const Index begin = side.offsets[first], count = side.offsets[last] - begin;
-    const detail::Workspace<std::uint64_t> elements(count + 16);
+    const detail::Workspace<std::uint64_t> elements(graph_capacity(count));
     for (Index r = first; r < last; ++r)
       for (Index e = side.offsets[r]; e < side.offsets[r + 1]; ++e)
         elements[e - begin] = static_cast<std::uint64_t>(r * columns + side.other[e]);
