@@ -134,10 +134,13 @@ Tensor<T> graph_attention(const Graph& graph, const Tensor<T>& values, const Ten
         cpu::SoftmaxRecords<T>{records.data(), stride}, detail::kept_weights<T>(saved.kept, options), g.data(),
         // The sign of what goes into the leaky ReLU is the sign of its result.
         [slope](Batch<T> gradient, Batch<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
-        [&](Index j, Index begin, Index count, const T* gradients) {
-          if (needed[1]) cpu::add_edges(gradients, count, heads, detail::writable(d_source) + j * heads);
+        [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
+          if (needed[1])
+            cpu::for_row_parts(arrays.by_source, row_of_begin, begin, end, [&](Index j, Index from, Index count) {
+              cpu::add_edges(gradients + (from - begin) * heads, count, heads, detail::writable(d_source) + j * heads);
+            });
           if (needed[2])
-            cpu::place_edges(gradients, arrays.edge_by_source + begin, count, heads, detail::writable(d_logits));
+            cpu::place_edges(gradients, arrays.edge_by_source + begin, end - begin, heads, detail::writable(d_logits));
         },
         needed[0] ? detail::writable(d_values) : nullptr);
     results[0] = d_values;
@@ -191,11 +194,14 @@ Tensor<T> graph_attention_v2(const Graph& graph, const Tensor<T>& source, const 
         arrays, row, s.data(), cpu::GatV2Logits<T>{s.data(), d.data(), a.data(), slope},
         cpu::SoftmaxRecords<T>{records.data(), 2 * heads},
         detail::kept_weights<T>(saved.kept, options), g.data(), [](Batch<T> gradient, Batch<T>) { return gradient; },
-        [&](Index j, Index begin, Index count, const T* gradients) {
+        [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
           if (needed[0])
-            cpu::add_joint_gradients(row, s.data() + j * row.row, d.data(), arrays.by_source.other + begin, count,
-                                     a.data(), slope, gradients, detail::writable(d_source) + j * row.row);
-          cpu::place_edges(gradients, arrays.edge_by_source + begin, count, heads, detail::writable(d_logits));
+            cpu::for_row_parts(arrays.by_source, row_of_begin, begin, end, [&](Index j, Index from, Index count) {
+              cpu::add_joint_gradients(row, s.data() + j * row.row, d.data(), arrays.by_source.other + from, count,
+                                       a.data(), slope, gradients + (from - begin) * heads,
+                                       detail::writable(d_source) + j * row.row);
+            });
+          cpu::place_edges(gradients, arrays.edge_by_source + begin, end - begin, heads, detail::writable(d_logits));
         },
         needed[0] ? detail::writable(d_source) : nullptr);
     results[0] = d_source;

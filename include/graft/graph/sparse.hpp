@@ -47,8 +47,8 @@ class SparseMatrix {
   Tensor<T> values_;
 };
 
-/// op(a) op(b) for a sparse a: [m, k] [k, n] -> [m, n]. Zeros that `a` does not store count for nothing, against
-/// infinities too. Sums run in the order of the columns of op(a). Throws ShapeError.
+/// op(a) op(b) for a sparse a: [m, k] [k, n] -> [m, n]. Zeros of `a`, stored or not, count for nothing,
+/// against infinities too. Sums run in the order of the columns of op(a). Throws ShapeError.
 template <Real T>
 Tensor<T> matmul(const SparseMatrix<T>& a, const Tensor<T>& b, MatmulOptions options = {},
                  Site site = Site::current()) {

@@ -494,10 +494,22 @@ using Lanes64 [[gnu::vector_size(16)]] = std::uint64_t;
   return (a & 0xFFFFFFFFu) * by;
 #endif
 }
-/// Stores the lower halves of the lanes side by side.
-[[gnu::always_inline]] inline void store_lower_halves(Lanes64 a, std::uint32_t* to) {
-  using Halves [[gnu::vector_size(sizeof(Lanes64) / 2)]] = std::uint32_t;
-  const Halves halves = __builtin_convertvector(a, Halves);
+/// As many 32-bit numbers, two a lane.
+using Halves64 [[gnu::vector_size(sizeof(Lanes64))]] = std::uint32_t;
+/// The upper half of each lane in its lower half; what is above it does not count. A shuffle, not a shift, which would
+/// wait for the units that multiply.
+[[gnu::always_inline]] inline Lanes64 upper_halves(Lanes64 a) {
+  return [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    return (Lanes64)__builtin_shufflevector((Halves64)a, (Halves64)a, (I | 1)...);
+  }
+  (std::make_integer_sequence<int, sizeof(Lanes64) / sizeof(std::uint32_t)>{});
+}
+/// Stores the lower halves of the lanes of a, then of b, side by side.
+[[gnu::always_inline]] inline void store_lower_halves(Lanes64 a, Lanes64 b, std::uint32_t* to) {
+  const Halves64 halves = [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    return __builtin_shufflevector((Halves64)a, (Halves64)b, (2 * I)...);
+  }
+  (std::make_integer_sequence<int, sizeof(Lanes64) / sizeof(std::uint32_t)>{});
   std::memcpy(to, &halves, sizeof halves);
 }
 /// Hints that `from` is read soon.

@@ -15,47 +15,81 @@ namespace cpu {
 /// Elements whose mask is drawn together: the four words of sixteen counters.
 inline constexpr Index kMaskTile = 64;
 
-/// The words of sixteen counters of Philox 4x32-10 with the given key: word w of counter l is words[16 w + l]. Every
-/// word has a lane of 64 bits, of which only the lower half counts: what products and exclusive-ors leave above it is
-/// never read.
-inline void mask_words(const std::uint64_t (&counters)[16], std::uint64_t key, std::uint32_t (&words)[kMaskTile]) {
-  using Lanes = native::Lanes64;
-  constexpr int kLanes = sizeof(Lanes) / sizeof(std::uint64_t);
-  for (int l = 0; l < 16; l += kLanes) {
-    Lanes a, c{}, d{};
-    std::memcpy(&a, counters + l, sizeof a);
-    Lanes b = a >> 32;
-    std::uint64_t key_a = key & 0xFFFFFFFFu, key_c = key >> 32;
-    for (int round = 0; round < 10; ++round) {
-      const Lanes first = native::multiply_lower_halves(a, 0xD2511F53u);
-      const Lanes second = native::multiply_lower_halves(c, 0xCD9E8D57u);
-      a = (second >> 32) ^ b ^ key_a;
-      b = second;
-      c = (first >> 32) ^ d ^ key_c;
-      d = first;
-      key_a += 0x9E3779B9u;
-      key_c += 0xBB67AE85u;
+/// The keys of the ten rounds of Philox 4x32-10.
+struct PhiloxKeys {
+  std::uint64_t a[10], c[10];
+  PhiloxKeys(std::uint64_t key) {
+    for (std::uint64_t round = 0; round < 10; ++round) {
+      a[round] = (key & 0xFFFFFFFFu) + round * 0x9E3779B9u;
+      c[round] = (key >> 32) + round * 0xBB67AE85u;
     }
-    native::store_lower_halves(a, words + l);
-    native::store_lower_halves(b, words + 16 + l);
-    native::store_lower_halves(c, words + 32 + l);
-    native::store_lower_halves(d, words + 48 + l);
+  }
+};
+
+/// Counters of Philox 4x32-10: a lane of 64 bits for each of their words, of which only the lower half counts. What
+/// products and exclusive-ors leave above it is never read.
+struct PhiloxLanes {
+  using Lanes = native::Lanes64;
+  Lanes a, b, c, d;
+
+  /// The first round, on counters of 64 bits: the upper two words are 0.
+  [[gnu::always_inline]] void first_round(Lanes counters, std::uint64_t key_a, std::uint64_t key_c) {
+    d = native::multiply_lower_halves(counters, 0xD2511F53u);
+    a = native::upper_halves(counters) ^ key_a;
+    b = Lanes{};
+    c = native::upper_halves(d) ^ key_c;
+  }
+  [[gnu::always_inline]] void round(std::uint64_t key_a, std::uint64_t key_c) {
+    const Lanes first = native::multiply_lower_halves(a, 0xD2511F53u);
+    const Lanes second = native::multiply_lower_halves(c, 0xCD9E8D57u);
+    a = native::upper_halves(second) ^ b ^ key_a;
+    b = second;
+    c = native::upper_halves(first) ^ d ^ key_c;
+    d = first;
+  }
+};
+
+/// The words of sixteen counters: word w of counter l is words[16 w + l].
+[[gnu::always_inline]] inline void mask_words(const std::uint64_t (&counters)[16], const PhiloxKeys& keys,
+                                              std::uint32_t (&words)[kMaskTile]) {
+  using Lanes = native::Lanes64;
+  constexpr int lanes = sizeof(Lanes) / sizeof(std::uint64_t);
+  const auto counters_from = [&](int l) __attribute__((always_inline)) {
+    Lanes some;
+    std::memcpy(&some, counters + l, sizeof some);
+    return some;
+  };
+  for (int l = 0; l < 16; l += 2 * lanes) {  // two chains of products at a time
+    PhiloxLanes x, y;
+    x.first_round(counters_from(l), keys.a[0], keys.c[0]);
+    y.first_round(counters_from(l + lanes), keys.a[0], keys.c[0]);
+    for (int round = 1; round < 10; ++round) {
+      x.round(keys.a[round], keys.c[round]);
+      y.round(keys.a[round], keys.c[round]);
+    }
+    native::store_lower_halves(x.a, y.a, words + l);
+    native::store_lower_halves(x.b, y.b, words + 16 + l);
+    native::store_lower_halves(x.c, y.c, words + 32 + l);
+    native::store_lower_halves(x.d, y.d, words + 48 + l);
   }
 }
 
 /// The words of the elements of a tile, those of the counters 16 tile .. 16 tile + 15.
-inline void mask_words(std::uint64_t tile, std::uint64_t key, std::uint32_t (&words)[kMaskTile]) {
+inline void mask_words(std::uint64_t tile, const PhiloxKeys& keys, std::uint32_t (&words)[kMaskTile]) {
   std::uint64_t counters[16];
   for (std::uint64_t l = 0; l < 16; ++l) counters[l] = 16 * tile + l;
-  mask_words(counters, key, words);
+  mask_words(counters, keys, words);
 }
-/// For sixteen elements that need not be neighbours: chosen[l] becomes the word of element elements[l].
-inline void element_words(const std::uint64_t (&elements)[16], std::uint64_t key, std::uint32_t (&chosen)[16]) {
-  std::uint64_t counters[16];
+/// What `dropout` keeps of sixteen elements that need not be neighbours, a bit each.
+inline std::uint64_t kept_elements(const std::uint64_t (&elements)[16], const PhiloxKeys& keys,
+                                   std::uint32_t threshold) {
+  std::uint64_t counters[16], kept = 0;
   std::uint32_t words[kMaskTile];
   for (int l = 0; l < 16; ++l) counters[l] = elements[l] / kMaskTile * 16 + elements[l] % 16;
-  mask_words(counters, key, words);
-  for (std::uint64_t l = 0; l < 16; ++l) chosen[l] = words[elements[l] % kMaskTile / 16 * 16 + l];
+  mask_words(counters, keys, words);
+  const std::uint64_t bits = bits_at_least(words, threshold);
+  for (std::uint64_t l = 0; l < 16; ++l) kept |= (bits >> (elements[l] % kMaskTile / 16 * 16 + l) & 1) << l;
+  return kept;
 }
 
 /// What `dropout` keeps of `count` elements, a bit each: bit n % 64 of words[n / 64] is set where the word of element n
@@ -63,9 +97,10 @@ inline void element_words(const std::uint64_t (&elements)[16], std::uint64_t key
 inline void dropout_bits(Index count, std::uint64_t key, std::uint32_t threshold, std::uint64_t* bits) {
   static_assert(kMaskTile == 64);
   parallel_for((count + kMaskTile - 1) / kMaskTile, 256, [=](Index begin, Index end) {
+    const PhiloxKeys keys(key);
     std::uint32_t words[kMaskTile];
     for (Index tile = begin; tile < end; ++tile) {
-      mask_words(static_cast<std::uint64_t>(tile), key, words);
+      mask_words(static_cast<std::uint64_t>(tile), keys, words);
       bits[tile] = bits_at_least(words, threshold);
     }
   });
@@ -76,9 +111,10 @@ template <class T>
 void dropout(const T* x, Index count, std::uint64_t key, std::uint32_t threshold, T scale, T* out) {
   using B = Batch<T>;
   parallel_for(count, 256 * kMaskTile, [=](Index begin, Index end) {
+    const PhiloxKeys keys(key);
     std::uint32_t words[kMaskTile];
     for (Index first = begin; first < end; first += kMaskTile) {
-      mask_words(static_cast<std::uint64_t>(first / kMaskTile), key, words);
+      mask_words(static_cast<std::uint64_t>(first / kMaskTile), keys, words);
       const Index elements = end - first < kMaskTile ? end - first : kMaskTile;
       for (Index i = 0; i < elements; i += B::size) {
         // Chosen, not multiplied: 0 times infinity would be NaN.

@@ -32,6 +32,10 @@ struct GraphArrays {
 inline constexpr Index kGraphChunk = 2048;
 inline Index graph_chunks(const GraphSide& side) { return (side.edges() + side.rows + kGraphChunk - 1) / kGraphChunk; }
 
+/// Room for the edges of a chunk and sixteen more: of one size for all chunks without a very long row, so that a thread
+/// that gets another chunk than last time finds its memory in its cache.
+inline Index graph_capacity(Index edges) { return std::max(edges, kGraphChunk) + 16; }
+
 /// Calls run(chunk, first row, last row) for ranges of rows with about equally many edges, on several threads.
 template <class Run>
 void for_graph_chunks(const GraphSide& side, const Run& run) {

@@ -20,15 +20,18 @@ void prefetch_row(const T* from, Index count) {
   for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) native::prefetch(from + i);
 }
 
-/// Where the heads lie in a row of heads x width numbers.
+/// Where the heads lie in a row of heads x width numbers, and in numbers [edges, heads].
 template <class T>
 struct HeadRow {
   using B = Batch<T>;
   Index heads, width, row;
   Index group;  ///< numbers of each head in `sum_heads` before lanes are added: a power of two
   Index block;  ///< edges that are taken together: their rows stay in the first-level cache
+  Index turns;  ///< times `per_head` joins lanes: a batch holds 2^turns edges if it holds all heads of one
+  Index step;   ///< numbers of [edges, heads] in a batch: whole edges, if it holds all heads of one
   detail::Workspace<Index> first_head;        ///< of each batch of a row; 0 where a batch holds all heads
   detail::Workspace<LaneIndex<T>> head_lane;  ///< of each number of a row: its head less the first of its batch
+  detail::Workspace<LaneIndex<T>> lanes;      ///< of `step` numbers: their heads; then where each turn looks
 
   HeadRow(Index h, Index w)
       : heads(h),
@@ -36,14 +39,21 @@ struct HeadRow {
         row(h * w),
         group(w <= B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
         block(std::clamp<Index>(4096 / (h * std::max(w, group) + 1), 1, 64)),
+        turns(h <= B::size ? std::bit_width(static_cast<std::uint64_t>(B::size / std::max<Index>(h, 1))) - 1 : 0),
+        step(h <= B::size ? std::max<Index>(h, 1) << turns : B::size),
         first_head(whole_batches<T>(row) / B::size),
-        head_lane(whole_batches<T>(row)) {
+        head_lane(whole_batches<T>(row)),
+        lanes((1 + turns) * B::size) {
     for (Index i = 0; i < row; i += B::size) {
       const Index first = one_batch() ? 0 : i / width;
       first_head[i / B::size] = first;
       for (Index lane = 0; lane < B::size; ++lane)
         head_lane[i + lane] = static_cast<LaneIndex<T>>(std::min((i + lane) / width, heads - 1) - first);
     }
+    for (Index turn = 0; turn <= turns; ++turn)
+      for (Index lane = 0; lane < B::size; ++lane)
+        lanes[turn * B::size + lane] =
+            static_cast<LaneIndex<T>>(turn == 0 ? lane % std::max<Index>(h, 1) : (lane + (step >> turn)) % step);
   }
   bool one_batch() const { return heads <= B::size; }
 
@@ -54,6 +64,27 @@ struct HeadRow {
   /// `per_head` [heads], spread over the batch of the row that begins at number i.
   B spread(const T* per_head, Index i) const {
     return pick_lanes(B::load(per_head + first_head[i / B::size]), head_lane.data() + i);
+  }
+
+  /// Calls run(at, h, left) for the batches of numbers [count, heads]: `left` of them, from number `at` on, which is of
+  /// head h. Results may be stored by whole batches: what is past the last one is overwritten by the next.
+  template <class Run>
+  [[gnu::always_inline]] void for_edge_batches(Index count, Run run) const {
+    if (one_batch())
+      for (Index at = 0, all = count * heads; at < all; at += step) run(at, Index{0}, std::min(step, all - at));
+    else
+      for (Index e = 0; e < count; ++e)
+        for (Index h = 0; h < heads; h += B::size) run(e * heads + h, h, std::min(B::size, heads - h));
+  }
+  /// `per_head` [heads] beside the numbers of a batch of `for_edge_batches` that begins with head h.
+  [[gnu::always_inline]] B beside_edges(const T* per_head, Index h) const {
+    return one_batch() ? pick_lanes(B::load(per_head), lanes.data()) : B::load(per_head + h);
+  }
+  /// The numbers of each head joined over the edges of a batch, beside all of them.
+  template <class Join>
+  [[gnu::always_inline]] B per_head(B a, Join join) const {
+    for (Index turn = 1; turn <= turns; ++turn) a = join(a, pick_lanes(a, lanes.data() + turn * B::size));
+    return a;
   }
 };
 
@@ -74,68 +105,93 @@ struct KeptWeights {
   T scale;
   /// `weights` from element n on with their factors.
   Batch<T> operator()(Batch<T> weights, Index n) const {
-    const Index word = n / 64, shift = n % 64;
+    const std::uint64_t place = static_cast<std::uint64_t>(n), word = place / 64, shift = place % 64;
     std::uint64_t set = bits[word] >> shift;
-    if (shift > 64 - Batch<T>::size) set |= bits[word + 1] << (64 - shift);
+    if (shift > 64 - static_cast<std::uint64_t>(Batch<T>::size)) set |= bits[word + 1] << (64 - shift);
     return lanes_where(set, weights * Batch<T>(scale));
   }
 };
 
-/// A product over edges: to = (to +) sum over e < count of weights[e, head] values[index[e], head, :].
+/// Bits e * heads + h of `to` become bits places[e] * heads + h of `from`, for e < count.
+inline void copy_bits(const std::uint64_t* from, const std::int64_t* places, Index count, Index heads,
+                      std::uint64_t* to) {
+  const std::uint64_t n = static_cast<std::uint64_t>(heads);
+  to[0] = 0;
+  std::uint64_t at = 0;
+  for (Index e = 0; e < count; ++e)
+    for (std::uint64_t h = 0; h < n; h += 64) {
+      const std::uint64_t left = std::min<std::uint64_t>(n - h, 64);
+      const std::uint64_t first = static_cast<std::uint64_t>(places[e]) * n + h, shift = first % 64;
+      std::uint64_t some = from[first / 64] >> shift;
+      if (shift + left > 64) some |= from[first / 64 + 1] << (64 - shift);
+      some &= ~std::uint64_t{0} >> (64 - left);
+      to[at / 64] |= some << (at % 64);
+      // A word gets its first bits by being set, the rest by being added to.
+      if (at % 64 + left >= 64) to[at / 64 + 1] = at % 64 == 0 ? 0 : some >> (64 - at % 64);
+      at += left;
+    }
+}
+
+/// Products over the edges begin .. end - 1 of the rows [row, past): row r of `to` becomes (begin > offsets[r], then it
+/// is added to) the sum over its edges e of weights[e - begin, head] values[other[e], head, :]; 0 where it has none.
 template <class T>
 struct WeightedRows {
-  const T* values;
-  const std::int64_t* index;
-  Index count;
-  Index known;  ///< entries of `index` that may be read: rows are fetched ahead
-  const T* weights;
-  const T* scale;       ///< a factor a head, or null
-  KeptWeights<T> keep;  ///< dropout of the weights
-  Index first_edge;     ///< of the edges, in destination order
+  GraphSide side;
+  Index row, past, begin, end;
+  const T *values, *weights;
   T* to;
-  bool add;
 };
 
-/// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges. `OneBatch`:
-/// the weights of an edge are one batch.
-template <bool OneBatch, class T, int... K>
+/// How the weights of an edge are spread over the batches of its row.
+enum class Spread { one_head, one_batch, any };
+
+/// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges of a row.
+template <Spread spread, class T, int... K>
 [[gnu::noinline]] void add_weighted_block(const HeadRow<T>& heads, const WeightedRows<T>& work, Index i,
                                           std::integer_sequence<int, K...>) {
   using B = Batch<T>;
-  const Index left = heads.row - i;
+  const WeightedRows<T> w = work;
+  const Index row = heads.row, n = heads.heads, left = row - i, last = w.side.edges() - 1;
   const Index* first = heads.first_head.data() + i / B::size;
   const LaneIndex<T>* lanes = heads.head_lane.data() + i;
-  const WeightedRows<T> w = work;
-  const Index row = heads.row, n = heads.heads;
-  const auto weight = [&](Index e, Index h) __attribute__((always_inline)) {
-    B value = B::load(w.weights + e * n + h);
-    if (w.scale) value *= B::load(w.scale + h);
-    return w.keep.bits ? w.keep(value, (w.first_edge + e) * n + h) : value;
-  };
-  // Separately named variables stay in registers, elements of an array do not.
-  [&]<class... Sum>(Sum... sum) __attribute__((always_inline)) {
-    for (Index e = 0; e < w.count; ++e) {
-      const T* from = w.values + w.index[e] * row + i;
-      const T* ahead = w.values + w.index[std::min(e + kEdgesAhead, w.known - 1)] * row + i;
-      (native::prefetch(ahead + K * B::size), ...);
-      if constexpr (OneBatch) {
-        const B all = weight(e, 0);
-        ((sum = fma(pick_lanes(all, lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
-      } else {
-        ((sum = fma(pick_lanes(weight(e, first[K]), lanes + K * B::size), B::load(from + K * B::size), sum)), ...);
+  for (Index r = w.row; r < w.past; ++r) {
+    const Index from = std::max(w.begin, w.side.offsets[r]), stop = std::min(w.end, w.side.offsets[r + 1]);
+    const bool add = from > w.side.offsets[r];
+    T* to = w.to + r * row + i;
+    // Separately named variables stay in registers, elements of an array do not.
+    [&]<class... Sum>(Sum... sum) __attribute__((always_inline)) {
+      for (Index e = from; e < stop; ++e) {
+        const T* number = w.values + w.side.other[e] * row + i;
+        const T* ahead = w.values + w.side.other[std::min(e + kEdgesAhead, last)] * row + i;
+        const T* weight = w.weights + (e - w.begin) * n;
+        (native::prefetch(ahead + K * B::size), ...);
+        if constexpr (spread == Spread::one_head) {
+          const B all(*weight);
+          ((sum = fma(all, B::load(number + K * B::size), sum)), ...);
+        } else if constexpr (spread == Spread::one_batch) {
+          const B all = B::load(weight);
+          ((sum = fma(pick_lanes(all, lanes + K * B::size), B::load(number + K * B::size), sum)), ...);
+        } else {
+          ((sum = fma(pick_lanes(B::load(weight + first[K]), lanes + K * B::size), B::load(number + K * B::size), sum)),
+           ...);
+        }
       }
+      (store_lanes(sum, to + K * B::size, left - K * B::size), ...);
     }
-    (store_lanes(sum, w.to + i + K * B::size, left - K * B::size), ...);
+    (add ? load_lanes(to + K * B::size, left - K * B::size) : B(0)...);
   }
-  (w.add ? load_lanes(w.to + i + K * B::size, left - K * B::size) : B(0)...);
 }
 template <class T>
 void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
   constexpr Index size = Batch<T>::size;
   const auto run = [&]<int Count>(Index i, std::integral_constant<int, Count>) {
     constexpr std::make_integer_sequence<int, Count> batches;
-    heads.one_batch() ? add_weighted_block<true>(heads, work, i, batches)
-                      : add_weighted_block<false>(heads, work, i, batches);
+    if (heads.heads == 1)
+      add_weighted_block<Spread::one_head>(heads, work, i, batches);
+    else if (heads.one_batch())
+      add_weighted_block<Spread::one_batch>(heads, work, i, batches);
+    else
+      add_weighted_block<Spread::any>(heads, work, i, batches);
     return Count * size;
   };
   for (Index i = 0; i < heads.row;) {
@@ -192,6 +248,18 @@ template <class T>
   return where(x > Batch<T>(0), Batch<T>(1), Batch<T>(slope));
 }
 
+/// to[e, h] = from[index[e] * stride + h] for e < count, [count, heads].
+template <class T>
+[[gnu::always_inline]] inline void gather_edges(const T* from, Index stride, const std::int64_t* index, Index count,
+                                                Index heads, T* to) {
+  if (heads == 1)
+    for (Index e = 0; e < count; ++e) to[e] = from[index[e] * stride];
+  else
+    for (Index e = 0; e < count; ++e)
+      for (Index h = 0; h < heads; h += Batch<T>::size)
+        Batch<T>::load(from + index[e] * stride + h).store(to + e * heads + h);
+}
+
 /// Logits of GAT, LeakyReLU(own + other). Which of the two is the source does not matter, so it serves both ways.
 template <class T>
 struct GatLogits {
@@ -201,13 +269,18 @@ struct GatLogits {
   /// to[e, h] for the edges begin .. end - 1, the first of which belongs to `row`.
   void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T*, T* to) const {
     using B = Batch<T>;
-    const Index n = heads.heads, stride = other_stride;
+    const Index n = heads.heads;
+    const T factor = slope;
+    gather_edges(other, other_stride, side.other + begin, end - begin, n, to);
     for_row_parts(side, row, begin, end, [&](Index r, Index first, Index count) {
-      const T *mine = own + r * n, *others = other;
+      const T* mine = own + r * n;
+      const B all = heads.beside_edges(mine, 0);
       T* logits = to + (first - begin) * n;
-      for (const std::int64_t *at = side.other + first, *past = at + count; at < past; ++at, logits += n)
-        for (Index h = 0; h < n; h += B::size)
-          leaky_batch(B::load(mine + h) + B::load(others + *at * stride + h), slope).store(logits + h);
+      // What the next row has gathered is not overwritten.
+      heads.for_edge_batches(count, [&](Index at, Index h, Index left) __attribute__((always_inline)) {
+        const B sum = (h == 0 ? all : B::load(mine + h)) + B::load(logits + at);
+        store_lanes(leaky_batch(sum, factor), logits + at, left);
+      });
     });
   }
 };
@@ -250,7 +323,7 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
     // that has more is a group of its own.
     Index capacity = 1 + 2048 / (n + 1);
     for (Index i = first; i < last; ++i) capacity = std::max(capacity, graph.offsets[i + 1] - graph.offsets[i]);
-    const Index numbers = heads.edge_numbers(capacity), row_numbers = heads.edge_numbers(last - first);
+    const Index numbers = heads.edge_numbers(capacity), row_numbers = heads.edge_numbers(kGraphChunk);
     const detail::Workspace<T> logit_space(numbers), power_space(numbers), scratch(heads.scratch_numbers()),
         shift_space(row_numbers), total_space(row_numbers);
     T *logits = logit_space.data(), *powers = power_space.data(), *shifts = shift_space.data(),
@@ -259,29 +332,49 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
       const Index begin = graph.offsets[i];
       for (stop = i + 1; stop < last && graph.offsets[stop + 1] - begin <= capacity;) ++stop;
       const Index end = graph.offsets[stop], rows = stop - i;
+      // Calls run(at, h, left) for the batches of row r; numbers of an edge are stored by whole batches.
       const auto for_edges = [&, offsets = graph.offsets + i](Index r, auto run) __attribute__((always_inline)) {
-        for (Index at = (offsets[r] - begin) * n, past = (offsets[r + 1] - begin) * n; at < past; at += n) run(at);
+        const Index from = (offsets[r] - begin) * n;
+        heads.for_edge_batches(offsets[r + 1] - offsets[r],
+                               [&](Index at, Index h, Index left)
+                                   __attribute__((always_inline)) { run(from + at, h, left); });
       };
-      // Numbers of an edge or row are stored by whole batches: what is past the last head is overwritten by the next.
       logits_of(heads, graph, i, begin, end, scratch.data(), logits);
-      for (Index r = 0; r < rows; ++r)
-        for (Index h = 0; h < n; h += B::size) {
+      if (heads.one_batch()) {
+        for (Index r = 0; r < rows; ++r) {
           B highest(kMinusInfinity<T>);
-          for_edges(r, [&](Index at) { highest = native::max(highest, B::load(logits + at + h)); });
-          softmax_shift(highest).store(shifts + r * n + h);
+          for_edges(r, [&](Index at, Index, Index left) __attribute__((always_inline)) {
+            highest = native::max(highest, first_lanes(B::load(logits + at), left, kMinusInfinity<T>));
+          });
+          highest = heads.per_head(highest, [](B a, B b) { return native::max(a, b); });
+          softmax_shift(highest).store(shifts + r * n);
         }
-      for (Index r = 0; r < rows; ++r)
-        for_edges(r, [&](Index at) {
-          for (Index h = 0; h < n; h += B::size)
-            (B::load(logits + at + h) - B::load(shifts + r * n + h)).store(powers + at + h);
-        });
-      for (Index at = 0; at < (end - begin) * n; at += B::size) native::exp(B::load(powers + at)).store(powers + at);
-      for (Index r = 0; r < rows; ++r)
-        for (Index h = 0; h < n; h += B::size) {
+        for (Index r = 0; r < rows; ++r) {
+          const B shift = heads.beside_edges(shifts + r * n, 0);
           B total(0);
-          for_edges(r, [&](Index at) { total += B::load(powers + at + h); });
-          total.store(totals + r * n + h);
+          for_edges(r, [&](Index at, Index, Index left) __attribute__((always_inline)) {
+            const B power = native::exp(B::load(logits + at) - shift);
+            total += first_lanes(power, left, T(0));
+            power.store(powers + at);
+          });
+          heads.per_head(total, [](B a, B b) { return a + b; }).store(totals + r * n);
         }
+      } else {
+        for (Index r = 0; r < rows; ++r)
+          for (Index h = 0; h < n; h += B::size) {
+            B highest(kMinusInfinity<T>), total(0);
+            const Index from = (graph.offsets[i + r] - begin) * n + h, past = (graph.offsets[i + r + 1] - begin) * n;
+            for (Index at = from; at < past; at += n) highest = native::max(highest, B::load(logits + at));
+            const B shift = softmax_shift(highest);
+            for (Index at = from; at < past; at += n) {
+              const B power = native::exp(B::load(logits + at) - shift);
+              total += power;
+              store_lanes(power, powers + at, n - h);
+            }
+            shift.store(shifts + r * n + h);
+            total.store(totals + r * n + h);
+          }
+      }
       for_row<T>(rows * n, [&](Index at, Index left) {
         const B total = B::load(totals + at);
         store_lanes(where(total == B(0), B(0), B::load(shifts + at) + native::log(total)), log_sum_exp + i * n + at,
@@ -289,11 +382,14 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
         where(total == B(0), B(0), B(1) / total).store(totals + at);
       });
       for (Index r = 0; r < rows; ++r) {
-        const Index from = graph.offsets[i + r], count = graph.offsets[i + r + 1] - from;
-        add_weighted_rows<T>(heads, {values, graph.other + from, count, graph.edges() - from,
-                                     powers + (from - begin) * n, totals + r * n, keep, from,
-                                     out + (i + r) * heads.row, false});
+        const T* scale = totals + r * n;
+        const B all = heads.beside_edges(scale, 0);
+        for_edges(r, [&](Index at, Index h, Index) __attribute__((always_inline)) {
+          const B weight = B::load(powers + at) * (h == 0 ? all : B::load(scale + h));
+          (keep.bits ? keep(weight, begin * n + at) : weight).store(logits + at);
+        });
       }
+      add_weighted_rows<T>(heads, {graph, i, stop, begin, end, values, logits, out});
     }
   });
 }
@@ -346,7 +442,7 @@ void copy_columns(const T* from, Index rows, Index columns, Index stride, T* to)
 ///   dlogit_e = alpha_e (keep_e <dOut_i, v_j> - <dOut_i, out_i>)  with  alpha_e = exp(logit_e - lse_i)
 ///   d_values[j] = sum over the edges j -> i of alpha_e keep_e dOut_i   (unless it is null)
 /// Calls slope(dlogits, logits) on batches of them, for the gradient of whatever is inside the logits, and then
-/// finish(j, first edge in source order, number of edges, [edges, heads] of these) for every group of edges.
+/// finish(j, begin, end, [end - begin, heads] of these) for every group of edges in source order, the first of row j.
 template <class T, class Logits, class Slope, class Finish>
 void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads, const T* values,
                               const Logits& logits_of, const SoftmaxRecords<T>& records, const KeptWeights<T>& keep,
@@ -356,9 +452,10 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
   const Index n = heads.heads;
   for_graph_chunks(side, [&](Index, Index first, Index last) {
     const Index numbers = heads.edge_numbers(heads.block);
-    const detail::Workspace<T> space(5 * numbers), scratch(heads.scratch_numbers());
-    T *logits = space.data(), *alphas = logits + numbers, *kept = alphas + numbers, *means = kept + numbers,
-      *gradients = means + numbers;
+    const detail::Workspace<T> space(4 * numbers), scratch(heads.scratch_numbers());
+    const detail::Workspace<std::uint64_t> bits(keep.bits ? numbers / 64 + 2 : 0);
+    const KeptWeights<T> kept{keep.bits ? bits.data() : nullptr, keep.scale};
+    T *logits = space.data(), *sums = logits + numbers, *means = sums + numbers, *weights = means + numbers;
     for (Index j = first; j < last && d_values; ++j)
       if (side.offsets[j] == side.offsets[j + 1])
         for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), d_values + j * heads.row + i, left); });
@@ -369,13 +466,9 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
       const Index count = end - begin;
       const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
       logits_of(heads, side, row, begin, end, scratch.data(), logits);
-      for (Index e = 0; e < count; ++e) {
-        const T* record = records.from + others[e] * records.stride;
-        for (Index h = 0; h < n; h += B::size) {
-          (B::load(logits + e * n + h) - B::load(record + h)).store(alphas + e * n + h);
-          B::load(record + n + h).store(means + e * n + h);
-        }
-      }
+      gather_edges(records.from, records.stride, others, count, n, sums);
+      gather_edges(records.from + n, records.stride, others, count, n, means);
+      if (keep.bits) copy_bits(keep.bits, places, count, n, bits.data());
       Index j = row;  // of the edge that is walked
       sum_heads<T>(
           heads, count,
@@ -387,34 +480,32 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
             return [=](Index i) __attribute__((always_inline)) { return B::load(g + i) * B::load(v + i); };
           },
           scratch.data());
-      for (Index at = 0; at < count * n; at += B::size)
-        native::exp(B::load(alphas + at)).store(alphas + at);
-      const T* weights = alphas;
-      if (keep.bits) {
-        for (Index e = 0; e < count; ++e)
-          for (Index h = 0; h < n; h += B::size)
-            keep(B::load(alphas + e * n + h), places[e] * n + h).store(kept + e * n + h);
-        weights = kept;
-      }
       for (Index at = 0; at < count * n; at += B::size) {
-        const B along = B::load(weights + at) * B::load(scratch.data() + at);
-        const B gradient = along - B::load(alphas + at) * B::load(means + at);
-        slope(gradient, B::load(logits + at)).store(gradients + at);
+        const B logit = B::load(logits + at), alpha = native::exp(logit - B::load(sums + at));
+        const B weight = kept.bits ? kept(alpha, at) : alpha, along = weight * B::load(scratch.data() + at);
+        const B gradient = along - alpha * B::load(means + at);
+        weight.store(weights + at);
+        slope(gradient, logit).store(sums + at);
       }
-      for_row_parts(side, row, begin, end, [&](Index r, Index from, Index edges) {
-        const Index at = (from - begin) * n;
-        if (d_values)
-          add_weighted_rows<T>(heads, {d_out, side.other + from, edges, edges, weights + at, nullptr, {}, 0,
-                                       d_values + r * heads.row, from > side.offsets[r]});
-        finish(r, from, edges, gradients + at);
-      });
+      if (d_values) {
+        Index past = row;
+        while (side.offsets[past] < end) ++past;
+        add_weighted_rows<T>(heads, {side, row, past, begin, end, d_out, weights, d_values});
+      }
+      finish(row, begin, end, sums);
     }
   });
 }
 
-/// to[h] += the sum of numbers[e, h] over e < count.
+/// to[h] += the sum of numbers[e, h] over e < count, in order, wherever the edges of a row are parted.
 template <class T>
 void add_edges(const T* numbers, Index count, Index heads, T* to) {
+  if (heads == 1) {
+    T sum = *to;
+    for (Index e = 0; e < count; ++e) sum += numbers[e];
+    *to = sum;
+    return;
+  }
   for_row<T>(heads, [&](Index h, Index left) {
     Batch<T> sum = load_lanes(to + h, left);
     for (Index e = 0; e < count; ++e) sum += Batch<T>::load(numbers + e * heads + h);
@@ -424,6 +515,10 @@ void add_edges(const T* numbers, Index count, Index heads, T* to) {
 /// to[places[e], h] = numbers[e, h]: edges in source order go to their place in destination order.
 template <class T>
 void place_edges(const T* numbers, const std::int64_t* places, Index count, Index heads, T* to) {
+  if (heads == 1) {
+    for (Index e = 0; e < count; ++e) to[places[e]] = numbers[e];
+    return;
+  }
   for (Index e = 0; e < count; ++e)
     for_row<T>(heads, [&](Index h, Index left) {
       store_lanes(Batch<T>::load(numbers + e * heads + h), to + places[e] * heads + h, left);

@@ -9,20 +9,29 @@ inline namespace GRAFT_ABI {
 namespace cpu {
 
 /// out[r, :] = sum over the edges e of row r of values[places ? places[e] : e] b[other[e], :], rows of `width` numbers.
+/// Edges whose value is 0, as dropout leaves them, are passed over.
 template <class T>
 void sparse_product(const GraphSide& side, const std::int64_t* places, const T* values, const T* b, Index width,
                     T* out) {
   const HeadRow<T> row(1, width);
   for_graph_chunks(side, [&](Index, Index first, Index last) {
-    const Index begin = side.offsets[first], count = side.offsets[last] - begin;
-    const detail::Workspace<T> placed(places ? row.edge_numbers(count) : 0);
-    for (Index e = 0; places && e < count; ++e) placed[e] = values[places[begin + e]];
-    const T* weights = places ? placed.data() - begin : values;
-    for (Index r = first; r < last; ++r) {
-      const Index from = side.offsets[r];
-      add_weighted_rows<T>(row, {b, side.other + from, side.offsets[r + 1] - from, side.edges() - from, weights + from,
-                                 nullptr, {}, 0, out + r * width, false});
+    const Index rows = last - first, edges = side.offsets[last] - side.offsets[first];
+    const Index capacity = graph_capacity(edges);
+    const detail::Workspace<T> weights(capacity);
+    const detail::Workspace<std::int64_t> others(capacity), offsets(kGraphChunk + 2);
+    Index count = 0;
+    for (Index r = 0; r < rows; ++r) {
+      offsets[r] = count;
+      for (Index e = side.offsets[first + r]; e < side.offsets[first + r + 1]; ++e) {
+        const T value = values[places ? places[e] : e];
+        weights[count] = value;
+        others[count] = side.other[e];
+        count += value != 0;  // no branch: nobody could foretell it
+      }
     }
+    offsets[rows] = count;
+    add_weighted_rows<T>(
+        row, {{rows, offsets.data(), others.data()}, 0, rows, 0, count, b, weights.data(), out + first * width});
   });
 }
 
@@ -31,19 +40,22 @@ void sparse_product(const GraphSide& side, const std::int64_t* places, const T* 
 template <class T>
 void sparse_dropout(const GraphSide& side, Index columns, const T* values, std::uint64_t key, std::uint32_t threshold,
                     T scale, T* out) {
+  using B = Batch<T>;
   for_graph_chunks(side, [&](Index, Index first, Index last) {
-    const Index end = side.offsets[last];
-    Index r = first;
-    for (Index e = side.offsets[first]; e < end; e += 16) {
-      const Index count = std::min<Index>(16, end - e);
-      std::uint64_t elements[16] = {};
-      std::uint32_t words[16];
-      for (Index l = 0; l < count; ++l) {
-        while (e + l >= side.offsets[r + 1]) ++r;
-        elements[l] = static_cast<std::uint64_t>(r * columns + side.other[e + l]);
-      }
-      element_words(elements, key, words);
-      for (Index l = 0; l < count; ++l) out[e + l] = words[l] >= threshold ? values[e + l] * scale : T(0);
+    const PhiloxKeys keys(key);
+    const Index begin = side.offsets[first], count = side.offsets[last] - begin;
+    const detail::Workspace<std::uint64_t> elements(graph_capacity(count));
+    for (Index r = first; r < last; ++r)
+      for (Index e = side.offsets[r]; e < side.offsets[r + 1]; ++e)
+        elements[e - begin] = static_cast<std::uint64_t>(r * columns + side.other[e]);
+    std::memset(elements.data() + count, 0, 16 * sizeof(std::uint64_t));
+    for (Index e = 0; e < count; e += 16) {
+      std::uint64_t some[16];
+      std::memcpy(some, elements.data() + e, sizeof some);
+      const std::uint64_t kept = kept_elements(some, keys, threshold);
+      for (Index l = 0; l < 16 && e + l < count; l += B::size)
+        store_lanes(lanes_where(kept >> l, B(scale) * B::load(values + begin + e + l)), out + begin + e + l,
+                    count - e - l);
     }
   });
 }
