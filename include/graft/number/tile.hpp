@@ -117,7 +117,7 @@ class TileModel {
     std::memcpy(&value, &bits, sizeof value);
     return value;
   }
-  // Not inline: a compiler knows nothing of the mode that arithmetic runs in, but moves none of it into or out of calls.
+  // Not inline: a compiler knows nothing of the mode that arithmetic runs in, but moves none of it across calls.
   [[gnu::noinline]] static void multiply(Tile& c, const Tile& a, const Tile& b) {
     for (Index i = 0; i < kTileRows; ++i) {
       float sums[2][kTileRows] = {};

@@ -387,6 +387,7 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
                                  1,
                                  accumulate};
 #ifdef GRAFT_TILES
+  // Where the CPU multiplies tiles of bfloat16, large products of floats are six products of terms.
   if constexpr (sizeof(T) == sizeof(float))
     if (blocked::worth_splitting(n, k) && blocked::gemm_split<TileUnit>(g)) return;
 #endif

@@ -5,7 +5,7 @@
 //
 // Every element of C sums alike: one chain of tile products inside a block of kSplitDepth steps of k, from zero; the
 // sums of eight blocks in order; these groups in order. So an element depends on its row of A, its column of B and k
-// alone, unless an operand as a whole is out of the range of the terms, which leaves the product to the ordinary kernel.
+// alone, unless an operand as a whole is out of the terms' range, which leaves the product to the ordinary kernel.
 
 #include <atomic>
 #include <bit>
@@ -130,7 +130,7 @@ class SplitRange {
   std::atomic<std::uint32_t> largest_{0};
 };
 
-/// Packs piece `piece` of a whole operand: eight tiles deep or eight panels wide, so that memory is read along its rows.
+/// Packs piece `piece` of an operand: eight tiles deep or eight panels wide, so that memory is read along its rows.
 [[gnu::noinline]] inline void split_piece(const SplitOperand& o, Index piece, std::uint16_t* packed,
                                           SplitRange& range) {
   FloatBits largest = {};
