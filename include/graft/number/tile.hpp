@@ -9,8 +9,7 @@
 
 // The instructions are written as assembly: it needs no compiler flag, while the intrinsics of g++ 12 need one, and do
 // not tell the compiler that a tile is loaded from memory.
-#if defined(__x86_64__) && defined(__linux__) && \
-    (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
 #define GRAFT_TILES 1
 #include <cpuid.h>
 #include <sys/syscall.h>

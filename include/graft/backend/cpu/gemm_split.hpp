@@ -85,9 +85,8 @@ inline void split_tile(const SplitOperand& o, Index item, Index p, std::uint16_t
     if (whole) {
       for (Index i = 0; i < lines; i += lanes)
         for (Index j = 0; j < length; j += lanes)
-          load_transposed(from + i + j * along, along, [&](Index l, Batch<float> column) {
-            column.store(block + (i + l) * length + j);
-          });
+          load_transposed(from + i + j * along, along,
+                          [&](Index l, Batch<float> column) { column.store(block + (i + l) * length + j); });
     } else {
       const Index i_end = o.columns ? steps_left : items_left, j_end = o.columns ? items_left : steps_left;
       for (Index i = 0; i < lines; ++i)
@@ -249,8 +248,7 @@ inline bool worth_splitting(Index n, Index k) { return n >= kSplitLeast && k >= 
 /// c_column 1.
 template <class Tiles, class Problem>
 bool gemm_split(const Problem& g) {
-  const SplitOperand a{g.a, g.m, g.k, g.a_row, g.a_step, false},
-      b{g.b, g.n, g.k, g.b_column, g.b_step, true};
+  const SplitOperand a{g.a, g.m, g.k, g.a_row, g.a_step, false}, b{g.b, g.n, g.k, g.b_column, g.b_step, true};
   // Groups of rows and columns that are packed at a time, of whole blocks of C.
   const auto group_of = [&](Index items, Index panels) {
     const Index block = panels * kSplitPanel, blocks = kSplitPackedNumbers / g.k / block;
