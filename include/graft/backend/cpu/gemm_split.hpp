@@ -10,6 +10,7 @@
 #include <atomic>
 #include <bit>
 
+#include "graft/backend/cpu/gemm_pack.hpp"
 #include "graft/core/memory.hpp"
 #include "graft/core/parallel.hpp"
 #include "graft/number/tile.hpp"
@@ -77,22 +78,13 @@ inline void split_tile(const SplitOperand& o, Index item, Index p, std::uint16_t
   const Index lines = o.columns ? 32 : 16, length = 512 / lines;
   const Index line = o.columns ? o.step : o.item, along = o.columns ? o.item : o.step;
   const float* from = o.from + item * o.item + p * o.step;
-  const Index items_left = o.items - item, steps_left = o.k - p;
+  const Index left = o.columns ? o.k - p : o.items - item, filled = o.columns ? o.items - item : o.k - p;
   Index stride = line;
   alignas(64) float block[512];
-  const bool whole = items_left >= kTileRows && steps_left >= kTileSteps;
-  if (!whole || along != 1) {
-    if (whole) {
-      for (Index i = 0; i < lines; i += lanes)
-        for (Index j = 0; j < length; j += lanes)
-          load_transposed(from + i + j * along, along,
-                          [&](Index l, Batch<float> column) { column.store(block + (i + l) * length + j); });
-    } else {
-      const Index i_end = o.columns ? steps_left : items_left, j_end = o.columns ? items_left : steps_left;
-      for (Index i = 0; i < lines; ++i)
-        for (Index j = 0; j < length; ++j)
-          block[i * length + j] = i < i_end && j < j_end ? from[i * line + j * along] : 0.0f;
-    }
+  if (along != 1 || left < lines || filled < length) {
+    const Index count = filled < length ? filled : length;
+    if (left < lines || count <= 0) std::memset(block, 0, sizeof block);
+    if (left > 0 && count > 0) pack_panel(from, along, line, count, count, left < lines ? left : lines, length, block);
     from = block, stride = length;
   }
   const Index partner = o.columns ? kTileRows * stride : kTileRows;
