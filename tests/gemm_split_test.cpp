@@ -89,10 +89,7 @@ struct Product {
   /// The same on fused multiply-adds.
   std::vector<float> run_fma() const {
     std::vector<float> result = c;
-    const bool before = split_products();
-    set_split_products(false);
     cpu::gemm(s.ta, s.tb, s.m, s.n, s.k, a.data(), lda, b.data(), ldb, result.data(), ldc, s.accumulate);
-    if (before) set_split_products(true);
     return result;
   }
 };
@@ -311,8 +308,10 @@ TEST_CASE("gemm_split: the CPU's tiles give the model's bits", "[gemm]") {
       const Product product({133, 290, 2100, order % 2 == 1, order / 2 == 1, order == 3, 2, data});
       CHECK(same_bits(product.run<TileUnit>(), product.run()));
       std::vector<float> called = product.c;
+      set_split_products(true);
       cpu::gemm(product.s.ta, product.s.tb, 133, 290, 2100, product.a.data(), product.lda, product.b.data(),
                 product.ldb, called.data(), product.ldc, product.s.accumulate);
+      set_split_products(false);
       CHECK(same_bits(called, product.run()));
     }
 #else
@@ -320,9 +319,7 @@ TEST_CASE("gemm_split: the CPU's tiles give the model's bits", "[gemm]") {
 #endif
 }
 
-TEST_CASE("set_split_products turns products from terms off and on", "[gemm]") {
-  const bool here = split_products();
-  set_split_products(false);
+TEST_CASE("set_split_products turns products from terms on and off", "[gemm]") {
   CHECK_FALSE(split_products());
   set_split_products(true);
 #ifdef GRAFT_TILES
@@ -330,5 +327,6 @@ TEST_CASE("set_split_products turns products from terms off and on", "[gemm]") {
 #else
   CHECK_FALSE(split_products());
 #endif
-  if (!here) CHECK_FALSE(split_products());
+  set_split_products(false);
+  CHECK_FALSE(split_products());
 }

@@ -19,13 +19,14 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 namespace detail {
-inline std::atomic<bool> split_products_wanted{true};
+inline std::atomic<bool> split_products_wanted{false};
 }  // namespace detail
 
 /// Whether large float products may be computed from bfloat16 terms where the CPU multiplies tiles of them (default:
-/// yes). Values change in the last bits; see docs/split-bfloat16.md.
+/// no, as their speed on such a CPU has not been measured). Values change in the last bits; see
+/// docs/split-bfloat16.md.
 inline void set_split_products(bool on) { detail::split_products_wanted.store(on, std::memory_order_relaxed); }
-/// True where they are: the CPU can, and `set_split_products` did not say no.
+/// True where they are: the CPU can, and `set_split_products` said yes.
 inline bool split_products() {
 #ifdef GRAFT_TILES
   return detail::split_products_wanted.load(std::memory_order_relaxed) && TileUnit::available();
