@@ -11,6 +11,7 @@
 
 #include "graft/backend/cpu/gemm_kernel.hpp"
 #include "graft/backend/cpu/gemm_pack.hpp"
+#include "graft/backend/cpu/gemm_split.hpp"
 #include "graft/core/memory.hpp"
 #include "graft/core/parallel.hpp"
 
@@ -385,6 +386,11 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
                                  ldc,
                                  1,
                                  accumulate};
+#ifdef GRAFT_TILES
+  // Where the CPU multiplies tiles of bfloat16, large products of floats are six products of terms.
+  if constexpr (sizeof(T) == sizeof(float))
+    if (blocked::worth_splitting(n, k) && blocked::gemm_split<TileUnit>(g)) return;
+#endif
   const bool parallel = m * n * k >= blocked::kGemmParallelWork;
   // A few columns leave lanes empty: rows take their place.
   const bool turn = 2 * n <= Blocks::lanes && m >= Blocks::lanes;
