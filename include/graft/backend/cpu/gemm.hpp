@@ -213,17 +213,29 @@ template <class T>
   parallel_for(panels, parallel ? (panels + chunks - 1) / chunks : panels, run);
 }
 
-/// Products with few rows: each panel of B is used as soon as it is packed, and never again.
+/// Products with few rows: each panel of B is used as soon as it is packed, and never again. A is in place, or packed as
+/// panels [tiles][k][extent].
 template <class T>
-[[gnu::noinline]] void gemm_few_rows(GemmProblem<T> g, bool parallel) {
+[[gnu::noinline]] void gemm_few_rows(const GemmProblem<T>& g, bool parallel) {
   using Blocks = GemmBlocks<T>;
-  const Index a_rows = larger(g.m, Index{Blocks::few_rows});
   const bool pack_a = g.m < Blocks::few_rows || g.a_bytes() > kGemmInPlaceBytes;
+  // Calls run(rows, place), the tiles one below the other, with the rows of the tiles before.
+  const auto for_tiles = [&](auto run) __attribute__((always_inline)) {
+    for (Index i = 0, place = 0; i < g.m;) {
+      const TileSpan rows = next_rows<T>(i, g.m);
+      run(rows, place);
+      i += rows.count, place += rows.extent;
+    }
+  };
+  Index a_rows = 0;
+  for_tiles([&](const TileSpan& rows, Index) { a_rows += rows.extent; });
   const detail::Workspace<T> a(pack_a ? g.k * a_rows + Blocks::lanes : 0);
-  if (pack_a) {
-    pack_panel(g.a, g.a_row, g.a_step, g.m, g.m, g.k, a_rows, a.data());
-    g.a = a.data(), g.a_row = 1, g.a_step = a_rows;
-  }
+  if (pack_a)
+    for_tiles([&](const TileSpan& rows, Index place) {
+      const Index left = g.m - rows.first;
+      pack_panel(g.a + rows.first * g.a_row, g.a_row, g.a_step, smaller(rows.extent, left), left, g.k, rows.extent,
+                 a.data() + place * g.k);
+    });
   const bool pack_b = g.b_column != 1 || !readable_in_place(g) ||
                       (g.m > Blocks::rows && g.b_bytes() > 2 * kGemmInPlaceBytes);
   const auto run = [&](Index begin, Index end) {
@@ -239,12 +251,11 @@ template <class T>
           pack_panel(t.b, g.b_column, g.b_step, columns.count, columns.count, steps, columns.extent, panel);
           t.b = panel, t.b_step = columns.extent;
         }
-        for (Index i = 0; i < g.m;) {
-          const TileSpan rows = next_rows<T>(i, g.m);
+        for_tiles([&](const TileSpan& rows, Index place) {
           t.a = g.a + rows.first * g.a_row + p * g.a_step;
+          if (pack_a) t.a = a.data() + place * g.k + p * rows.extent, t.a_row = 1, t.a_step = rows.extent;
           run_tile(g, rows, columns, t);
-          i += rows.count;
-        }
+        });
       }
       j += columns.count;
     }
@@ -343,7 +354,8 @@ template <class T>
     gemm_thin(g, parallel);
     return;
   }
-  if (g.m <= 2 * Blocks::rows) {
+  // An A that stays in the L2 cache waits there for the panels of B, if they are many.
+  if (g.m <= 2 * Blocks::rows || (g.m <= Blocks::resident_rows && g.n >= 8 * Blocks::columns)) {
     gemm_few_rows(g, parallel);
     return;
   }

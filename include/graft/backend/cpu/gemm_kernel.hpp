@@ -33,6 +33,8 @@ struct GemmBlocks {
   /// Columns of B that are walked for every panel of A. The block of B, depth x width, then takes 1 MiB: about what the
   /// L2 caches of today hold.
   static constexpr Index width = 512;
+  /// Rows of A whose block of k, rows x depth, stays in the L2 cache: 768 KiB.
+  static constexpr Index resident_rows = 384;
 };
 
 /// Blocks of lanes x lanes numbers of B that `ThinTile` fetches ahead.
