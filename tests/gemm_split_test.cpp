@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "graft/backend/cpu/gemm.hpp"
+#include "graft/backend/cpu/gemm_split.hpp"
 #include "graft/core/random.hpp"
 
 using namespace graft;

@@ -7,11 +7,11 @@
 // blocks in order. So an element of C depends on its row of A, its column of B and k alone: not on the path, the number
 // of rows or columns, its position, or the number of threads.
 
+#include <atomic>
 #include <cstddef>
 
 #include "graft/backend/cpu/gemm_kernel.hpp"
 #include "graft/backend/cpu/gemm_pack.hpp"
-#include "graft/backend/cpu/gemm_split.hpp"
 #include "graft/core/memory.hpp"
 #include "graft/core/parallel.hpp"
 
@@ -54,6 +54,9 @@ struct GemmProblem {
     return {n, m, k, b, b_column, b_step, a, a_step, a_row, c, c_column, c_row, accumulate};
   }
 };
+
+/// Another way to compute products of floats, true where it did; null: none. See gemm_split.hpp.
+inline std::atomic<bool (*)(const GemmProblem<float>&)> other_gemm{nullptr};
 
 /// The rows or columns [first, first + extent) of a tile, of which `count` from first + skip are new: the last tile
 /// overlaps the one before where that spares a ragged one. Where first + extent is too far, the operand is padded.
@@ -398,11 +401,8 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
                                  ldc,
                                  1,
                                  accumulate};
-#ifdef GRAFT_TILES
-  // Where the CPU multiplies tiles of bfloat16, large products of floats are six products of terms.
   if constexpr (sizeof(T) == sizeof(float))
-    if (blocked::worth_splitting(n, k) && blocked::gemm_split<TileUnit>(g)) return;
-#endif
+    if (const auto other = blocked::other_gemm.load(std::memory_order_relaxed); other && other(g)) return;
   const bool parallel = m * n * k >= blocked::kGemmParallelWork;
   // A few columns leave lanes empty: rows take their place.
   const bool turn = 2 * n <= Blocks::lanes && m >= Blocks::lanes;

@@ -10,30 +10,11 @@
 #include <atomic>
 #include <bit>
 
-#include "graft/backend/cpu/gemm_pack.hpp"
-#include "graft/core/memory.hpp"
-#include "graft/core/parallel.hpp"
+#include "graft/backend/cpu/gemm.hpp"
 #include "graft/number/tile.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
-
-namespace detail {
-inline std::atomic<bool> split_products_wanted{false};
-}  // namespace detail
-
-/// Whether large float products may be computed from bfloat16 terms where the CPU multiplies tiles of them (default:
-/// no, as their speed on such a CPU has not been measured). Values change in the last bits; see
-/// docs/split-bfloat16.md.
-inline void set_split_products(bool on) { detail::split_products_wanted.store(on, std::memory_order_relaxed); }
-/// True where they are: the CPU can, and `set_split_products` said yes.
-inline bool split_products() {
-#ifdef GRAFT_TILES
-  return detail::split_products_wanted.load(std::memory_order_relaxed) && TileUnit::available();
-#else
-  return false;
-#endif
-}
 
 namespace cpu {
 namespace blocked {
@@ -79,13 +60,22 @@ inline void split_tile(const SplitOperand& o, Index item, Index p, std::uint16_t
   const Index lines = o.columns ? 32 : 16, length = 512 / lines;
   const Index line = o.columns ? o.step : o.item, along = o.columns ? o.item : o.step;
   const float* from = o.from + item * o.item + p * o.step;
-  const Index left = o.columns ? o.k - p : o.items - item, filled = o.columns ? o.items - item : o.k - p;
+  const Index items_left = o.items - item, steps_left = o.k - p;
   Index stride = line;
   alignas(64) float block[512];
-  if (along != 1 || left < lines || filled < length) {
-    const Index count = filled < length ? filled : length;
-    if (left < lines || count <= 0) std::memset(block, 0, sizeof block);
-    if (left > 0 && count > 0) pack_panel(from, along, line, count, count, left < lines ? left : lines, length, block);
+  const bool whole = items_left >= kTileRows && steps_left >= kTileSteps;
+  if (!whole || along != 1) {
+    if (whole) {
+      for (Index i = 0; i < lines; i += lanes)
+        for (Index j = 0; j < length; j += lanes)
+          load_transposed(from + i + j * along, along,
+                          [&](Index l, Batch<float> column) { column.store(block + (i + l) * length + j); });
+    } else {
+      const Index i_end = o.columns ? steps_left : items_left, j_end = o.columns ? items_left : steps_left;
+      for (Index i = 0; i < lines; ++i)
+        for (Index j = 0; j < length; ++j)
+          block[i * length + j] = i < i_end && j < j_end ? from[i * line + j * along] : 0.0f;
+    }
     from = block, stride = length;
   }
   const Index partner = o.columns ? kTileRows * stride : kTileRows;
@@ -233,10 +223,6 @@ inline void split_scan(const SplitOperand& o, SplitRange& range) {
   });
 }
 
-/// Whether a product is worth splitting. Does not ask for the number of rows: a row of C keeps its bits among any
-/// number of others.
-inline bool worth_splitting(Index n, Index k) { return n >= kSplitLeast && k >= kSplitLeast && split_products(); }
-
 /// The product on `Tiles`; false, and nothing written, where an operand is out of range. Of GemmProblem<float>, with
 /// c_column 1.
 template <class Tiles, class Problem>
@@ -284,7 +270,25 @@ bool gemm_split(const Problem& g) {
   return true;
 }
 
+#ifdef GRAFT_TILES
+/// The product on the CPU's tiles if it is worth splitting and in range. Does not ask for the number of rows: a row of
+/// C keeps its bits among any number of others.
+inline bool gemm_on_tiles(const GemmProblem<float>& g) {
+  return g.n >= kSplitLeast && g.k >= kSplitLeast && gemm_split<TileUnit>(g);
+}
+#endif
+
 }  // namespace blocked
 }  // namespace cpu
+
+/// Whether large float products are computed from bfloat16 terms where the CPU multiplies tiles of them (default: no, as
+/// their speed on such a CPU has not been measured). Values change in the last bits; see docs/split-bfloat16.md.
+inline void set_split_products([[maybe_unused]] bool on) {
+#ifdef GRAFT_TILES
+  cpu::blocked::other_gemm.store(on && TileUnit::available() ? cpu::blocked::gemm_on_tiles : nullptr);
+#endif
+}
+/// True where they are: the CPU can, and `set_split_products` said yes.
+inline bool split_products() { return cpu::blocked::other_gemm.load() != nullptr; }
 }  // namespace GRAFT_ABI
 }  // namespace graft
