@@ -10,6 +10,7 @@
 #include "catch.hpp"
 #include "graft/backend/cpu/gemm.hpp"
 #include "graft/core/random.hpp"
+#include "graft/number/transpose.hpp"
 
 using namespace graft;
 using cpu::gemm;

@@ -16,15 +16,19 @@ inline namespace GRAFT_ABI {
 
 namespace detail {
 
+/// What Philox 4x32 multiplies words 0 and 2 of the counter by, and adds to the key after every round.
+inline constexpr std::uint32_t kPhiloxFactors[2] = {0xD2511F53u, 0xCD9E8D57u};
+inline constexpr std::uint32_t kPhiloxKeySteps[2] = {0x9E3779B9u, 0xBB67AE85u};
+
 /// Philox 4x32 with ten rounds.
 constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t first = std::uint64_t{0xD2511F53u} * counter[0];
-    const std::uint64_t second = std::uint64_t{0xCD9E8D57u} * counter[2];
+    const std::uint64_t first = std::uint64_t{kPhiloxFactors[0]} * counter[0];
+    const std::uint64_t second = std::uint64_t{kPhiloxFactors[1]} * counter[2];
     counter = {static_cast<std::uint32_t>(second >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(second),
                static_cast<std::uint32_t>(first >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(first)};
-    key[0] += 0x9E3779B9u;
-    key[1] += 0xBB67AE85u;
+    key[0] += kPhiloxKeySteps[0];
+    key[1] += kPhiloxKeySteps[1];
   }
   return counter;
 }

@@ -171,70 +171,6 @@ struct Batch {
   }
 };
 
-namespace detail {
-
-template <class T>
-inline constexpr int kQuad = 16 / static_cast<int>(sizeof(T));
-
-/// Interleaves the groups of `width` numbers in the lower (High = 0) or upper half of every 16 bytes of a and b.
-template <class T, int Width, int High, class Register, int... I>
-[[gnu::always_inline]] inline Register zip_quads(Register a, Register b, std::integer_sequence<int, I...>) {
-  constexpr int quad = kQuad<T>, lanes = sizeof...(I);
-  return __builtin_shufflevector(a, b, (I / Width % 2 * lanes + I / quad * quad + High * quad / 2 +
-                                        I % quad / (2 * Width) * Width + I % Width)...);
-}
-
-/// A register of 16-byte pieces: piece i is at from + i * apart. Reads them with inserts, which shuffle nothing.
-template <int Bytes, class T>
-[[gnu::always_inline]] inline auto load_pieces(const T* from, Index apart) {
-  if constexpr (Bytes == 16) {
-    return xsimd::make_sized_batch_t<float, 4>::load_unaligned(reinterpret_cast<const float*>(from)).data;
-  } else {
-    const auto low = load_pieces<Bytes / 2>(from, apart);
-    const auto high = load_pieces<Bytes / 2>(from + Bytes / 32 * apart, apart);
-#ifdef __AVX512F__
-    if constexpr (Bytes == 64)
-      return _mm512_castpd_ps(
-          _mm512_insertf64x4(_mm512_castps_pd(_mm512_castps256_ps512(low)), _mm256_castps_pd(high), 1));
-#endif
-#ifdef __AVX__
-    if constexpr (Bytes == 32) return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
-#endif
-  }
-}
-
-}  // namespace detail
-
-/// Reads the square block of size x size numbers whose rows start `stride` apart and transposes it in registers: calls
-/// put(j, column) for every j, where lane i of the batch `column` is from[i * stride + j].
-template <class T, class Put>
-[[gnu::always_inline]] inline void load_transposed(const T* from, Index stride, Put put) {
-  // Pieces of rows that lie `quad` apart share a register; what is left to do are transpositions of quad x quad numbers
-  // inside 16 bytes.
-  constexpr int size = static_cast<int>(Batch<T>::size), quad = detail::kQuad<T>;
-  constexpr std::make_integer_sequence<int, size> lanes;
-  using Register = typename Batch<T>::Register;
-  using Raw = decltype(Register::data);
-  const auto rows = [&](int first, int column) {
-    return (Raw)detail::load_pieces<size * static_cast<int>(sizeof(T))>(from + first * stride + column, quad * stride);
-  };
-  for (int j = 0; j < size; j += quad) {
-    const Raw r0 = rows(0, j), r1 = rows(1, j);
-    const Raw low = detail::zip_quads<T, 1, 0>(r0, r1, lanes), high = detail::zip_quads<T, 1, 1>(r0, r1, lanes);
-    if constexpr (quad == 2) {
-      put(j, Batch<T>(Register(low)));
-      put(j + 1, Batch<T>(Register(high)));
-    } else {
-      const Raw r2 = rows(2, j), r3 = rows(3, j);
-      const Raw low2 = detail::zip_quads<T, 1, 0>(r2, r3, lanes), high2 = detail::zip_quads<T, 1, 1>(r2, r3, lanes);
-      put(j, Batch<T>(Register(detail::zip_quads<T, 2, 0>(low, low2, lanes))));
-      put(j + 1, Batch<T>(Register(detail::zip_quads<T, 2, 1>(low, low2, lanes))));
-      put(j + 2, Batch<T>(Register(detail::zip_quads<T, 2, 0>(high, high2, lanes))));
-      put(j + 3, Batch<T>(Register(detail::zip_quads<T, 2, 1>(high, high2, lanes))));
-    }
-  }
-}
-
 /// `count` rounded up to whole batches.
 template <class T>
 constexpr Index whole_batches(Index count) {
@@ -310,30 +246,6 @@ template <class T>
   for (Index l = 0; l < Batch<T>::size; ++l) set[l] = static_cast<T>(bits >> l & 1);
   return where(Batch<T>::load(set) == Batch<T>(0), Batch<T>(0), a);
 #endif
-}
-/// The lanes whose number is `bound` or more, 0 in the others.
-template <class T>
-[[gnu::always_inline]] inline Batch<T> lanes_at_least(const std::uint32_t* numbers, std::uint32_t bound, Batch<T> a) {
-  using Register = typename Batch<T>::Register;
-  using Raw = decltype(Register::data);
-  using Numbers [[gnu::vector_size(sizeof(std::uint32_t) * Batch<T>::size)]] = std::uint32_t;
-  using Lanes [[gnu::vector_size(sizeof(T) * Batch<T>::size)]] = LaneIndex<T>;
-  Numbers compared;
-  std::memcpy(&compared, numbers, sizeof compared);
-  const Lanes kept = __builtin_convertvector(compared >= Numbers{} + bound, Lanes);
-  return Batch<T>(Register((Raw)((Lanes)a.v.data & kept)));
-}
-/// Bit i says whether numbers[i] is `bound` or more.
-inline std::uint64_t bits_at_least(const std::uint32_t (&numbers)[64], std::uint32_t bound) {
-  std::uint64_t bits = 0;
-#ifdef __AVX512F__
-  const __m512i least = _mm512_set1_epi32(static_cast<int>(bound));
-  for (int i = 0; i < 64; i += 16)
-    bits |= std::uint64_t{_mm512_cmpge_epu32_mask(_mm512_loadu_si512(numbers + i), least)} << i;
-#else
-  for (int i = 0; i < 64; ++i) bits |= std::uint64_t{numbers[i] >= bound} << i;
-#endif
-  return bits;
 }
 
 namespace detail {
@@ -472,45 +384,6 @@ Batch<T> floor(Batch<T> a) {
 template <class T>
 Batch<T> pow(Batch<T> a, Batch<T> b) {
   return xsimd::pow(a.v, b.v);
-}
-/// As many 64-bit lanes as a register has.
-#if defined(__AVX512F__)
-using Lanes64 [[gnu::vector_size(64)]] = std::uint64_t;
-#elif defined(__AVX2__)
-using Lanes64 [[gnu::vector_size(32)]] = std::uint64_t;
-#else
-using Lanes64 [[gnu::vector_size(16)]] = std::uint64_t;
-#endif
-/// The 64 bits of the lower half of each lane times `factor`.
-[[gnu::always_inline]] inline Lanes64 multiply_lower_halves(Lanes64 a, std::uint32_t factor) {
-  const Lanes64 by = Lanes64{} + factor;
-#if defined(__AVX512F__)
-  return (Lanes64)_mm512_mul_epu32((__m512i)a, (__m512i)by);
-#elif defined(__AVX2__)
-  return (Lanes64)_mm256_mul_epu32((__m256i)a, (__m256i)by);
-#elif defined(__SSE2__)
-  return (Lanes64)_mm_mul_epu32((__m128i)a, (__m128i)by);
-#else
-  return (a & 0xFFFFFFFFu) * by;
-#endif
-}
-/// As many 32-bit numbers, two a lane.
-using Halves64 [[gnu::vector_size(sizeof(Lanes64))]] = std::uint32_t;
-/// The upper half of each lane in its lower half; what is above it does not count. A shuffle, not a shift, which would
-/// wait for the units that multiply.
-[[gnu::always_inline]] inline Lanes64 upper_halves(Lanes64 a) {
-  return [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
-    return (Lanes64)__builtin_shufflevector((Halves64)a, (Halves64)a, (I | 1)...);
-  }
-  (std::make_integer_sequence<int, sizeof(Lanes64) / sizeof(std::uint32_t)>{});
-}
-/// Stores the lower halves of the lanes of a, then of b, side by side.
-[[gnu::always_inline]] inline void store_lower_halves(Lanes64 a, Lanes64 b, std::uint32_t* to) {
-  const Halves64 halves = [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
-    return __builtin_shufflevector((Halves64)a, (Halves64)b, (2 * I)...);
-  }
-  (std::make_integer_sequence<int, sizeof(Lanes64) / sizeof(std::uint32_t)>{});
-  std::memcpy(to, &halves, sizeof halves);
 }
 /// Hints that `from` is read soon.
 [[gnu::always_inline]] inline void prefetch(const void* from) { __builtin_prefetch(from); }

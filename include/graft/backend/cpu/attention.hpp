@@ -14,6 +14,7 @@
 #include "graft/backend/cpu/dropout.hpp"
 #include "graft/backend/cpu/gemm.hpp"
 #include "graft/core/tensor.hpp"
+#include "graft/number/transpose.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -106,6 +107,7 @@ class AttentionHead {
 
   /// Multiplies the weights of queries [row, row + rows) and keys [key, key + count) by 0 or the dropout's scale.
   void drop(Index row, Index rows, Index key, Index count, T* weights) const {
+    const PhiloxKeys keys(p.dropout.key);
     std::uint32_t words[kMaskTile];
     for (Index i = 0; i < rows; ++i) {
       const Index first = (index * p.queries + row + i) * p.keys + key;
@@ -113,7 +115,7 @@ class AttentionHead {
       for (Index j = 0; j < count;) {
         const Index tile = (first + j) / kMaskTile, skip = (first + j) % kMaskTile;
         const Index end = std::min(count, j + kMaskTile - skip);
-        mask_words(static_cast<std::uint64_t>(tile), p.dropout.key, words);
+        mask_words(static_cast<std::uint64_t>(tile), keys, words);
         for (Index word = skip; j < end; ++j, ++word)
           at[j] = words[word] >= p.dropout.threshold ? at[j] * static_cast<T>(p.dropout.scale) : T(0);
       }

@@ -11,6 +11,7 @@
 
 #include "graft/backend/cpu/gemm.hpp"
 #include "graft/core/tensor.hpp"
+#include "graft/number/transpose.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

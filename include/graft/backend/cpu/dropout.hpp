@@ -6,7 +6,7 @@
 
 #include "graft/core/parallel.hpp"
 #include "graft/core/random.hpp"
-#include "graft/number/batch.hpp"
+#include "graft/number/random_lanes.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -18,10 +18,10 @@ inline constexpr Index kMaskTile = 64;
 /// The keys of the ten rounds of Philox 4x32-10.
 struct PhiloxKeys {
   std::uint64_t a[10], c[10];
-  PhiloxKeys(std::uint64_t key) {
+  explicit PhiloxKeys(std::uint64_t key) {
     for (std::uint64_t round = 0; round < 10; ++round) {
-      a[round] = (key & 0xFFFFFFFFu) + round * 0x9E3779B9u;
-      c[round] = (key >> 32) + round * 0xBB67AE85u;
+      a[round] = (key & 0xFFFFFFFFu) + round * detail::kPhiloxKeySteps[0];
+      c[round] = (key >> 32) + round * detail::kPhiloxKeySteps[1];
     }
   }
 };
@@ -34,14 +34,14 @@ struct PhiloxLanes {
 
   /// The first round, on counters of 64 bits: the upper two words are 0.
   [[gnu::always_inline]] void first_round(Lanes counters, std::uint64_t key_a, std::uint64_t key_c) {
-    d = native::multiply_lower_halves(counters, 0xD2511F53u);
+    d = native::multiply_lower_halves(counters, detail::kPhiloxFactors[0]);
     a = native::upper_halves(counters) ^ key_a;
     b = Lanes{};
     c = native::upper_halves(d) ^ key_c;
   }
   [[gnu::always_inline]] void round(std::uint64_t key_a, std::uint64_t key_c) {
-    const Lanes first = native::multiply_lower_halves(a, 0xD2511F53u);
-    const Lanes second = native::multiply_lower_halves(c, 0xCD9E8D57u);
+    const Lanes first = native::multiply_lower_halves(a, detail::kPhiloxFactors[0]);
+    const Lanes second = native::multiply_lower_halves(c, detail::kPhiloxFactors[1]);
     a = native::upper_halves(second) ^ b ^ key_a;
     b = second;
     c = native::upper_halves(first) ^ d ^ key_c;

@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "graft/number/batch.hpp"
+#include "graft/number/transpose.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

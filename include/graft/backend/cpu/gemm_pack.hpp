@@ -2,7 +2,7 @@
 // Packing of operands of the matrix product into panels that the micro-kernel reads front to back. Transposition is
 // done here, in registers; the numbers themselves are only copied.
 
-#include "graft/number/batch.hpp"
+#include "graft/number/transpose.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

@@ -12,6 +12,7 @@
 
 #include "graft/backend/cpu/gemm.hpp"
 #include "graft/number/tile.hpp"
+#include "graft/number/transpose.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

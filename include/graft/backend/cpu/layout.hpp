@@ -5,7 +5,7 @@
 
 #include "graft/core/parallel.hpp"
 #include "graft/core/tensor.hpp"
-#include "graft/number/batch.hpp"
+#include "graft/number/transpose.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
