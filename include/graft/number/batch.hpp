@@ -387,6 +387,8 @@ Batch<T> pow(Batch<T> a, Batch<T> b) {
 }
 /// Hints that `from` is read soon.
 [[gnu::always_inline]] inline void prefetch(const void* from) { __builtin_prefetch(from); }
+/// Hints that `from` is read, but not so soon: the second-level cache is near enough.
+[[gnu::always_inline]] inline void prefetch_to_l2(const void* from) { __builtin_prefetch(from, 0, 2); }
 /// Hints that `to` is written soon.
 [[gnu::always_inline]] inline void prefetch_for_write(void* to) { __builtin_prefetch(to, 1); }
 /// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes

@@ -216,29 +216,68 @@ template <class T>
   parallel_for(panels, parallel ? (panels + chunks - 1) / chunks : panels, run);
 }
 
-/// Products with few rows: each panel of B is used as soon as it is packed, and never again. A is in place, or packed as
-/// panels [tiles][k][extent].
+/// Calls run(tile, place) for the tiles that cover the rows [row, row_end), one below the other; `place` = rows of the
+/// tiles before. Returns the rows of all tiles.
+template <class T, class Run>
+[[gnu::always_inline]] inline Index for_row_tiles(Index row, Index row_end, Run run) {
+  Index place = 0;
+  for (Index i = row; i < row_end;) {
+    const TileSpan rows = next_rows<T>(i, row_end);
+    run(rows, place);
+    i += rows.count, place += rows.extent;
+  }
+  return place;
+}
+
+/// Packs rows [row, row_end) of A, `steps` steps of k from p on, as panels [tiles][steps + panel_end][extent].
+template <class T>
+void pack_rows(const GemmProblem<T>& g, Index row, Index row_end, Index p, Index steps, T* to) {
+  for_row_tiles<T>(row, row_end, [&](const TileSpan& rows, Index place) {
+    const Index left = g.m - rows.first;
+    pack_panel(g.a + rows.first * g.a_row + p * g.a_step, g.a_row, g.a_step, smaller(rows.extent, left), left, steps,
+               rows.extent, to + place * (steps + GemmBlocks<T>::panel_end));
+  });
+}
+
+/// Rows [row, row_end) of C, a panel of columns, over the t.k steps from p on: `packed` is what `pack_rows` packed, null
+/// where A is read in place; t.b is set.
+template <class T>
+[[gnu::always_inline]] inline void gemm_panel(const GemmProblem<T>& g, const T* packed, Index row, Index row_end,
+                                              const TileSpan& columns, Index p, TileArguments<T>& t) {
+  const Index steps = t.k + GemmBlocks<T>::panel_end;
+  for_row_tiles<T>(row, row_end, [&](const TileSpan& rows, Index place) {
+    if (packed)
+      t.a = packed + place * steps, t.a_row = 1, t.a_step = rows.extent;
+    else
+      t.a = g.a + rows.first * g.a_row + p * g.a_step, t.a_row = g.a_row, t.a_step = g.a_step;
+    if (g.c_column == 1)
+      for (Index i = 0; i < rows.extent; ++i)
+        for (Index j = 0; j < columns.extent; j += GemmBlocks<T>::lanes)
+          native::prefetch_to_l2(g.c + (rows.first + i) * g.c_row + columns.first + j);
+    run_tile(g, rows, columns, t);
+  });
+}
+
+/// Products with few rows: each panel of B is used as soon as it is packed, and never again.
 template <class T>
 [[gnu::noinline]] void gemm_few_rows(const GemmProblem<T>& g, bool parallel) {
   using Blocks = GemmBlocks<T>;
   const bool pack_a = g.m < Blocks::few_rows || g.a_bytes() > kGemmInPlaceBytes;
-  // Calls run(rows, place), the tiles one below the other, with the rows of the tiles before.
-  const auto for_tiles = [&](auto run) __attribute__((always_inline)) {
-    for (Index i = 0, place = 0; i < g.m;) {
-      const TileSpan rows = next_rows<T>(i, g.m);
-      run(rows, place);
-      i += rows.count, place += rows.extent;
-    }
-  };
-  Index a_rows = 0;
-  for_tiles([&](const TileSpan& rows, Index) { a_rows += rows.extent; });
-  const detail::Workspace<T> a(pack_a ? g.k * a_rows + Blocks::lanes : 0);
-  if (pack_a)
-    for_tiles([&](const TileSpan& rows, Index place) {
-      const Index left = g.m - rows.first;
-      pack_panel(g.a + rows.first * g.a_row, g.a_row, g.a_step, smaller(rows.extent, left), left, g.k, rows.extent,
-                 a.data() + place * g.k);
+  const Index a_rows = for_row_tiles<T>(0, g.m, [](const TileSpan&, Index) {});
+  const Index blocks_of_k = (g.k + Blocks::depth - 1) / Blocks::depth;
+  const detail::Workspace<T> a(pack_a ? (g.k + blocks_of_k * Blocks::panel_end) * a_rows : 0);
+  const auto block_of_a = [&](Index p) { return a.data() + (p + p / Blocks::depth * Blocks::panel_end) * a_rows; };
+  if (pack_a) {
+    // Whole tiles, so that the rows of the tiles before are as many as the rows before; the rest goes to the last.
+    const Index rows = 4 * Blocks::rows, chunks = larger(g.m / rows, Index{1});
+    parallel_for(chunks, parallel ? 1 : chunks, [&](Index begin, Index end) {
+      const Index row = begin * rows, row_end = end == chunks ? g.m : end * rows;
+      for (Index p = 0; p < g.k; p += Blocks::depth) {
+        const Index steps = smaller(Blocks::depth, g.k - p);
+        pack_rows(g, row, row_end, p, steps, block_of_a(p) + row * (steps + Blocks::panel_end));
+      }
     });
+  }
   const bool pack_b = g.b_column != 1 || !readable_in_place(g) ||
                       (g.m > Blocks::rows && g.b_bytes() > 2 * kGemmInPlaceBytes);
   const auto run = [&](Index begin, Index end) {
@@ -246,19 +285,14 @@ template <class T>
     for (Index j = begin * Blocks::columns; j < smaller(end * Blocks::columns, g.n);) {
       const TileSpan columns = next_columns<T>(j, g.n, pack_b);
       for (Index p = 0; p < g.k; p += Blocks::depth) {
-        const Index steps = smaller(Blocks::depth, g.k - p);
         TileArguments<T> t;
-        t.k = steps, t.a_row = g.a_row, t.a_step = g.a_step, t.add = g.accumulate || p > 0;
+        t.k = smaller(Blocks::depth, g.k - p), t.add = g.accumulate || p > 0;
         t.b = g.b + p * g.b_step + columns.first * g.b_column, t.b_step = g.b_step;
         if (pack_b) {
-          pack_panel(t.b, g.b_column, g.b_step, columns.count, columns.count, steps, columns.extent, panel);
+          pack_panel(t.b, g.b_column, g.b_step, columns.count, columns.count, t.k, columns.extent, panel);
           t.b = panel, t.b_step = columns.extent;
         }
-        for_tiles([&](const TileSpan& rows, Index place) {
-          t.a = g.a + rows.first * g.a_row + p * g.a_step;
-          if (pack_a) t.a = a.data() + place * g.k + p * rows.extent, t.a_row = 1, t.a_step = rows.extent;
-          run_tile(g, rows, columns, t);
-        });
+        gemm_panel(g, pack_a ? block_of_a(p) : nullptr, 0, g.m, columns, p, t);
       }
       j += columns.count;
     }
@@ -278,42 +312,41 @@ struct PreparedB {
   }
 };
 
-/// Rows [row, row_end) and columns [column, column_end) of C.
+/// Rows [row, row_end) of C. A block of A waits in the L2 cache, packed at `a` unless that is null, for the panels of B.
 template <class T>
-[[gnu::noinline]] void gemm_block(const GemmProblem<T>& g, const PreparedB<T>& b, bool pack_a, Index row, Index row_end,
-                                  Index column, Index column_end) {
+[[gnu::noinline]] void gemm_rows(const GemmProblem<T>& g, T* a, const PreparedB<T>& b, Index row, Index row_end) {
   using Blocks = GemmBlocks<T>;
-  alignas(64) T panel[Blocks::depth * Blocks::rows + Blocks::lanes];
   for (Index p = 0; p < g.k; p += Blocks::depth) {
-    const Index steps = smaller(Blocks::depth, g.k - p);
     TileArguments<T> t;
-    t.k = steps, t.add = g.accumulate || p > 0;
-    for (Index i = row; i < row_end;) {
-      const TileSpan rows = next_rows<T>(i, row_end);
-      t.a = g.a + rows.first * g.a_row + p * g.a_step, t.a_row = g.a_row, t.a_step = g.a_step;
-      if (pack_a) {
-        pack_panel(t.a, g.a_row, g.a_step, rows.extent, g.m - rows.first, steps, rows.extent, panel);
-        t.a = panel, t.a_row = 1, t.a_step = rows.extent;
-      }
-      for (Index j = column; j < column_end;) {
-        const TileSpan columns = next_columns<T>(j, column_end, b.packed != nullptr);
-        t.b = b.panel(g, p, steps, columns), t.b_step = b.packed ? columns.extent : g.b_step;
-        run_tile(g, rows, columns, t);
-        j += columns.count;
-      }
-      i += rows.count;
+    t.k = smaller(Blocks::depth, g.k - p), t.add = g.accumulate || p > 0;
+    if (a) pack_rows(g, row, row_end, p, t.k, a);
+    for (Index j = 0; j < g.n;) {
+      const TileSpan columns = next_columns<T>(j, g.n, b.packed != nullptr);
+      t.b = b.panel(g, p, t.k, columns), t.b_step = b.packed ? columns.extent : g.b_step;
+      gemm_panel(g, a, row, row_end, columns, p, t);
+      j += columns.count;
     }
   }
 }
 
-/// Products with many rows: B is prepared once, panels of A are packed when they are needed.
+/// Products with many rows: B is prepared once, blocks of A when they are needed.
 template <class T>
 [[gnu::noinline]] void gemm_many_rows(const GemmProblem<T>& g, bool parallel) {
   using Blocks = GemmBlocks<T>;
   const bool pack_b = g.b_column != 1 || !readable_in_place(g) || g.b_bytes() > 2 * kGemmInPlaceBytes;
   const PreparedB<T> padded{nullptr, whole_batches<T>(g.n)};
-  const detail::Workspace<T> workspace(pack_b ? g.k * padded.columns : 0);
-  const PreparedB<T> b{workspace.data(), padded.columns};
+  const detail::Workspace<T> panels_of_b(pack_b ? g.k * padded.columns : 0);
+  const PreparedB<T> b{panels_of_b.data(), padded.columns};
+  // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used many times.
+  const bool pack_a =
+      g.a_bytes() > kGemmInPlaceBytes && (g.a_row == 1 || g.n > 8 * Blocks::columns || awkward_stride<T>(g.a_row));
+  // An even number of chunks of about eight tiles of rows; what does not fill a tile goes to the last. A thread packs
+  // its chunks of A in the same place, one after the other.
+  const Index tiles = g.m / Blocks::rows, about = larger(Index{1}, tiles / 8), chunks = about + about % 2;
+  const Index team = parallel && !inside_parallel() ? smaller(threads(), chunks) : 1;
+  const Index block =
+      pack_a ? (tiles / chunks + 3) * Blocks::rows * (smaller(g.k, Blocks::depth) + Blocks::panel_end) : 0;
+  const detail::Workspace<T> block_of_a(team * block);
   if (pack_b) {
     const Index panels = (g.n + Blocks::columns - 1) / Blocks::columns;
     const Index blocks = (g.k + Blocks::depth - 1) / Blocks::depth;
@@ -322,30 +355,15 @@ template <class T>
         const Index p = i / panels * Blocks::depth, steps = smaller(Blocks::depth, g.k - p);
         const TileSpan span = next_columns<T>(i % panels * Blocks::columns, g.n, true);
         pack_panel(g.b + p * g.b_step + span.first * g.b_column, g.b_column, g.b_step, span.count, span.count, steps,
-                   span.extent, workspace.data() + p * b.columns + span.first * steps);
+                   span.extent, panels_of_b.data() + p * b.columns + span.first * steps);
       }
     };
     parallel_for(panels * blocks, parallel ? 2 : panels * blocks, pack);
   }
-  // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used many times.
-  const bool pack_a =
-      g.a_bytes() > kGemmInPlaceBytes && (g.a_row == 1 || g.n > 8 * Blocks::columns || awkward_stride<T>(g.a_row));
-  if (!parallel) {
-    for (Index j = 0; j < g.n; j += Blocks::width)
-      gemm_block(g, b, pack_a, 0, g.m, j, smaller(j + Blocks::width, g.n));
-    return;
-  }
-  // An even number of chunks of about eight tiles of rows; what does not fill a tile goes to the last.
-  const Index tiles = g.m / Blocks::rows, about = larger(Index{1}, tiles / 8), row_chunks = about + about % 2;
-  const Index column_chunks = (g.n + Blocks::width - 1) / Blocks::width;
-  const auto first_row = [&](Index chunk) {
-    return chunk == row_chunks ? g.m : chunk * tiles / row_chunks * Blocks::rows;
-  };
-  parallel_for(row_chunks * column_chunks, 1, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) {
-      const Index chunk = i % row_chunks, column = i / row_chunks * Blocks::width;
-      gemm_block(g, b, pack_a, first_row(chunk), first_row(chunk + 1), column, smaller(column + Blocks::width, g.n));
-    }
+  const auto first_row = [&](Index chunk) { return chunk == chunks ? g.m : chunk * tiles / chunks * Blocks::rows; };
+  parallel_for(team, 1, [&](Index worker, Index) {
+    for (Index i = worker * chunks / team; i < (worker + 1) * chunks / team; ++i)
+      gemm_rows(g, pack_a ? block_of_a.data() + worker * block : nullptr, b, first_row(i), first_row(i + 1));
   });
 }
 
@@ -362,7 +380,7 @@ template <class T>
     gemm_few_rows(g, parallel);
     return;
   }
-  const Index group = larger(kGemmPackedNumbers / g.k / Blocks::width, Index{1}) * Blocks::width;
+  const Index group = larger(kGemmPackedNumbers / g.k / Blocks::columns, Index{1}) * Blocks::columns;
   for (Index j = 0; j < g.n; j += group) {
     GemmProblem<T> part = g;
     part.n = smaller(group, g.n - j);

@@ -30,9 +30,8 @@ struct GemmBlocks {
   /// Steps of k in a block. Long blocks touch C rarely, which pays although a panel of B, depth x columns, then takes
   /// 64 KiB and streams from the L2 cache: the hardware follows it.
   static constexpr Index depth = sizeof(T) == 4 ? 512 : 256;
-  /// Columns of B that are walked for every panel of A. The block of B, depth x width, then takes 1 MiB: about what the
-  /// L2 caches of today hold.
-  static constexpr Index width = 512;
+  /// Steps after the end of a panel of A that packing it may write to: a register less the lowest tile.
+  static constexpr Index panel_end = lanes / few_rows - 1;
   /// Rows of A whose block of k, rows x depth, stays in the L2 cache: 768 KiB.
   static constexpr Index resident_rows = 384;
 };
@@ -111,24 +110,13 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>, Panels> {
         a0 += a_step, a7 += a_step, b += b_step;
       } while (--k > 0);
     }
-    if (add) {
-      const auto add_row = [&](const T* from, Batch<T>& l, [[maybe_unused]] Batch<T>& r)
-          __attribute__((always_inline)) {
-        if constexpr (Wide) {
-          l = Batch<T>::load(from) + l;
-          r = Batch<T>::load(from + lanes, last) + r;
-        } else {
-          l = Batch<T>::load(from, last) + l;
-        }
-      };
-      (add_row(c + I * c_row, left, right), ...);
-    }
+    // Row by row: in a C whose rows lie a large power of two apart, reading all rows first would evict the first ones.
     const auto write = [&](T * to, Batch<T> l, [[maybe_unused]] Batch<T> r) __attribute__((always_inline)) {
       if constexpr (Wide) {
-        l.store(to);
-        r.store(to + lanes, last);
+        (add ? Batch<T>::load(to) + l : l).store(to);
+        (add ? Batch<T>::load(to + lanes, last) + r : r).store(to + lanes, last);
       } else {
-        l.store(to, last);
+        (add ? Batch<T>::load(to, last) + l : l).store(to, last);
       }
     };
     (write(c + I * c_row, left, right), ...);
