@@ -142,6 +142,8 @@ TEMPLATE_TEST_CASE("gemm agrees with a triple loop over several blocks", "[gemm]
     check<TestType>({1, 1, 5 * depth, ta, tb});
     check<TestType>({37, 530, 65, ta, tb});  // more columns than a block is wide
     check<TestType>({30, 1030, 32, ta, tb});
+    check<TestType>({181, 300, depth + 40, ta, tb});  // several chunks of rows
+    check<TestType>({301, 61, depth + 40, ta, tb, true});
     check<TestType>({128, 128, 128, ta, tb});  // rows 1 KiB or 512 bytes apart
     check<TestType>({40, 48, 64, ta, tb, false, 1024 - 64});
     check<TestType>({20, 64, 300, ta, tb});
