@@ -189,6 +189,16 @@ template <class T>
   }
 }
 
+/// The same where the columns of B lie in one piece: its transpose is laid out first.
+template <class T>
+[[gnu::noinline]] void gemm_transposing(const GemmProblem<T>& g) {
+  const Index columns = whole_batches<T>(g.n);
+  const detail::Workspace<T> b(g.k * columns);
+  pack_panel(g.b, g.b_column, g.b_step, g.n, g.n, g.k, columns, b.data());
+  gemm_in_place(GemmProblem<T>{g.m, g.n, g.k, g.a, g.a_row, g.a_step, b.data(), columns, 1, g.c, g.c_row, g.c_column,
+                               g.accumulate});
+}
+
 /// Few rows times a B whose columns lie in one piece, a register of them or more: what takes time is to read B, once.
 template <class T>
 [[gnu::noinline]] void gemm_thin(const GemmProblem<T>& g, bool parallel) {
@@ -369,8 +379,14 @@ template <class T>
 
 /// All other products.
 template <class T>
-[[gnu::noinline]] void gemm_through_panels(GemmProblem<T> g, bool parallel) {
+[[gnu::noinline]] void gemm_through_panels(const GemmProblem<T>& g, bool parallel) {
   using Blocks = GemmBlocks<T>;
+  if (g.m == 1 && g.b_column == 1 && g.k <= Blocks::depth && !parallel && !g.accumulate && readable_in_place(g)) {
+    // A tile all of whose rows are this one.
+    gemm_in_place(
+        GemmProblem<T>{Blocks::few_rows, g.n, g.k, g.a, 0, g.a_step, g.b, g.b_step, 1, g.c, 0, g.c_column, false});
+    return;
+  }
   if (g.m <= Blocks::middle_rows && g.n >= Blocks::lanes && g.b_column != 1) {
     gemm_thin(g, parallel);
     return;
@@ -414,7 +430,7 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
                                  transpose_a ? lda : 1,
                                  b,
                                  transpose_b ? 1 : ldb,
-                                 transpose_b ? ldb : 1,
+                                 transpose_b && n > 1 ? ldb : 1,
                                  c,
                                  ldc,
                                  1,
@@ -424,11 +440,18 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
   const bool parallel = m * n * k >= blocked::kGemmParallelWork;
   // A few columns leave lanes empty: rows take their place.
   const bool turn = 2 * n <= Blocks::lanes && m >= Blocks::lanes;
-  if (!turn && !parallel && !transpose_b && k <= Blocks::depth && m >= Blocks::few_rows &&
-      blocked::larger(g.a_bytes(), g.b_bytes()) <= blocked::kGemmDirectBytes && blocked::readable_in_place(g))
-    blocked::gemm_in_place(g);
-  else
-    blocked::gemm_through_panels(turn ? g.transposed() : g, parallel);
+  if (!turn && !parallel && k <= Blocks::depth && m >= Blocks::few_rows &&
+      blocked::larger(g.a_bytes(), g.b_bytes()) <= blocked::kGemmDirectBytes && blocked::readable_in_place(g)) {
+    if (g.b_column == 1) {
+      blocked::gemm_in_place(g);
+      return;
+    }
+    if (n < Blocks::lanes || (m > Blocks::middle_rows && n < 8 * Blocks::columns)) {
+      blocked::gemm_transposing(g);
+      return;
+    }
+  }
+  blocked::gemm_through_panels(turn ? g.transposed() : g, parallel);
 }
 
 /// `batch` products as `gemm` computes them, the matrices `stride_a`, `stride_b`, `stride_c` numbers apart; a stride of
