@@ -151,7 +151,7 @@ void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int out
   for (int m = 0; m < output_count; ++m) {
     if (summed && summed[m]) {
       ++sums;
-    } else if (outputs[m] && native::worth_streaming(outputs[m], input_count + 1, shape.count(), walk.width)) {
+    } else if (outputs[m] && worth_streaming(outputs[m], input_count + 1, shape.count(), walk.width)) {
       whole[m].how = Output::kStream;
       streams = true;
     }
