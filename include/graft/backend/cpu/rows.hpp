@@ -84,9 +84,9 @@ template <class T>
 }
 
 /// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes
-/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no use
-/// in fetching first what is overwritten. Several threads write past the caches hardly faster than one does, but into
-/// them they do.
+/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no
+/// use in fetching first what is overwritten. Several threads write past the caches hardly faster than one does, but
+/// into them they do.
 template <class T>
 bool worth_streaming(const T* to, Index arrays, Index count, Index width) {
   const Index least_bytes = Index{threads() > 1 ? 24 : 12} << 20;

@@ -35,8 +35,8 @@ template <class T>
       max_over_row<T>(width, [x](Index i, Index) __attribute__((always_inline)) { return B::load(x + i); }));
 }
 
-/// y[r, j] = e^x[r, j] / sum over k of e^x[r, k], or its logarithm. While the exponentials of one row are summed, the row
-/// before is finished and the maximum of the next is found, so that no row waits for the lanes of another to be joined.
+/// y[r, j] = e^x[r, j] / sum over k of e^x[r, k], or its logarithm. While the exponentials of one row are summed, the
+/// row before is finished and the maximum of the next is found: none waits for the lanes of another to be joined.
 template <bool Log, class T>
 void softmax_rows(const T* x, Index rows, Index width, T* y) {
   using B = Batch<T>;
@@ -62,8 +62,7 @@ void softmax_rows(const T* x, Index rows, Index width, T* y) {
             if constexpr (!Log) store_lanes(e, to + i, left);
             if (!last) {
               const B next = B::load(from + width + i);
-              largest =
-                  native::max(largest, left < B::size ? first_lanes(next, left, kMinusInfinity<T>) : next);
+              largest = native::max(largest, left < B::size ? first_lanes(next, left, kMinusInfinity<T>) : next);
             }
             return e;
           });
