@@ -320,10 +320,9 @@ Batch<T> exp(Batch<T> a) {
     const Batch<T> x = min(Batch<T>(89.0f), a);
     const Batch<T> n(Register(_mm512_roundscale_ps((x * 1.44269504f).v, _MM_FROUND_TO_NEAREST_INT)));
     const Batch<T> r = fma(n, Batch<T>(1.90465430e-9f), fma(n, Batch<T>(-0.693147182f), x));
-    const Batch<T> rest =
-        polynomial(r, 4.999999345e-01f, 1.666652063e-01f, 4.166838805e-02f, 8.368716898e-03f, 1.381459838e-03f);
-    const Batch<T> power = fma(rest, r * r, r) + 1.0f;
-    return where(tiny, Batch<T>(0), Batch<T>(Register(_mm512_scalef_ps(power.v, n.v))));
+    const Batch<T> power = polynomial(r, 1.0f, 1.0f, 4.999999345e-01f, 1.666652063e-01f, 4.166838805e-02f,
+                                      8.368716898e-03f, 1.381459838e-03f);
+    return Register(_mm512_maskz_scalef_ps((!tiny).v, power.v, n.v));
   }
 #endif
   return where(tiny, Batch<T>(0), Batch<T>(xsimd::exp(a.v)));
@@ -391,15 +390,6 @@ Batch<T> pow(Batch<T> a, Batch<T> b) {
 [[gnu::always_inline]] inline void prefetch_to_l2(const void* from) { __builtin_prefetch(from, 0, 2); }
 /// Hints that `to` is written soon.
 [[gnu::always_inline]] inline void prefetch_for_write(void* to) { __builtin_prefetch(to, 1); }
-/// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes
-/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no
-/// use in fetching first what is overwritten.
-template <class T>
-bool worth_streaming(const T* to, Index arrays, Index count, Index width) {
-  constexpr Index kLeastBytes = Index{12} << 20, size = Batch<T>::size, number = static_cast<Index>(sizeof(T));
-  return arrays * count * number >= kLeastBytes && width % size == 0 &&
-         reinterpret_cast<std::uintptr_t>(to) % static_cast<std::uintptr_t>(size * number) == 0;
-}
 /// Makes what this thread streamed visible to others.
 inline void finish_streams() {
 #ifdef __SSE2__

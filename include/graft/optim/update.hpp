@@ -66,13 +66,22 @@ void update_in_one_pass(F f, const Tensor<T>& gradient, Tensors&... tensors) {
     to[n] = places[n].to();
   }
   const T* g = gradient.data();
-  parallel_for(gradient.count(), cpu::kMapChunk, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; i += B::size) {
-      std::array<B, N> x;
-      for (std::size_t n = 0; n < N; ++n) x[n] = B::load(from[n] + i);
-      const std::array<B, N> y = f(x, B::load(g + i));
-      for (std::size_t n = 0; n < N; ++n) store_lanes(y[n], to[n] + i, end - i);
-    }
+  parallel_for(gradient.count(), cpu::kMapChunk, [=](Index begin, Index end) {
+    // Copies of what was captured, and folds for loops over the tensors: only so do compilers keep all of this in
+    // registers.
+    const F own = f;
+    const auto x = from;
+    const auto y = to;
+    const T* const slope = g;
+    [&]<std::size_t... n>(std::index_sequence<n...>) __attribute__((always_inline)) {
+      cpu::for_row<T>(
+          end - begin, [&](Index i, Index left) __attribute__((always_inline)) {
+            cpu::fetch_ahead(slope + begin + i);
+            (cpu::fetch_for_write_ahead(y[n] + begin + i), ...);
+            const std::array<B, N> next = own({B::load(x[n] + begin + i)...}, B::load(slope + begin + i));
+            (store_lanes(next[n], y[n] + begin + i, left), ...);
+          });
+    }(std::make_index_sequence<N>());
   });
   for (auto& place : places) place.publish();
 }

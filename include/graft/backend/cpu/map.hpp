@@ -151,7 +151,7 @@ void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int out
   for (int m = 0; m < output_count; ++m) {
     if (summed && summed[m]) {
       ++sums;
-    } else if (outputs[m] && native::worth_streaming(outputs[m], input_count + 1, shape.count(), walk.width)) {
+    } else if (outputs[m] && worth_streaming(outputs[m], input_count + 1, shape.count(), walk.width)) {
       whole[m].how = Output::kStream;
       streams = true;
     }
@@ -216,6 +216,18 @@ void find_same_rows(const Shape& shape, const Tensor<T>* const* inputs, int coun
 template <class T>
 [[gnu::noinline]] Tensor<T> mapped_rows(const char* op, Site site, const Tensor<T>* const* inputs, int count,
                                         RowKernel<T> kernel, const void* expression) {
+  const Index elements = inputs[0]->count();
+  bool small = elements <= kMapChunk;
+  for (int n = 1; n < count; ++n) small = small && inputs[n]->shape() == inputs[0]->shape();
+  if (small) {  // and of equal shapes: nothing to broadcast, nothing to check
+    static constexpr bool kMoving[kMaxMapInputs] = {true, true, true, true, true, true, true, true};
+    Tensor<T> value(detail::new_block(inputs[0]->shape(), elements, sizeof(T)));
+    const RowOutput<T> to{detail::writable(value), RowOutput<T>::kStore};
+    const T* from[kMaxMapInputs];
+    for (int n = 0; n < count; ++n) from[n] = inputs[n]->data();
+    kernel(expression, &to, from, kMoving, elements);
+    return value;
+  }
   Shape shape = inputs[0]->shape();
   for (int n = 1; n < count; ++n)
     if (!(inputs[n]->shape() == shape))

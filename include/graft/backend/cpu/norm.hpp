@@ -58,7 +58,7 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
   const Index chunks = (rows + kChunk - 1) / kChunk, stride = whole_batches<T>(width);
   const Index part = dweight ? chunks * stride : 0;
   const B one_over(T(1) / static_cast<T>(width));
-  const bool streams = dx && native::worth_streaming(dx, 3, rows * width, width);
+  const bool streams = dx && worth_streaming(dx, 3, rows * width, width);
   std::vector<T, detail::CacheAllocator<T>> parts(static_cast<std::size_t>(Centred ? 2 * part : part));
   parallel_for(chunks, 1 + 16384 / (kChunk * width + 1), [&](Index begin, Index end) {
     for (Index row = begin * kChunk; row < end * kChunk && row < rows; ++row) {

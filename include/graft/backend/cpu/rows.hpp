@@ -57,11 +57,13 @@ template <class T, class F>
   if (i < width) f(i, width - i);
 }
 
+/// Rows of `width` numbers that are one parallel chunk.
+inline Index rows_of_chunk(Index width) { return 1 + 16384 / (width + 1); }
 /// Calls f(row) for each of `rows` rows of `width` numbers, on several threads. `f` captures by value: in a copy of its
 /// own, the compiler sees that what a kernel writes does not change what it captured. `streams`: f writes by `stream`.
 template <class F>
 void for_each_row(Index rows, Index width, const F& f, bool streams = false) {
-  parallel_for(rows, 1 + 16384 / (width + 1), [&](Index begin, Index end) {
+  parallel_for(rows, rows_of_chunk(width), [&](Index begin, Index end) {
     const F own = f;
     for (Index row = begin; row < end; ++row) own(row);
     if (streams) native::finish_streams();
@@ -79,6 +81,18 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] inline void fetch_for_write_ahead(T* to) {
   native::prefetch_for_write(to + kBytesAhead / static_cast<Index>(sizeof(T)));
+}
+
+/// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes
+/// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no
+/// use in fetching first what is overwritten. Several threads write past the caches hardly faster than one does, but
+/// into them they do.
+template <class T>
+bool worth_streaming(const T* to, Index arrays, Index count, Index width) {
+  const Index least_bytes = Index{threads() > 1 ? 24 : 12} << 20;
+  constexpr Index size = Batch<T>::size, number = static_cast<Index>(sizeof(T));
+  return arrays * count * number >= least_bytes && width % size == 0 &&
+         reinterpret_cast<std::uintptr_t>(to) % static_cast<std::uintptr_t>(size * number) == 0;
 }
 
 /// out[i] = sum over c of parts[c * stride + i] for i < width, added in groups of 32 whose sums are added in order.

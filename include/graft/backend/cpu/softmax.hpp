@@ -35,27 +35,44 @@ template <class T>
       max_over_row<T>(width, [x](Index i, Index) __attribute__((always_inline)) { return B::load(x + i); }));
 }
 
-/// y[r, j] = e^x[r, j] / sum over k of e^x[r, k], or its logarithm.
+/// y[r, j] = e^x[r, j] / sum over k of e^x[r, k], or its logarithm. While the exponentials of one row are summed, the
+/// row before is finished and the maximum of the next is found: none waits for the lanes of another to be joined.
 template <bool Log, class T>
 void softmax_rows(const T* x, Index rows, Index width, T* y) {
   using B = Batch<T>;
-  for_each_row(rows, width, [=](Index row) {
-    const T* from = x + row * width;
-    T* to = y + row * width;
-    const B m = row_shift(from, width);
-    const B sum = sum_over_row<T>(
-        width, [&](Index i, Index left) __attribute__((always_inline)) {
-          fetch_ahead(from + i);
-          fetch_for_write_ahead(to + i);
-          const B e = native::exp(B::load(from + i) - m);
-          if constexpr (!Log) store_lanes(e, to + i, left);
-          return e;
-        });
-    const B scale = Log ? B(log_of_row_sum(sum)) : where(sum == B(0), B(0), B(1) / sum);
-    for_row<T>(
-        width, [&](Index i, Index left) __attribute__((always_inline)) {
-          store_lanes(Log ? (B::load(from + i) - m) - scale : load_lanes(to + i, left) * scale, to + i, left);
-        });
+  parallel_for(rows, rows_of_chunk(width), [x, width, y](Index begin, Index end) {
+    const T* from = x + begin * width;
+    T* to = y + begin * width;
+    B shift = row_shift(from, width), shift_before(0), scale(0);
+    // Column i of the row before; `left` as in `for_row`.
+    const auto finish = [&](Index i, Index left) __attribute__((always_inline)) {
+      T* const before = to - width + i;
+      store_lanes(Log ? (B::load(from - width + i) - shift_before) - scale : load_lanes(before, left) * scale, before,
+                  left);
+    };
+    for (Index row = begin; row < end; ++row) {
+      const bool first = row == begin, last = row + 1 == end;
+      B largest(kMinusInfinity<T>);
+      const B sum = sum_over_row<T>(
+          width, [&](Index i, Index left) __attribute__((always_inline)) {
+            fetch_ahead(from + i);
+            fetch_for_write_ahead(to + i);
+            const B e = native::exp(B::load(from + i) - shift);
+            if (!first) finish(i, left);
+            if constexpr (!Log) store_lanes(e, to + i, left);
+            if (!last) {
+              const B next = B::load(from + width + i);
+              largest = native::max(largest, left < B::size ? first_lanes(next, left, kMinusInfinity<T>) : next);
+            }
+            return e;
+          });
+      scale = Log ? B(log_of_row_sum(sum)) : where(sum == B(0), B(0), B(1) / sum);
+      shift_before = shift;
+      shift = softmax_shift(join_lanes(largest, [](B a, B b) { return native::max(a, b); }));
+      from += width;
+      to += width;
+    }
+    for_row<T>(width, finish);
   });
 }
 
@@ -91,7 +108,7 @@ template <bool Log, class T>
 void softmax_rows_backward(const T* y, const T* g, Index rows, Index width, T* dx) {
   using B = Batch<T>;
   const auto live = [](B log_p, B gradient) { return where(log_p == B(kMinusInfinity<T>), B(0), gradient); };
-  const bool streams = native::worth_streaming(dx, 3, rows * width, width);
+  const bool streams = worth_streaming(dx, 3, rows * width, width);
   const auto backward = [=](Index row) {
     const T *from = y + row * width, *gradient = g + row * width;
     T* to = dx + row * width;
