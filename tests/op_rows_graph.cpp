@@ -73,6 +73,10 @@ OpRow gat_row(const char* name, double rate) {
                 });
               },
           .variants = {{{6, 3, 19}, {6, 3}, {6, 3}},
+                       {{6, 2, 8}, {6, 2}, {6, 2}},
+                       {{5, 4, 16}, {5, 4}, {6, 4}},
+                       {{5, 1, 7}, {5, 1}, {6, 1}},
+                       {{5, 1, 60}, {5, 1}, {6, 1}},
                        {{1, 1, 1}, {1, 1}, {1, 1}},
                        {{2, 1, 1}, {2, 1}, {4, 1}},
                        {{0, 2, 3}, {0, 2}, {4, 2}},
@@ -95,6 +99,59 @@ OpRow gat_row(const char* name, double rate) {
                      bad<ShapeError>([](const auto& x) { graph_attention(Graph(), x[0], x[1], x[2]); }, "[0, 0]")},
           .smooth_when_aliased = false,  // equal terms meet at the kink
           .rows_of = rate == 0 ? std::vector<int>{2} : std::vector<int>{}};
+}
+
+/// Scores of destinations have the sign of `side` and outweigh those of sources: sums stay off the kink of the leaky ReLU.
+OpRow gat_self_row(const char* name, double rate, double side, bool biased) {
+  const auto inputs = [=](Index nodes, Index heads, Index width) {
+    std::vector<Shape> shapes{{nodes, heads, width}, {heads, width}, {heads, width}};
+    if (biased) shapes.push_back({heads, width});
+    return shapes;
+  };
+  const auto first = inputs(6, 2, 3);
+  std::vector<Input> firsts{{first[0], 0.5, 1.5}, {first[1], -0.1, 0.1}, {first[2], side - 0.25, side + 0.25}};
+  if (biased) firsts.push_back({first[3]});
+  const auto call = [=](const Graph& graph, const auto& x) {
+    return graph_self_attention(graph, x[0], x[1], x[2], biased ? x[3] : std::decay_t<decltype(x[0])>(),
+                                with_dropout(rate));
+  };
+  return {.name = name,
+          .family = "graph",
+          .call = [=](const auto& x) { return call(graph_between(x[0].size(0), x[0].size(0)), x); },
+          .inputs = firsts,
+          .reference =
+              [=](const Arrays& x) {
+                const auto score = [&](int vector, Index i, Index h) {
+                  double sum = 0;
+                  for (Index w = 0; w < x[0].size(2); ++w)
+                    sum += x[static_cast<std::size_t>(vector)].at({h, w}) * x[0].at({i, h, w});
+                  return sum;
+                };
+                const Tensor<double> out = attend(x[0], x[0].size(0), rate, [&](Index j, Index i, Index h) {
+                  return leaky(score(1, j, h) + score(2, i, h));
+                });
+                return biased ? out + x[3] : out;
+              },
+          .variants = {inputs(5, 4, 16), inputs(6, 2, 8), inputs(5, 8, 2), inputs(5, 1, 7), inputs(4, 3, 19),
+                       inputs(1, 1, 1), inputs(0, 2, 3), inputs(3, 2, 0), inputs(3, 0, 2)},
+          .large = inputs(900, 4, 33),
+          .errors = {bad<ShapeError>([=](const auto& x) { call(graph_between(6, 7), x); }, "one set of nodes"),
+                     bad<ShapeError>([=](const auto& x) { call(graph_between(5, 5), x); }, "values must be"),
+                     bad<ShapeError>(
+                         [](const auto& x) { graph_self_attention(graph_between(6, 6), x[0], x[0], x[2]); },
+                         "source_vector must"),
+                     bad<ShapeError>(
+                         [](const auto& x) { graph_self_attention(graph_between(6, 6), x[0], x[1], x[0]); },
+                         "destination_vector must"),
+                     bad<ShapeError>(
+                         [](const auto& x) { graph_self_attention(graph_between(6, 6), x[0], x[1], x[2], x[0]); },
+                         "bias must"),
+                     bad<ValueError>(
+                         [](const auto& x) {
+                           graph_self_attention(graph_between(6, 6), x[0], x[1], x[2], {}, with_dropout(1));
+                         },
+                         "dropout is 1")},
+          .smooth_when_aliased = false};
 }
 
 OpRow gat_v2_row(const char* name, double rate) {
@@ -188,6 +245,8 @@ OpRow sparse_row(const char* name, bool ta, bool tb) {
 }
 
 const bool rows = add_op_rows({gat_row("graph_attention", 0), gat_row("graph_attention, dropout", 0.4),
+                               gat_self_row("graph_self_attention", 0, 0.75, false),
+                               gat_self_row("graph_self_attention, bias and dropout", 0.4, -0.75, true),
                                gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4),
                                sparse_row("matmul, sparse", false, false),
                                sparse_row("matmul, sparse transposed", true, false),

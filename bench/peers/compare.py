@@ -74,14 +74,13 @@ class Side:
         return seconds
 
     def warm_up(self, turn):
-        """Runs for at least two turns; sets how many repetitions make a turn."""
-        spent = 0
-        while spent < 2 * turn:
+        """Runs at least twice and for two turns; sets how many repetitions make a turn. The first run after a stop may
+        be disturbed: threads that wake up on one core take turns on it."""
+        spent = runs = 0
+        while runs < 2 or spent < 2 * turn:
             seconds = self.run(self.repetitions)
-            spent += seconds * self.repetitions
+            spent, runs = spent + seconds * self.repetitions, runs + 1
             self.repetitions = max(1, math.ceil(turn / max(seconds, 1e-9)))
-            if seconds >= turn:
-                break
 
     def take_turn(self):
         self.seconds.append(self.run(self.repetitions))

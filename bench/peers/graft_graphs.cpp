@@ -14,6 +14,7 @@ Graph graph_of(const Inputs& in, Index nodes) {
   const auto edges = in.tensor<std::int64_t>("edges");
   const Index count = edges.size(1);
   std::vector<GraphEdge> list;
+  list.reserve(static_cast<std::size_t>(count));
   for (Index e = 0; e < count; ++e) list.push_back({edges.data()[e], edges.data()[count + e]});
   return Graph(nodes, list);
 }
@@ -70,6 +71,7 @@ const bool gat_layer = add_work("gat_layer", [](const Inputs& in) {
   const auto got = std::make_shared<std::pair<Tensor<>, Arguments>>();
   const Graph graph = graph_of(in, x.size(0));
   const auto step = [=] {
+    *got = {};  // as the others drop theirs
     *got = vjp(
         [&](const Arguments& a) {
           Context context;

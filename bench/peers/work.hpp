@@ -17,21 +17,36 @@ using graft::Index;
 using graft::Shape;
 using graft::Tensor;
 
-/// The arrays that both sides start from. Single numbers are arrays of rank 0.
+/// The arrays that both sides start from, turned into tensors once and then shared, as the others share NumPy's. Single
+/// numbers are arrays of rank 0.
 class Inputs {
  public:
-  explicit Inputs(std::map<std::string, graft::Array> arrays) : arrays_(std::move(arrays)) {}
+  explicit Inputs(std::map<std::string, graft::Array> arrays) {
+    for (auto& [name, array] : arrays) {
+      if (array.shape.rank() == 0)
+        numbers_.emplace(name, array);
+      else if (array.dtype[1] == 'f')
+        floats_.emplace(name, graft::from_vector(array.converted<float>(), array.shape));
+      else
+        integers_.emplace(name, graft::from_vector(array.converted<std::int64_t>(), array.shape));
+      array = {};
+    }
+  }
 
   template <class T = float>
   Tensor<T> tensor(const std::string& name) const {
-    const graft::Array& array = arrays_.at(name);
-    return graft::from_vector(array.converted<T>(), array.shape);
+    if constexpr (std::is_same_v<T, float>)
+      return floats_.at(name);
+    else
+      return integers_.at(name);
   }
-  Index number(const std::string& name) const { return arrays_.at(name).converted<Index>().at(0); }
-  double real(const std::string& name) const { return arrays_.at(name).converted<double>().at(0); }
+  Index number(const std::string& name) const { return numbers_.at(name).converted<Index>().at(0); }
+  double real(const std::string& name) const { return numbers_.at(name).converted<double>().at(0); }
 
  private:
-  std::map<std::string, graft::Array> arrays_;
+  std::map<std::string, graft::Array> numbers_;
+  std::map<std::string, Tensor<float>> floats_;
+  std::map<std::string, Tensor<std::int64_t>> integers_;
 };
 
 /// What the other side must also get.

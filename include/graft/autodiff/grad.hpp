@@ -301,8 +301,9 @@ auto vjp(F&& f, const M& x, const Tensor<T>& v, GradOptions options = {}, Site s
     fail<ShapeError>("vjp", "the cotangent must have the value's shape",
                      {{"value", y.shape()}, {"cotangent", v.shape()}}, site);
   const auto nodes = detail::parameter_nodes(aliases);
-  auto gradients = detail::backward(y, v, nodes, options.create_graph, true);
-  return std::pair(options.create_graph ? y : y.detach(), detail::gradients_as_model(x, std::move(gradients)));
+  Tensor<T> shown = options.create_graph ? y : y.detach();
+  auto gradients = detail::backward(std::move(y), v, nodes, options.create_graph, true);
+  return std::pair(std::move(shown), detail::gradients_as_model(x, std::move(gradients)));
 }
 
 /// Value y = f(x) and the directional derivative dy/dx v, shaped like y. Computed as the derivative of u -> u^T dy/dx

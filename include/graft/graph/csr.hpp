@@ -2,6 +2,8 @@
 // Sparse graphs in compressed rows, both ways round. Edges are sorted by destination and then source, so every sum over
 // a neighbourhood runs in one fixed order; the transpose is built once, for the backward passes.
 
+#include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -38,27 +40,29 @@ class Graph {
   /// [destinations + 1]: the edges into node i are offsets[i] .. offsets[i + 1] - 1, in *destination order*.
   const Tensor<std::int64_t>& offsets() const { return data_->offsets; }
   /// [edges] in destination order.
-  const Tensor<std::int64_t>& source_of() const { return data_->source_of; }
-  const Tensor<std::int64_t>& destination_of() const { return data_->destination_of; }
+  const Tensor<cpu::GraphIndex>& source_of() const { return data_->source_of; }
+  const Tensor<cpu::GraphIndex>& destination_of() const { return data_->destination_of; }
   /// [edges]: the place in the constructor's list of each edge in destination order; `gather` edge features with it.
-  const Tensor<std::int64_t>& input_order() const { return data_->input_order; }
+  const Tensor<cpu::GraphIndex>& input_order() const { return data_->input_order; }
   /// [sources + 1]: the edges out of node j are source_offsets[j] .. source_offsets[j + 1] - 1, in *source order* (by
   /// source, then destination).
   const Tensor<std::int64_t>& source_offsets() const { return data_->source_offsets; }
   /// [edges] in source order.
-  const Tensor<std::int64_t>& destination_by_source() const { return data_->destination_by_source; }
+  const Tensor<cpu::GraphIndex>& destination_by_source() const { return data_->destination_by_source; }
   /// [edges]: for each edge in source order its place in destination order.
-  const Tensor<std::int64_t>& edge_by_source() const { return data_->edge_by_source; }
+  const Tensor<cpu::GraphIndex>& edge_by_source() const { return data_->edge_by_source; }
 
  private:
   struct Data {
     Index sources, destinations;
-    Tensor<std::int64_t> offsets, source_of, destination_of, input_order, source_offsets, destination_by_source,
-        edge_by_source;
+    Tensor<std::int64_t> offsets, source_offsets;
+    Tensor<cpu::GraphIndex> source_of, destination_of, input_order, destination_by_source, edge_by_source;
 
     Data(Index s, Index d, std::span<const GraphEdge> edges, Site site) : sources(s), destinations(d) {
       if (s < 0 || d < 0) fail("Graph", "negative number of nodes", {}, site);
       const auto count = static_cast<Index>(edges.size());
+      if (std::max({s, d, count}) > std::numeric_limits<cpu::GraphIndex>::max())
+        fail("Graph", {s, " sources, ", d, " destinations and ", count, " edges are more than 2^31 - 1"}, {}, site);
       for (Index e = 0; e < count; ++e) {
         const GraphEdge& edge = edges[static_cast<std::size_t>(e)];
         if (edge.source < 0 || edge.source >= s || edge.destination < 0 || edge.destination >= d)
@@ -69,23 +73,23 @@ class Graph {
       }
       // Two stable counting sorts, by source and then by destination.
       const auto given = [&](Index e) { return edges[static_cast<std::size_t>(e)]; };
-      std::vector<Index> by_source(edges.size());
+      const auto narrow = [](Index i) { return static_cast<cpu::GraphIndex>(i); };
+      input_order = detail::fresh<cpu::GraphIndex>({count});
+      edge_by_source = detail::fresh<cpu::GraphIndex>({count});  // at first the place in the list
       source_offsets = counts(s, count, [&](Index e) { return given(e).source; });
       place(
           source_offsets, count, [&](Index e) { return given(e).source; },
-          [&](Index at, Index e) { by_source[static_cast<std::size_t>(at)] = e; });
-      const auto ranked = [&](Index rank) { return by_source[static_cast<std::size_t>(rank)]; };
+          [&](Index at, Index e) { detail::writable(edge_by_source)[at] = narrow(e); });
+      const auto ranked = [&](Index rank) { return edge_by_source.data()[rank]; };
       offsets = counts(d, count, [&](Index e) { return given(e).destination; });
-      source_of = detail::fresh<std::int64_t>({count});
-      destination_of = detail::fresh<std::int64_t>({count});
-      input_order = detail::fresh<std::int64_t>({count});
-      destination_by_source = detail::fresh<std::int64_t>({count});
-      edge_by_source = detail::fresh<std::int64_t>({count});
+      source_of = detail::fresh<cpu::GraphIndex>({count});
+      destination_of = detail::fresh<cpu::GraphIndex>({count});
+      destination_by_source = detail::fresh<cpu::GraphIndex>({count});
       place(
           offsets, count, [&](Index rank) { return given(ranked(rank)).destination; },
           [&](Index at, Index rank) {
-            detail::writable(source_of)[at] = given(ranked(rank)).source;
-            detail::writable(destination_of)[at] = given(ranked(rank)).destination;
+            detail::writable(source_of)[at] = narrow(given(ranked(rank)).source);
+            detail::writable(destination_of)[at] = narrow(given(ranked(rank)).destination);
             detail::writable(input_order)[at] = ranked(rank);
           });
       // A third for the way back.
@@ -93,7 +97,7 @@ class Graph {
           source_offsets, count, [&](Index at) { return source_of.data()[at]; },
           [&](Index rank, Index at) {
             detail::writable(destination_by_source)[rank] = destination_of.data()[at];
-            detail::writable(edge_by_source)[rank] = at;
+            detail::writable(edge_by_source)[rank] = narrow(at);
           });
     }
 

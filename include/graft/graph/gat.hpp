@@ -32,18 +32,6 @@ inline Index checked_heads(const char* op, const GatOptions& options, Site site)
   return options.heads;
 }
 
-/// The matrix [heads width, 2 heads] whose product with rows [nodes, heads width] are the scores of every head with
-/// both attention vectors: one product reads the rows once.
-template <class T>
-Tensor<T> score_matrix(const Tensor<T>& att_src, const Tensor<T>& att_dst) {
-  const Index heads = att_src.size(0), width = att_src.size(1);
-  const Tensor<T> own_head = reshape(eye<T>(heads), {heads, 1, heads});
-  const auto by_head = [&](const Tensor<T>& att) {
-    return reshape(reshape(att, {heads, width, 1}) * own_head, {heads * width, heads});
-  };
-  return concat(std::vector{by_head(att_src), by_head(att_dst)}, 1);
-}
-
 /// Heads side by side [nodes, heads width] or averaged [nodes, width], plus bias.
 template <class T>
 Tensor<T> join_heads(const Tensor<T>& per_head, bool concatenate, const std::optional<Tensor<T>>& bias) {
@@ -104,12 +92,12 @@ struct Gat {
   }
   /// What follows h = x W^T [nodes, heads width].
   Tensor<T> attend(const Graph& graph, const Tensor<T>& h, Context& context, Site site) const {
-    const Index heads = att_src.size(0);
-    const Tensor<T> scores = matmul(h, detail::score_matrix(att_src, att_dst));
-    const Tensor<T> out = graph_attention(graph, reshape(h, {h.size(0), heads, att_src.size(1)}),
-                                          slice(scores, 1, 0, heads), slice(scores, 1, heads, 2 * heads),
-                                          detail::attention_options(options, context), site);
-    return detail::join_heads(out, options.concatenate, bias);
+    const Index heads = att_src.size(0), width = att_src.size(1);
+    const bool added = bias && options.concatenate;  // otherwise it belongs to the mean of the heads
+    const Tensor<T> out = graph_self_attention(graph, reshape(h, {h.size(0), heads, width}), att_src, att_dst,
+                                               added ? reshape(*bias, {heads, width}) : Tensor<T>(),
+                                               detail::attention_options(options, context), site);
+    return detail::join_heads(out, options.concatenate, added ? std::nullopt : bias);
   }
 };
 

@@ -2,7 +2,7 @@
 // Attention over the edges of a graph as fused, any-order ops: the softmax of GAT and GATv2 with their weighted sums.
 
 #include "graft/autodiff/fused.hpp"
-#include "graft/backend/cpu/graph_attention.hpp"
+#include "graft/backend/cpu/gat.hpp"
 #include "graft/graph/csr.hpp"
 #include "graft/ops/dropout.hpp"
 #include "graft/ops/segment.hpp"
@@ -70,15 +70,94 @@ Fused<T, SavedAttention<T>> attention_forward(const char* op, const Graph& graph
   return {out, {out, log_sum_exp, kept}};
 }
 
-/// The records of `cpu::SoftmaxRecords`.
+/// The records of `cpu::SoftmaxRecords`, with the scores if there are any. Sets the gradient of what was added to the
+/// output, if `d_bias` is not null.
 template <class T>
-Tensor<T> softmax_records(const Graph& graph, const SavedAttention<T>& saved, const Tensor<T>& g, Index stride) {
-  const Index heads = g.size(1), rows = graph.destinations();
-  const Tensor<T> records = fresh<T>({rows, stride});
-  cpu::softmax_means(cpu::HeadRow<T>(heads, g.size(2)), rows, saved.out.data(), g.data(), stride,
-                     writable(records) + heads);
-  cpu::copy_columns(saved.log_sum_exp.data(), rows, heads, stride, writable(records));
+Tensor<T> softmax_records(const Graph& graph, const SavedAttention<T>& saved, const Tensor<T>& g,
+                          const Tensor<T>& scores, const Tensor<T>& bias, AnyTensor* d_bias) {
+  const Index heads = g.size(1), width = g.size(2), rows = graph.destinations();
+  const Tensor<T> records = fresh<T>({rows, (scores.defined() ? 3 : 2) * heads});
+  Tensor<T> sums;
+  if (d_bias) sums = fresh<T>({(rows + cpu::kRecordChunk - 1) / cpu::kRecordChunk, heads, width});
+  const auto numbers = [](const Tensor<T>& t) { return t.defined() ? t.data() : nullptr; };
+  cpu::softmax_records(cpu::HeadRow<T>(heads, width), rows, saved.out.data(), numbers(bias), g.data(),
+                       saved.log_sum_exp.data(), numbers(scores), writable(records),
+                       d_bias ? writable(sums) : nullptr);
+  if (d_bias) *d_bias = sum(sums, {0});
   return records;
+}
+
+/// Weighted sums with the softmax of LeakyReLU(d_i + s_j), the definition of what the kernels below compute.
+template <class T>
+Tensor<T> gat_composite(const Graph& graph, const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d,
+                        const GraphAttentionOptions& options) {
+  const Tensor<T> logits =
+      leaky_relu(gather(s, graph.source_of()) + gather(d, graph.destination_of()), options.negative_slope);
+  return attend_composite(graph, logits, v, options);
+}
+/// Their value plus `bias` [heads, width], if it is defined.
+template <class T>
+Fused<T, SavedAttention<T>> gat_forward(const char* op, const Graph& graph, const Tensor<T>& v, const Tensor<T>& s,
+                                        const Tensor<T>& d, const Tensor<T>& bias,
+                                        const GraphAttentionOptions& options, Site site) {
+  const Index heads = v.size(1), width = v.size(2);
+  const cpu::GatLogits<T> logits{d.data(), s.data(), heads, static_cast<T>(options.negative_slope)};
+  Fused<T, SavedAttention<T>> result;
+  const cpu::HeadRow<T> row(heads, width);
+  const bool walked = cpu::with_row_lanes(row, [&](const auto& lanes, auto batches) {
+    SavedAttention<T>& saved = result.saved;
+    saved = {fresh<T>({graph.destinations(), heads, width}, op, site), fresh<T>({graph.destinations(), heads}),
+             kept_weights(graph, heads, options)};
+    const cpu::GatForward<T> work{arrays(graph).by_destination, v.data(), logits, kept_weights<T>(saved.kept, options),
+                                  bias.defined() ? bias.data() : nullptr, writable(saved.out),
+                                  writable(saved.log_sum_exp)};
+    cpu::for_graph_chunks(work.side, [&](Index, Index first, Index last) {
+      const Workspace<T> shifts(row.edge_numbers(cpu::kGraphChunk));
+      cpu::gat_rows_forward(lanes, work, first, last, shifts.data(), batches);
+    });
+    result.value = saved.out;
+  });
+  if (walked) return result;
+  result = attention_forward(op, graph, v, logits, options, site);
+  if (bias.defined()) result.value = result.saved.out = result.value + bias;
+  return result;
+}
+/// The gradients of v and s and, an edge in destination order, of what goes into the leaky ReLU: those whose handles are
+/// defined, which are written.
+template <class T>
+void gat_backward(const Graph& graph, const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& records,
+                  const SavedAttention<T>& saved, const Tensor<T>& g, const GraphAttentionOptions& options,
+                  const Tensor<T>& d_values, const Tensor<T>& d_source, const Tensor<T>& d_logits) {
+  const Index heads = v.size(1), stride = 3 * heads;
+  const cpu::GraphArrays arrays = detail::arrays(graph);
+  const cpu::HeadRow<T> row(heads, v.size(2));
+  const T slope = static_cast<T>(options.negative_slope);
+  const cpu::KeptWeights<T> kept = kept_weights<T>(saved.kept, options);
+  const auto numbers = [](const Tensor<T>& t) { return t.defined() ? writable(t) : nullptr; };
+  T *to_values = numbers(d_values), *to_source = numbers(d_source), *to_logits = numbers(d_logits);
+  const bool walked = cpu::with_row_lanes(row, [&](const auto& lanes, auto batches) {
+    const cpu::GatBackward<T> work{arrays, v.data(), s.data(), records.data(), slope, kept, g.data(), to_values,
+                                   to_source, to_logits};
+    cpu::for_graph_chunks(arrays.by_source, [&](Index, Index first, Index last) {
+      cpu::gat_rows_backward(lanes, work, first, last, batches);
+    });
+  });
+  if (walked) return;
+  if (to_source) std::fill_n(to_source, s.count(), T(0));
+  cpu::graph_attention_backward(
+      arrays, row, v.data(), cpu::GatLogits<T>{s.data(), records.data() + 2 * heads, stride, slope},
+      cpu::SoftmaxRecords<T>{records.data(), stride}, kept, g.data(),
+      // The sign of what goes into the leaky ReLU is the sign of its result.
+      [slope](Batch<T> gradient, Batch<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
+      [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
+        if (to_source)
+          cpu::for_row_parts(arrays.by_source, row_of_begin, begin, end, [&](Index j, Index from, Index count) {
+            cpu::add_edges(gradients + (from - begin) * heads, count, heads, to_source + j * heads);
+          });
+        if (to_logits)
+          cpu::place_edges(gradients, arrays.edge_by_source + begin, end - begin, heads, to_logits);
+      },
+      to_values);
 }
 
 }  // namespace detail
@@ -100,54 +179,94 @@ Tensor<T> graph_attention(const Graph& graph, const Tensor<T>& values, const Ten
                      site);
   };
   if (values.rank() != 3 || values.size(0) != graph.sources()) wrong("values must be [sources, heads, width]");
-  const Index heads = values.size(1), width = values.size(2);
+  const Index heads = values.size(1);
   if (!(source_scores.shape() == Shape{graph.sources(), heads})) wrong("source_scores must be [sources, heads]");
   if (!(destination_scores.shape() == Shape{graph.destinations(), heads}))
     wrong("destination_scores must be [destinations, heads]");
   detail::check_attention_options("graph_attention", options, site);
-  const T slope = static_cast<T>(options.negative_slope);
 
   const auto composite = [graph, options](const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d) {
-    const Tensor<T> logits =
-        leaky_relu(gather(s, graph.source_of()) + gather(d, graph.destination_of()), options.negative_slope);
-    return detail::attend_composite(graph, logits, v, options);
+    return detail::gat_composite(graph, v, s, d, options);
   };
   const auto forward = [=](const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d) {
-    return detail::attention_forward("graph_attention", graph, v,
-                                     cpu::GatLogits<T>{d.data(), s.data(), heads, slope}, options, site);
+    return detail::gat_forward("graph_attention", graph, v, s, d, Tensor<T>(), options, site);
   };
   const auto backward = [=](const Tensor<T>& g, const detail::SavedAttention<T>& saved, const bool* needed,
                             AnyTensor* results, const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& d) {
-    const cpu::GraphArrays arrays = detail::arrays(graph);
-    const cpu::HeadRow<T> row(heads, width);
-    // What the walk by source needs to know of a destination lies side by side: lse_i, <dOut_i, out_i>, d_i.
-    const Index stride = 3 * heads;
-    const Tensor<T> records = detail::softmax_records(graph, saved, g, stride);
-    T* scores = detail::writable(records) + 2 * heads;
-    cpu::copy_columns(d.data(), graph.destinations(), heads, stride, scores);
     Tensor<T> d_values, d_source, d_logits;
-    if (needed[0]) d_values = detail::fresh<T>(v.shape());
-    if (needed[1]) d_source = zeros<T>(s.shape());
+    if (needed[0]) results[0] = d_values = detail::fresh<T>(v.shape());
+    if (needed[1]) results[1] = d_source = detail::fresh<T>(s.shape());
     if (needed[2]) d_logits = detail::fresh<T>({graph.edges(), heads});
-    cpu::graph_attention_backward(
-        arrays, row, v.data(), cpu::GatLogits<T>{s.data(), scores, stride, slope},
-        cpu::SoftmaxRecords<T>{records.data(), stride}, detail::kept_weights<T>(saved.kept, options), g.data(),
-        // The sign of what goes into the leaky ReLU is the sign of its result.
-        [slope](Batch<T> gradient, Batch<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
-        [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
-          if (needed[1])
-            cpu::for_row_parts(arrays.by_source, row_of_begin, begin, end, [&](Index j, Index from, Index count) {
-              cpu::add_edges(gradients + (from - begin) * heads, count, heads, detail::writable(d_source) + j * heads);
-            });
-          if (needed[2])
-            cpu::place_edges(gradients, arrays.edge_by_source + begin, end - begin, heads, detail::writable(d_logits));
-        },
-        needed[0] ? detail::writable(d_values) : nullptr);
-    results[0] = d_values;
-    results[1] = d_source;
+    const Tensor<T> records = detail::softmax_records(graph, saved, g, d, Tensor<T>(), nullptr);
+    detail::gat_backward(graph, v, s, records, saved, g, options, d_values, d_source, d_logits);
     if (needed[2]) results[2] = segment_sum(d_logits, graph.offsets());
   };
   return fused("graph_attention", composite, forward, backward, values, source_scores, destination_scores);
+}
+
+/// `graph_attention` on one set of nodes, scored by what is summed: s_j = a_s . v_j, d_i = a_d . v_i for each head, with
+/// b added to the sums. `values` v [nodes, heads, width], `source_vector` a_s, `destination_vector` a_d and, unless it is
+/// an empty handle, `bias` b [heads, width] -> [nodes, heads, width].
+template <Real T>
+Tensor<T> graph_self_attention(const Graph& graph, const Tensor<T>& values, const Tensor<T>& source_vector,
+                               const Tensor<T>& destination_vector, const Tensor<T>& bias = {},
+                               const GraphAttentionOptions& options = {}, Site site = Site::current()) {
+  const auto wrong = [&](const char* what) {
+    fail<ShapeError>("graph_self_attention", what,
+                     {{"values", values.shape()},
+                      {"source_vector", source_vector.shape()},
+                      {"destination_vector", destination_vector.shape()},
+                      {"bias", bias.defined() ? bias.shape() : Shape{}},
+                      {"graph (sources, destinations)", {graph.sources(), graph.destinations()}}},
+                     site);
+  };
+  if (graph.sources() != graph.destinations()) wrong("the graph must be on one set of nodes");
+  if (values.rank() != 3 || values.size(0) != graph.sources()) wrong("values must be [nodes, heads, width]");
+  const Index heads = values.size(1), width = values.size(2);
+  if (!(source_vector.shape() == Shape{heads, width})) wrong("source_vector must be [heads, width]");
+  if (!(destination_vector.shape() == Shape{heads, width})) wrong("destination_vector must be [heads, width]");
+  if (bias.defined() && !(bias.shape() == Shape{heads, width})) wrong("bias must be [heads, width]");
+  detail::check_attention_options("graph_self_attention", options, site);
+
+  struct Saved {
+    detail::SavedAttention<T> attention;
+    Tensor<T> source_scores, destination_scores;
+  };
+  const auto composite = [graph, options](const Tensor<T>& v, const Tensor<T>& a_s, const Tensor<T>& a_d,
+                                          const auto&... b) {
+    return (detail::gat_composite(graph, v, sum(v * a_s, {2}), sum(v * a_d, {2}), options) + ... + b);
+  };
+  const auto forward = [=](const Tensor<T>& v, const Tensor<T>& a_s, const Tensor<T>& a_d, const auto&... b) {
+    const Tensor<T> s = detail::fresh<T>({v.size(0), heads}), d = detail::fresh<T>({v.size(0), heads});
+    cpu::head_scores(cpu::HeadRow<T>(heads, width), v.size(0), v.data(), a_s.data(), a_d.data(), detail::writable(s),
+                     detail::writable(d));
+    auto result = detail::gat_forward("graph_self_attention", graph, v, s, d, Tensor<T>(b...), options, site);
+    return Fused<T, Saved>{std::move(result.value), {std::move(result.saved), s, d}};
+  };
+  const auto backward = [=](const Tensor<T>& g, const Saved& saved, const bool* needed, AnyTensor* results,
+                            const Tensor<T>& v, const Tensor<T>& a_s, const Tensor<T>& a_d, const auto&... b) {
+    const Tensor<T> added(b...);
+    const bool d_bias = added.defined() && needed[3];
+    const Tensor<T> records = detail::softmax_records(graph, saved.attention, g, saved.destination_scores, added,
+                                                      d_bias ? &results[3] : nullptr);
+    if (!needed[0] && !needed[1] && !needed[2]) return;
+    Tensor<T> d_values;
+    if (needed[0]) results[0] = d_values = detail::fresh<T>(v.shape());
+    const Tensor<T> d_source = detail::fresh<T>({v.size(0), heads}), d_logits = detail::fresh<T>({graph.edges(), heads});
+    detail::gat_backward(graph, v, saved.source_scores, records, saved.attention, g, options, d_values, d_source,
+                         d_logits);
+    const cpu::GraphSide side = detail::arrays(graph).by_destination;
+    const Tensor<T> d_vectors = detail::fresh<T>({cpu::graph_chunks(side), 2, heads, width});
+    cpu::add_score_gradients(side, cpu::HeadRow<T>(heads, width), v.data(), a_s.data(), a_d.data(), d_source.data(),
+                             d_logits.data(), needed[0] ? detail::writable(d_values) : nullptr,
+                             detail::writable(d_vectors));
+    const Tensor<T> d_both = sum(d_vectors, {0});
+    if (needed[1]) results[1] = detail::view(d_both, {heads, width}, 0);
+    if (needed[2]) results[2] = detail::view(d_both, {heads, width}, heads * width);
+  };
+  if (!bias.defined())
+    return fused("graph_self_attention", composite, forward, backward, values, source_vector, destination_vector);
+  return fused("graph_self_attention", composite, forward, backward, values, source_vector, destination_vector, bias);
 }
 
 /// Graph attention with dynamic scores, GATv2 of Brody, Alon, Yahav, ICLR 2022:
@@ -187,7 +306,7 @@ Tensor<T> graph_attention_v2(const Graph& graph, const Tensor<T>& source, const 
                             AnyTensor* results, const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& a) {
     const cpu::GraphArrays arrays = detail::arrays(graph);
     const cpu::HeadRow<T> row(heads, width);
-    const Tensor<T> records = detail::softmax_records(graph, saved, g, 2 * heads);
+    const Tensor<T> records = detail::softmax_records(graph, saved, g, Tensor<T>(), Tensor<T>(), nullptr);
     Tensor<T> d_source, d_logits = detail::fresh<T>({graph.edges(), heads});
     if (needed[0]) d_source = detail::fresh<T>(s.shape());
     cpu::graph_attention_backward(

@@ -14,10 +14,14 @@ namespace cpu {
 /// How far ahead of its use a row is fetched, in edges.
 inline constexpr Index kEdgesAhead = 8;
 
+/// What nodes and edges are numbered with: half the memory of `Index`, and half of what a walk over edges reads.
+using GraphIndex = std::int32_t;
+
 /// A graph one way round: row r has the edges offsets[r] .. offsets[r + 1] - 1, which lead to the rows `other`.
 struct GraphSide {
   Index rows;
-  const std::int64_t *offsets, *other;
+  const std::int64_t* offsets;
+  const GraphIndex* other;
   Index edges() const { return offsets[rows]; }
   /// The row that the edge `distance` after e leads to, to be fetched when e is walked.
   Index ahead(Index e, Index distance) const { return other[std::min(e + distance, edges() - 1)]; }
@@ -25,7 +29,7 @@ struct GraphSide {
 /// The arrays of a graph as kernels see them; see `Graph`.
 struct GraphArrays {
   GraphSide by_destination, by_source;
-  const std::int64_t* edge_by_source;  ///< the place in destination order of each edge in source order
+  const GraphIndex* edge_by_source;  ///< the place in destination order of each edge in source order
 };
 
 /// Edges and rows of one parallel chunk. Fixed, because partial sums over chunks are added in chunk order.

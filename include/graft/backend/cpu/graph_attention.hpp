@@ -26,6 +26,7 @@ struct HeadRow {
   using B = Batch<T>;
   Index heads, width, row;
   Index group;  ///< numbers of each head in `sum_heads` before lanes are added: a power of two
+  Index folded;  ///< batches of a row that `sum_heads` folds into one in registers; 0 where it must go through memory
   Index block;  ///< edges that are taken together: their rows stay in the first-level cache
   Index turns;  ///< times `per_head` joins lanes: a batch holds 2^turns edges if it holds all heads of one
   Index step;   ///< numbers of [edges, heads] in a batch: whole edges, if it holds all heads of one
@@ -38,6 +39,7 @@ struct HeadRow {
         width(w),
         row(h * w),
         group(w <= B::size && std::has_single_bit(static_cast<std::uint64_t>(w)) ? w : B::size),
+        folded(group == w && h <= B::size && std::has_single_bit(static_cast<std::uint64_t>(h)) ? row / B::size : 0),
         block(std::clamp<Index>(4096 / (h * std::max(w, group) + 1), 1, 64)),
         turns(h <= B::size ? std::bit_width(static_cast<std::uint64_t>(B::size / std::max<Index>(h, 1))) - 1 : 0),
         step(h <= B::size ? std::max<Index>(h, 1) << turns : B::size),
@@ -103,6 +105,7 @@ template <class T>
 struct KeptWeights {
   const std::uint64_t* bits;
   T scale;
+  bool bit(Index n) const { return bits[n / 64] >> (n % 64) & 1; }
   /// `weights` from element n on with their factors.
   Batch<T> operator()(Batch<T> weights, Index n) const {
     const std::uint64_t place = static_cast<std::uint64_t>(n), word = place / 64, shift = place % 64;
@@ -113,7 +116,7 @@ struct KeptWeights {
 };
 
 /// Bits e * heads + h of `to` become bits places[e] * heads + h of `from`, for e < count.
-inline void copy_bits(const std::uint64_t* from, const std::int64_t* places, Index count, Index heads,
+inline void copy_bits(const std::uint64_t* from, const GraphIndex* places, Index count, Index heads,
                       std::uint64_t* to) {
   const std::uint64_t n = static_cast<std::uint64_t>(heads);
   to[0] = 0;
@@ -207,20 +210,40 @@ void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
   }
 }
 
+/// The batches product(i), product(i + size) ... of which there are `Count`, folded into one: sums of `Count` neighbours.
+template <int Count, class T, class Product>
+[[gnu::always_inline]] inline Batch<T> fold_products(const Product& product, Index i) {
+  if constexpr (Count == 1)
+    return product(i);
+  else
+    return add_pairs(fold_products<Count / 2, T>(product, i),
+                     fold_products<Count / 2, T>(product, i + Count / 2 * Batch<T>::size));
+}
 /// scratch[e, h] = sum over the numbers of head h of a row of products, for `count` <= block edges. `products(e)` gives
 /// a function that returns the batch of the products of edge e from number i of the row on.
 template <class T, class Products>
 [[gnu::always_inline]] inline void sum_heads(const HeadRow<T>& heads, Index count, Products products, T* scratch) {
   using B = Batch<T>;
-  T* to = scratch;
   const Index row = heads.row;
-  // Whole pairs of batches are joined before they are stored.
-  const bool in_pairs = heads.group == heads.width && heads.group > 1 && row % (2 * B::size) == 0;
+  const auto in_registers = [&]<int Count>(std::integral_constant<int, Count>) __attribute__((always_inline)) {
+    const Index n = heads.heads;
+    for (Index e = 0; e < count; ++e) {
+      B sums = fold_products<Count, T>(products(e), 0);
+      for (Index lanes = B::size / n; lanes > 1; lanes /= 2) sums = add_pairs(sums, sums);
+      sums.store(scratch + e * n);  // what is past the heads is overwritten by the next
+    }
+  };
+  switch (heads.folded) {
+    case 1: return in_registers(std::integral_constant<int, 1>{});
+    case 2: return in_registers(std::integral_constant<int, 2>{});
+    case 4: return in_registers(std::integral_constant<int, 4>{});
+    case 8: return in_registers(std::integral_constant<int, 8>{});
+    default: break;
+  }
+  T* to = scratch;
   for (Index e = 0; e < count; ++e) {
     const auto product = products(e);
-    if (in_pairs) {
-      for (Index i = 0; i < row; i += 2 * B::size, to += B::size) add_pairs(product(i), product(i + B::size)).store(to);
-    } else if (heads.group == heads.width) {  // what is stored past a row is overwritten by the next
+    if (heads.group == heads.width) {  // what is stored past a row is overwritten by the next
       for (Index i = 0; i < row; i += B::size) product(i).store(to + i);
       to += row;
     } else {
@@ -234,7 +257,7 @@ template <class T, class Products>
       }
     }
   }
-  for (Index group = in_pairs ? heads.group / 4 : heads.group / 2; group > 0; group /= 2)
+  for (Index group = heads.group / 2; group > 0; group /= 2)
     for (Index i = 0; i < count * heads.heads * group; i += B::size)
       add_pairs(B::load(scratch + 2 * i), B::load(scratch + 2 * i + B::size)).store(scratch + i);
 }
@@ -250,7 +273,7 @@ template <class T>
 
 /// to[e, h] = from[index[e] * stride + h] for e < count, [count, heads].
 template <class T>
-[[gnu::always_inline]] inline void gather_edges(const T* from, Index stride, const std::int64_t* index, Index count,
+[[gnu::always_inline]] inline void gather_edges(const T* from, Index stride, const GraphIndex* index, Index count,
                                                 Index heads, T* to) {
   if (heads == 1)
     for (Index e = 0; e < count; ++e) to[e] = from[index[e] * stride];
@@ -401,40 +424,47 @@ struct SoftmaxRecords {
   const T* from;
   Index stride;
 };
-/// means[i * stride + h] = <dOut_i, out_i> of each head.
+/// Records of `log_sum_exp`, means and `scores` [destinations, heads], which may be null and are left out then. What was
+/// added to `out` after the sum, `bias` [heads, width], may be null. Unless `d_bias` is null, it gets the sums of d_out
+/// over chunks of kRecordChunk rows, [chunks, heads, width].
+inline constexpr Index kRecordChunk = 512;
 template <class T>
-void softmax_means(const HeadRow<T>& heads, Index destinations, const T* out, const T* d_out, Index stride, T* means) {
+void softmax_records(const HeadRow<T>& heads, Index destinations, const T* out, const T* bias, const T* d_out,
+                     const T* log_sum_exp, const T* scores, T* records, T* d_bias) {
   using B = Batch<T>;
-  constexpr Index chunk = 512;
+  const Index n = heads.heads, row = heads.row, stride = scores ? 3 * n : 2 * n;
   // Tasks, not `parallel_for`: each asks for memory.
-  parallel_tasks((destinations + chunk - 1) / chunk, [&](Index task) {
-    const Index first = task * chunk, last = std::min(first + chunk, destinations);
-    const detail::Workspace<T> scratch(heads.scratch_numbers());
+  parallel_tasks((destinations + kRecordChunk - 1) / kRecordChunk, [&](Index task) {
+    const Index first = task * kRecordChunk, last = std::min(first + kRecordChunk, destinations);
+    const detail::Workspace<T> scratch(heads.scratch_numbers()), none(bias ? 0 : whole_batches<T>(row) + B::size);
+    if (!bias) std::memset(none.data(), 0, static_cast<std::size_t>(row + B::size) * sizeof(T));
+    const T* added = bias ? bias : none.data();
+    T* total = d_bias ? d_bias + task * row : nullptr;
+    if (total) for_row<T>(row, [&](Index i, Index left) { store_lanes(B(0), total + i, left); });
     for (Index begin = first; begin < last; begin += heads.block) {
       const Index count = std::min(heads.block, last - begin);
       sum_heads<T>(
           heads, count,
           [&](Index r) __attribute__((always_inline)) {
-            const T *a = out + (begin + r) * heads.row, *b = d_out + (begin + r) * heads.row;
-            return [=](Index i) __attribute__((always_inline)) { return B::load(a + i) * B::load(b + i); };
+            const T *a = out + (begin + r) * row, *b = d_out + (begin + r) * row;
+            return [=](Index i) __attribute__((always_inline)) {
+              return (B::load(a + i) - B::load(added + i)) * B::load(b + i);
+            };
           },
           scratch.data());
-      for (Index r = 0; r < count; ++r)
-        for_row<T>(heads.heads, [&](Index h, Index left) {
-          store_lanes(B::load(scratch.data() + r * heads.heads + h), means + (begin + r) * stride + h, left);
+      for (Index r = 0; r < count; ++r) {
+        T* record = records + (begin + r) * stride;
+        for_row<T>(n, [&](Index h, Index left) __attribute__((always_inline)) {
+          store_lanes(B::load(log_sum_exp + (begin + r) * n + h), record + h, left);
+          store_lanes(B::load(scratch.data() + r * n + h), record + n + h, left);
+          if (scores) store_lanes(B::load(scores + (begin + r) * n + h), record + 2 * n + h, left);
         });
+        if (total)
+          for_row<T>(row, [&](Index i, Index left) __attribute__((always_inline)) {
+            store_lanes(load_lanes(total + i, left) + B::load(d_out + (begin + r) * row + i), total + i, left);
+          });
+      }
     }
-  });
-}
-
-/// to[i * stride + h] = from[i, h].
-template <class T>
-void copy_columns(const T* from, Index rows, Index columns, Index stride, T* to) {
-  parallel_for(rows, 4096, [=](Index first, Index last) {
-    for (Index i = first; i < last; ++i)
-      for_row<T>(columns, [&](Index h, Index left) {
-        store_lanes(Batch<T>::load(from + i * columns + h), to + i * stride + h, left);
-      });
   });
 }
 
@@ -464,7 +494,7 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
       end = std::min(begin + heads.block, side.offsets[last]);
       while (side.offsets[row + 1] <= begin) ++row;
       const Index count = end - begin;
-      const std::int64_t *others = side.other + begin, *places = graph.edge_by_source + begin;
+      const GraphIndex *others = side.other + begin, *places = graph.edge_by_source + begin;
       logits_of(heads, side, row, begin, end, scratch.data(), logits);
       gather_edges(records.from, records.stride, others, count, n, sums);
       gather_edges(records.from + n, records.stride, others, count, n, means);
@@ -514,7 +544,7 @@ void add_edges(const T* numbers, Index count, Index heads, T* to) {
 }
 /// to[places[e], h] = numbers[e, h]: edges in source order go to their place in destination order.
 template <class T>
-void place_edges(const T* numbers, const std::int64_t* places, Index count, Index heads, T* to) {
+void place_edges(const T* numbers, const GraphIndex* places, Index count, Index heads, T* to) {
   if (heads == 1) {
     for (Index e = 0; e < count; ++e) to[places[e]] = numbers[e];
     return;
@@ -527,7 +557,7 @@ void place_edges(const T* numbers, const std::int64_t* places, Index count, Inde
 
 /// GATv2: to += the sum over `count` edges of dlogits[e, head] a LeakyReLU'(own + others[index[e]]), all rows of heads.
 template <class T>
-void add_joint_gradients(const HeadRow<T>& heads, const T* own, const T* others, const std::int64_t* index, Index count,
+void add_joint_gradients(const HeadRow<T>& heads, const T* own, const T* others, const GraphIndex* index, Index count,
                          const T* a, T slope, const T* d_logits, T* to) {
   using B = Batch<T>;
   for_row<T>(heads.row, [&](Index i, Index left) {

@@ -11,14 +11,15 @@ namespace cpu {
 /// out[r, :] = sum over the edges e of row r of values[places ? places[e] : e] b[other[e], :], rows of `width` numbers.
 /// Edges whose value is 0, as dropout leaves them, are passed over.
 template <class T>
-void sparse_product(const GraphSide& side, const std::int64_t* places, const T* values, const T* b, Index width,
+void sparse_product(const GraphSide& side, const GraphIndex* places, const T* values, const T* b, Index width,
                     T* out) {
   const HeadRow<T> row(1, width);
   for_graph_chunks(side, [&](Index, Index first, Index last) {
     const Index rows = last - first, edges = side.offsets[last] - side.offsets[first];
     const Index capacity = graph_capacity(edges);
     const detail::Workspace<T> weights(capacity);
-    const detail::Workspace<std::int64_t> others(capacity), offsets(kGraphChunk + 2);
+    const detail::Workspace<GraphIndex> others(capacity);
+    const detail::Workspace<std::int64_t> offsets(kGraphChunk + 2);
     Index count = 0;
     for (Index r = 0; r < rows; ++r) {
       offsets[r] = count;

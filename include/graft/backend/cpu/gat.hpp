@@ -1,0 +1,249 @@
+#pragma once
+// The walks of GAT over a graph where a batch holds all heads and registers hold a row: all that an edge needs is done in
+// one turn of one loop, so the ends of short rows, which nobody can foretell, cost one mispredicted branch each. And what
+// GAT does to nodes: the scores of all heads with two vectors, and their gradients.
+
+#include "graft/backend/cpu/graph_attention.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace cpu {
+
+/// Rows of `Count` batches and numbers a head beside them: in the first lanes of a batch, in all lanes of it if there is
+/// but one head.
+template <class T, bool OneHead, int Count>
+struct RowLanes {
+  using B = Batch<T>;
+  Index heads, row;
+  const LaneIndex<T>* head_lane;
+
+  [[gnu::always_inline]] B per_head(const T* numbers) const { return OneHead ? B(*numbers) : B::load(numbers); }
+  [[gnu::always_inline]] void store_per_head(B numbers, T* to) const { numbers.store_part(to, heads); }
+  /// Numbers a head beside batch k of a row.
+  [[gnu::always_inline]] B spread(B numbers, int k) const {
+    return OneHead ? numbers : pick_lanes(numbers, head_lane + k * B::size);
+  }
+  /// What dropout leaves of the weights of an edge, the first of which is number n.
+  [[gnu::always_inline]] B kept(B weights, const KeptWeights<T>& keep, Index n) const {
+    return OneHead ? lanes_where(keep.bit(n) ? ~std::uint64_t{0} : 0, weights * B(keep.scale)) : keep(weights, n);
+  }
+  /// Batch k of a row and zeros past it.
+  [[gnu::always_inline]] B load(const T* from, int k) const {
+    return OneHead && k == Count - 1 ? load_lanes(from + k * B::size, row - k * B::size) : B::load(from + k * B::size);
+  }
+  [[gnu::always_inline]] void store(B numbers, T* to, int k) const {
+    store_lanes(numbers, to + k * B::size, OneHead && k == Count - 1 ? row - k * B::size : B::size);
+  }
+  /// The sums over each head of product(k) for the batches of a row.
+  template <int From = 0, int To = Count, class Product>
+  [[gnu::always_inline]] B sum_heads(const Product& product) const {
+    if constexpr (To - From > 1) {
+      const B a = sum_heads<From, (From + To) / 2>(product), b = sum_heads<(From + To) / 2, To>(product);
+      if constexpr (To - From < Count) return OneHead ? a + b : add_pairs(a, b);
+      return whole_sums(OneHead ? a + b : add_pairs(a, b));
+    } else if constexpr (Count > 1) {
+      return product(From);
+    } else {
+      return whole_sums(product(From));
+    }
+  }
+
+ private:
+  [[gnu::always_inline]] B whole_sums(B sums) const {
+    if (OneHead) return sum_everywhere(sums);
+    for (Index lanes = B::size / heads; lanes > 1; lanes /= 2) sums = add_pairs(sums, sums);
+    return sums;
+  }
+};
+
+/// Calls run(lanes, std::integer_sequence of the batches of a row) where the walks below can be had; false where not.
+template <class T, class Run>
+bool with_row_lanes(const HeadRow<T>& heads, const Run& run) {
+  const auto with = [&]<bool OneHead, int Count>(std::bool_constant<OneHead>, std::integral_constant<int, Count>) {
+    run(RowLanes<T, OneHead, Count>{heads.heads, heads.row, heads.head_lane.data()},
+        std::make_integer_sequence<int, Count>());
+    return true;
+  };
+  const auto sized = [&](auto one_head, Index batches) {
+    switch (batches) {
+      case 1: return with(one_head, std::integral_constant<int, 1>{});
+      case 2: return with(one_head, std::integral_constant<int, 2>{});
+      case 4: return with(one_head, std::integral_constant<int, 4>{});
+      case 8: return with(one_head, std::integral_constant<int, 8>{});
+      default: return false;
+    }
+  };
+  return heads.heads == 1 ? sized(std::true_type{}, (heads.row + Batch<T>::size - 1) / Batch<T>::size)
+                          : sized(std::false_type{}, heads.folded);
+}
+
+/// What the walk by destination reads and writes; see `graph_attention_forward`. `bias` [heads, width] may be null.
+template <class T>
+struct GatForward {
+  GraphSide side;
+  const T* values;
+  GatLogits<T> logits;
+  KeptWeights<T> keep;
+  const T* bias;
+  T *out, *log_sum_exp;
+};
+template <class Lanes, class T, int... K>
+[[gnu::noinline]] void gat_rows_forward(const Lanes& lanes_of, const GatForward<T>& work, Index first, Index last,
+                                        T* shifts, std::integer_sequence<int, K...>) {
+  using B = Batch<T>;
+  const Lanes lanes = lanes_of;
+  const GatForward<T> w = work;
+  const Index n = lanes.heads, row = lanes.row, past = w.side.edges() - 1;
+  const auto score = [&](Index e) __attribute__((always_inline)) {
+    return lanes.per_head(w.logits.other + w.side.other[e] * w.logits.other_stride);
+  };
+  for (Index r = first; r < last; ++r) {
+    const Index begin = w.side.offsets[r], end = w.side.offsets[r + 1];
+    const B own = lanes.per_head(w.logits.own + r * n);
+    B highest(kMinusInfinity<T>), total(0);
+    for (Index e = begin; e < end; ++e) highest = native::max(highest, score(e));
+    // The leaky ReLU of the highest sum is the highest logit.
+    const B shift = softmax_shift(leaky_batch(own + highest, w.logits.slope));
+    T* to = w.out + r * row;
+    // Separately named variables stay in registers, elements of an array do not.
+    [&]<class... Sum>(Sum... sum) __attribute__((always_inline)) {
+      for (Index e = begin; e < end; ++e) {
+        const T* from = w.values + w.side.other[e] * row;
+        const T* ahead = w.values + w.side.other[std::min(e + kEdgesAhead, past)] * row;
+        (native::prefetch(ahead + K * B::size), ...);
+        const B power = native::exp(leaky_batch(own + score(e), w.logits.slope) - shift);
+        total += power;
+        const B weight = w.keep.bits ? lanes.kept(power, w.keep, e * n) : power;
+        ((sum = fma(lanes.spread(weight, K), lanes.load(from, K), sum)), ...);
+      }
+      const B scale = where(total == B(0), B(0), B(1) / total);
+      ((sum *= lanes.spread(scale, K)), ...);
+      if (w.bias) ((sum += lanes.load(w.bias, K)), ...);
+      (lanes.store(sum, to, K), ...);
+    }
+    ((static_cast<void>(K), B(0))...);
+    lanes.store_per_head(total, w.log_sum_exp + r * n);
+    lanes.store_per_head(shift, shifts + (r - first) * n);
+  }
+  // One logarithm serves many short rows.
+  T* totals = w.log_sum_exp + first * n;
+  for_row<T>((last - first) * n, [&](Index at, Index left) {
+    const B total = load_lanes(totals + at, left);
+    store_lanes(where(total == B(0), B(0), B::load(shifts + at) + native::log(total)), totals + at, left);
+  });
+}
+
+/// What the walk by source reads and writes; see `graph_attention_backward`. Records hold log-sum-exp, mean and score of
+/// a destination. Null where a gradient is not asked for; `d_logits` [edges, heads] in destination order.
+template <class T>
+struct GatBackward {
+  GraphArrays graph;
+  const T *values, *scores, *records;
+  T slope;
+  KeptWeights<T> keep;
+  const T* d_out;
+  T *d_values, *d_scores, *d_logits;
+};
+template <class Lanes, class T, int... K>
+[[gnu::noinline]] void gat_rows_backward(const Lanes& lanes_of, const GatBackward<T>& work, Index first, Index last,
+                                         std::integer_sequence<int, K...>) {
+  using B = Batch<T>;
+  const Lanes lanes = lanes_of;
+  const GatBackward<T> w = work;
+  const GraphSide side = w.graph.by_source;
+  const Index n = lanes.heads, row = lanes.row, past = side.edges() - 1;
+  for (Index j = first; j < last; ++j) {
+    const B own = lanes.per_head(w.scores + j * n);
+    const T* value = w.values + j * row;
+    B d_score(0);
+    [&]<class... Sum>(Sum... sum) __attribute__((always_inline)) {
+      for (Index e = side.offsets[j]; e < side.offsets[j + 1]; ++e) {
+        const Index i = side.other[e], ahead = side.other[std::min(e + kEdgesAhead, past)],
+                    place = w.graph.edge_by_source[e];
+        const T *gradient = w.d_out + i * row, *record = w.records + i * 3 * n;
+        (native::prefetch(w.d_out + ahead * row + K * B::size), ...);
+        prefetch_row(w.records + ahead * 3 * n, 3 * n);
+        const B along = lanes.sum_heads([&](int k) __attribute__((always_inline)) {
+          return lanes.load(gradient, k) * lanes.load(value, k);
+        });
+        // The sign of what goes into the leaky ReLU is the sign of its result.
+        const B logit = leaky_batch(own + lanes.per_head(record + 2 * n), w.slope);
+        const B alpha = native::exp(logit - lanes.per_head(record));
+        const B weight = w.keep.bits ? lanes.kept(alpha, w.keep, place * n) : alpha;
+        const B d_logit = (weight * along - alpha * lanes.per_head(record + n)) * leaky_slope(logit, w.slope);
+        d_score += d_logit;
+        if (w.d_logits) lanes.store_per_head(d_logit, w.d_logits + place * n);
+        ((sum = fma(lanes.spread(weight, K), lanes.load(gradient, K), sum)), ...);
+      }
+      if (w.d_values) (lanes.store(sum, w.d_values + j * row, K), ...);
+    }
+    ((static_cast<void>(K), B(0))...);
+    if (w.d_scores) lanes.store_per_head(d_score, w.d_scores + j * n);
+  }
+}
+
+/// to_a[i, h] = <values[i, h, :], a[h, :]>, and the same with b.
+template <class T>
+void head_scores(const HeadRow<T>& heads, Index rows, const T* values, const T* a, const T* b, T* to_a, T* to_b) {
+  using B = Batch<T>;
+  constexpr Index chunk = 512;
+  // Tasks, not `parallel_for`: each asks for memory.
+  parallel_tasks((rows + chunk - 1) / chunk, [&](Index task) {
+    const Index last = std::min((task + 1) * chunk, rows);
+    const detail::Workspace<T> scratch(heads.scratch_numbers());
+    for (Index begin = task * chunk; begin < last; begin += heads.block) {
+      const Index count = std::min(heads.block, last - begin);
+      const auto score = [&](const T* with, T* to) {
+        sum_heads<T>(
+            heads, count,
+            [&](Index r) __attribute__((always_inline)) {
+              const T* from = values + (begin + r) * heads.row;
+              return [=](Index i) __attribute__((always_inline)) { return B::load(from + i) * B::load(with + i); };
+            },
+            scratch.data());
+        for_row<T>(count * heads.heads, [&](Index at, Index left) {
+          store_lanes(B::load(scratch.data() + at), to + begin * heads.heads + at, left);
+        });
+      };
+      score(a, to_a);
+      score(b, to_b);
+    }
+  });
+}
+
+/// Backward of scores with a and b that rows of one set of nodes have as sources and as destinations: adds to
+/// `d_values` (unless it is null) the gradients by way of both, and writes those of a and b, sums over the rows of every
+/// chunk, [chunks, 2, heads, width]. `d_scores` [nodes, heads] is that of the scores with a; that of a score with b is
+/// the sum of the `d_logits` [edges, heads] of its row.
+template <class T>
+void add_score_gradients(const GraphSide& side, const HeadRow<T>& heads, const T* values, const T* a, const T* b,
+                         const T* d_scores, const T* d_logits, T* d_values, T* d_vectors) {
+  using B = Batch<T>;
+  const Index n = heads.heads, row = heads.row;
+  for_graph_chunks(side, [&](Index chunk, Index first, Index last) {
+    const detail::Workspace<T> space(whole_batches<T>(n) + B::size);
+    T* total = space.data();
+    T *d_a = d_vectors + 2 * chunk * row, *d_b = d_a + row;
+    for_row<T>(2 * row, [&](Index i, Index left) { store_lanes(B(0), d_a + i, left); });
+    for (Index r = first; r < last; ++r) {
+      for (Index h = 0; h < n; h += B::size) {
+        B sum(0);
+        for (Index e = side.offsets[r]; e < side.offsets[r + 1]; ++e) sum += B::load(d_logits + e * n + h);
+        sum.store(total + h);
+      }
+      const T* score = d_scores + r * n;
+      for_row<T>(row, [&](Index i, Index left) __attribute__((always_inline)) {
+        const B by_a = heads.spread(score, i), by_b = heads.spread(total, i), value = B::load(values + r * row + i);
+        store_lanes(fma(by_a, value, load_lanes(d_a + i, left)), d_a + i, left);
+        store_lanes(fma(by_b, value, load_lanes(d_b + i, left)), d_b + i, left);
+        if (!d_values) return;
+        T* to = d_values + r * row + i;
+        store_lanes(fma(by_a, B::load(a + i), fma(by_b, B::load(b + i), load_lanes(to, left))), to, left);
+      });
+    }
+  });
+}
+
+}  // namespace cpu
+}  // namespace GRAFT_ABI
+}  // namespace graft
