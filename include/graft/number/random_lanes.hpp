@@ -7,18 +7,6 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// The lanes whose number is `bound` or more, 0 in the others.
-template <class T>
-[[gnu::always_inline]] inline Batch<T> lanes_at_least(const std::uint32_t* numbers, std::uint32_t bound, Batch<T> a) {
-  using Register = typename Batch<T>::Register;
-  using Raw = decltype(Register::data);
-  using Numbers [[gnu::vector_size(sizeof(std::uint32_t) * Batch<T>::size)]] = std::uint32_t;
-  using Lanes [[gnu::vector_size(sizeof(T) * Batch<T>::size)]] = LaneIndex<T>;
-  Numbers compared;
-  std::memcpy(&compared, numbers, sizeof compared);
-  const Lanes kept = __builtin_convertvector(compared >= Numbers{} + bound, Lanes);
-  return Batch<T>(Register((Raw)((Lanes)a.v.data & kept)));
-}
 /// Bit i says whether numbers[i] is `bound` or more.
 inline std::uint64_t bits_at_least(const std::uint32_t (&numbers)[64], std::uint32_t bound) {
   std::uint64_t bits = 0;

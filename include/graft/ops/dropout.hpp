@@ -20,13 +20,15 @@ inline std::uint32_t dropout_threshold(double rate) {
   return threshold < 0x1p32 ? static_cast<std::uint32_t>(threshold) : 0xFFFFFFFFu;
 }
 
+/// scale x where the bit of the element is set, else 0. Linear with a diagonal matrix: its own transpose. Bits, a
+/// thirty-second of x, are kept for it: drawing them again would take longer than all the rest.
 template <class T>
-Tensor<T> dropout_keyed(const Tensor<T>& x, double rate, std::uint64_t key) {
+Tensor<T> keep_marked(const Tensor<T>& x, const Tensor<std::int64_t>& bits, double scale) {
   Tensor<T> value = fresh<T>(x.shape());
-  cpu::dropout(x.data(), x.count(), key, dropout_threshold(rate), static_cast<T>(1 / (1 - rate)), writable(value));
-  // Linear with a diagonal matrix: its own transpose.
+  cpu::keep_marked(x.data(), x.count(), reinterpret_cast<const std::uint64_t*>(bits.data()), static_cast<T>(scale),
+                   writable(value));
   return record("dropout", std::move(value),
-                Edge(x, [rate, key](const Tensor<T>& g) { return dropout_keyed(g, rate, key); }));
+                Edge(x, [bits, scale](const Tensor<T>& g) { return keep_marked(g, bits, scale); }));
 }
 
 }  // namespace detail
@@ -37,7 +39,10 @@ template <Real T>
 Tensor<T> dropout(const Tensor<T>& x, double rate, const Random& random, Site site = Site::current()) {
   detail::check_dropout_rate(rate, x.shape(), site);
   if (rate == 0) return x;
-  return detail::dropout_keyed(x, rate, random.bits(0));
+  const Tensor<std::int64_t> bits = detail::fresh<std::int64_t>({(x.count() + cpu::kMaskTile - 1) / cpu::kMaskTile});
+  cpu::dropout_bits(x.count(), random.bits(0), detail::dropout_threshold(rate),
+                    reinterpret_cast<std::uint64_t*>(detail::writable(bits)));
+  return detail::keep_marked(x, bits, 1 / (1 - rate));
 }
 
 }  // namespace GRAFT_ABI

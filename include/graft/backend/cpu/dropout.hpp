@@ -106,21 +106,16 @@ inline void dropout_bits(Index count, std::uint64_t key, std::uint32_t threshold
   });
 }
 
-/// out[i] = scale x[i] where the word of element i is at least `threshold`, else 0.
+/// out[i] = scale x[i] where bit i is set, else 0.
 template <class T>
-void dropout(const T* x, Index count, std::uint64_t key, std::uint32_t threshold, T scale, T* out) {
+void keep_marked(const T* x, Index count, const std::uint64_t* bits, T scale, T* out) {
   using B = Batch<T>;
   parallel_for(count, 256 * kMaskTile, [=](Index begin, Index end) {
-    const PhiloxKeys keys(key);
-    std::uint32_t words[kMaskTile];
     for (Index first = begin; first < end; first += kMaskTile) {
-      mask_words(static_cast<std::uint64_t>(first / kMaskTile), keys, words);
+      const std::uint64_t kept = bits[first / kMaskTile];
       const Index elements = end - first < kMaskTile ? end - first : kMaskTile;
-      for (Index i = 0; i < elements; i += B::size) {
-        // Chosen, not multiplied: 0 times infinity would be NaN.
-        const B value = lanes_at_least(words + i, threshold, B(scale) * B::load(x + first + i));
-        store_lanes(value, out + first + i, elements - i);
-      }
+      for (Index i = 0; i < elements; i += B::size)  // chosen, not multiplied: 0 times infinity would be NaN
+        store_lanes(lanes_where(kept >> i, B(scale) * B::load(x + first + i)), out + first + i, elements - i);
     }
   });
 }
