@@ -54,12 +54,12 @@ ROUNDS = 9
 
 
 def compile_seconds(source, folder):
-    """Processor seconds of compiling `source` to an object file."""
+    """Processor seconds of compiling `source` to an object file; what it warns of is judged elsewhere."""
     path = os.path.join(folder, "unit.cpp")
     with open(path, "w", encoding="utf-8") as file:
         file.write(source)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run([CXX, *FLAGS, *NATIVE, "-O2", "-c", path, "-o", os.path.join(folder, "unit.o")])
+    run([CXX, *FLAGS, *NATIVE, "-Wno-error", "-O2", "-c", path, "-o", os.path.join(folder, "unit.o")])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -73,7 +73,7 @@ inline bool inside_parallel() { return detail::inside_parallel; }
 namespace detail {
 
 /// The regions themselves, compiled once: callables come as a pointer and a function that calls it.
-inline void run_tasks(Index count, void (*call)(const void*, Index), const void* run) {
+inline void run_tasks(Index count, bool even, void (*call)(const void*, Index), const void* run) {
   FirstException first;
   const unsigned denormals = denormal_mode();
   const auto guarded = [&](Index i) {
@@ -87,8 +87,13 @@ inline void run_tasks(Index count, void (*call)(const void*, Index), const void*
 #ifdef _OPENMP
   const int team = static_cast<int>(count < threads() ? count : threads());
   if (team > 1 && !inside_parallel) {
+    if (even) {
+#pragma omp parallel for schedule(static, 1) num_threads(team)
+      for (Index i = 0; i < count; ++i) guarded(i);
+    } else {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team)
-    for (Index i = 0; i < count; ++i) guarded(i);
+      for (Index i = 0; i < count; ++i) guarded(i);
+    }
     first.rethrow();
     return;
   }
@@ -121,7 +126,14 @@ inline void run_chunks(Index count, Index chunk, void (*call)(const void*, Index
 /// independent. All of them run, also when one throws; the exception of the lowest i is rethrown at the end.
 template <class Run>
 void parallel_tasks(Index count, const Run& run) {
-  detail::run_tasks(count, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
+  detail::run_tasks(count, false, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
+}
+
+/// The same for calls that take equally long. Which thread makes a call is fixed, so each finds in its cache the memory
+/// that it asked for last time.
+template <class Run>
+void parallel_even_tasks(Index count, const Run& run) {
+  detail::run_tasks(count, true, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
 }
 
 /// Calls `run(begin, end)` for the ranges [0, chunk), [chunk, 2 chunk) ... of [0, count). Ranges depend on `count` and

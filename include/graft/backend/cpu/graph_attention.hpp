@@ -434,7 +434,7 @@ void softmax_records(const HeadRow<T>& heads, Index destinations, const T* out, 
   using B = Batch<T>;
   const Index n = heads.heads, row = heads.row, stride = scores ? 3 * n : 2 * n;
   // Tasks, not `parallel_for`: each asks for memory.
-  parallel_tasks((destinations + kRecordChunk - 1) / kRecordChunk, [&](Index task) {
+  parallel_even_tasks((destinations + kRecordChunk - 1) / kRecordChunk, [&](Index task) {
     const Index first = task * kRecordChunk, last = std::min(first + kRecordChunk, destinations);
     const detail::Workspace<T> scratch(heads.scratch_numbers()), none(bias ? 0 : whole_batches<T>(row) + B::size);
     if (!bias) std::memset(none.data(), 0, static_cast<std::size_t>(row + B::size) * sizeof(T));
