@@ -142,6 +142,7 @@ TEST_CASE("an edge to a node that is not there is an error", "[graph]") {
   CHECK_THROWS_WITH(Graph(2, 5, Edges{{0, 4}, {4, 0}}),
                     contains("graft: Graph: edge 1 goes from 4 to 0") && contains("graph_test.cpp"));
   CHECK_THROWS_AS(Graph(-1, Edges{}), ValueError);
+  CHECK_THROWS_WITH(Graph(Index{1} << 31, 1, Edges{}), contains("2147483648 sources") && contains("2^31 - 1"));
   CHECK_THROWS_WITH(with_self_loops(Graph(2, 3, Edges{})),
                     contains("graft: with_self_loops: ") && contains("graph_test.cpp"));
 }

@@ -52,11 +52,12 @@ Tensor<double> attend(const Tensor<double>& values, Index destinations, double r
   return array({destinations, heads, width}, out);
 }
 
-/// Sources' terms in [-0.4, 0.4] and destinations' with a size of 0.5 or more: sums stay off the kink of the leaky
-/// ReLU.
+/// Destinations' terms in [-0.4, 0.4] and sources' with a size of 0.5 or more: sums stay off the kink of the leaky
+/// ReLU, and those of one destination lie on both sides of it. (On one side its term moves no weight: gradients would
+/// be 0.)
 const std::vector<double> off_kink{-0.45, -0.35, -0.25, -0.15, -0.05, 0.05, 0.15, 0.25, 0.35, 0.45};
-Input source_term(const Shape& shape) { return {shape, -0.4, 0.4}; }
-Input destination_term(const Shape& shape) { return {shape, -1.5, 1.5, true, off_kink}; }
+Input source_term(const Shape& shape) { return {shape, -1.5, 1.5, true, off_kink}; }
+Input destination_term(const Shape& shape) { return {shape, -0.4, 0.4}; }
 
 OpRow gat_row(const char* name, double rate) {
   return {.name = name,
@@ -101,15 +102,22 @@ OpRow gat_row(const char* name, double rate) {
           .rows_of = rate == 0 ? std::vector<int>{2} : std::vector<int>{}};
 }
 
-/// Scores of destinations have the sign of `side` and outweigh those of sources: sums stay off the kink of the leaky ReLU.
+/// Scores of destinations have the sign of `side` and outweigh those of sources: sums stay off the kink of the leaky
+/// ReLU. Where it is 0, width 1 and scores of sources that outweigh and have both signs do so, see `source_term`.
 OpRow gat_self_row(const char* name, double rate, double side, bool biased) {
   const auto inputs = [=](Index nodes, Index heads, Index width) {
     std::vector<Shape> shapes{{nodes, heads, width}, {heads, width}, {heads, width}};
     if (biased) shapes.push_back({heads, width});
     return shapes;
   };
-  const auto first = inputs(6, 2, 3);
+  const bool both = side == 0;
+  const auto first = both ? inputs(6, 1, 1) : inputs(6, 2, 4);
   std::vector<Input> firsts{{first[0], 0.5, 1.5}, {first[1], -0.1, 0.1}, {first[2], side - 0.25, side + 0.25}};
+  if (both) firsts = {source_term(first[0]), {first[1], 0.75, 1.25}, {first[2], -0.1, 0.1}};
+  std::vector<std::vector<Shape>> variants{inputs(6, 2, 3), inputs(5, 4, 16), inputs(6, 2, 8), inputs(5, 8, 2),
+                                           inputs(5, 1, 7), inputs(4, 3, 19), inputs(1, 1, 1), inputs(0, 2, 3),
+                                           inputs(3, 2, 0), inputs(3, 0, 2)};
+  if (both) variants = {inputs(5, 2, 1), inputs(6, 3, 1), inputs(5, 4, 1), inputs(6, 8, 1), inputs(5, 16, 1)};
   if (biased) firsts.push_back({first[3]});
   const auto call = [=](const Graph& graph, const auto& x) {
     return graph_self_attention(graph, x[0], x[1], x[2], biased ? x[3] : std::decay_t<decltype(x[0])>(),
@@ -132,9 +140,8 @@ OpRow gat_self_row(const char* name, double rate, double side, bool biased) {
                 });
                 return biased ? out + x[3] : out;
               },
-          .variants = {inputs(5, 4, 16), inputs(6, 2, 8), inputs(5, 8, 2), inputs(5, 1, 7), inputs(4, 3, 19),
-                       inputs(1, 1, 1), inputs(0, 2, 3), inputs(3, 2, 0), inputs(3, 0, 2)},
-          .large = inputs(900, 4, 33),
+          .variants = variants,
+          .large = inputs(900, 4, both ? 1 : 33),
           .errors = {bad<ShapeError>([=](const auto& x) { call(graph_between(6, 7), x); }, "one set of nodes"),
                      bad<ShapeError>([=](const auto& x) { call(graph_between(5, 5), x); }, "values must be"),
                      bad<ShapeError>(
@@ -247,6 +254,7 @@ OpRow sparse_row(const char* name, bool ta, bool tb) {
 const bool rows = add_op_rows({gat_row("graph_attention", 0), gat_row("graph_attention, dropout", 0.4),
                                gat_self_row("graph_self_attention", 0, 0.75, false),
                                gat_self_row("graph_self_attention, bias and dropout", 0.4, -0.75, true),
+                               gat_self_row("graph_self_attention, scores of both signs", 0, 0, false),
                                gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4),
                                sparse_row("matmul, sparse", false, false),
                                sparse_row("matmul, sparse transposed", true, false),

@@ -26,7 +26,7 @@ class Graph {
   /// No nodes.
   Graph() : Graph(0, {}) {}
   /// From a list of edges, whose order does not matter (unless they carry features); duplicates stay. Throws IndexError
-  /// for a node outside its range.
+  /// for a node outside its range, ValueError for a negative number of nodes or more than 2^31 - 1 nodes or edges.
   Graph(Index sources, Index destinations, std::span<const GraphEdge> edges, Site site = Site::current())
       : data_(std::make_shared<const Data>(sources, destinations, edges, site)) {}
   /// A graph on one set of nodes.

@@ -46,11 +46,7 @@ struct SavedAttention {
 /// The attention weights that dropout keeps: the same as of `dropout` on [edges, heads].
 inline Tensor<std::int64_t> kept_weights(const Graph& graph, Index heads, const GraphAttentionOptions& options) {
   if (options.dropout == 0) return {};
-  const Index count = graph.edges() * heads;
-  Tensor<std::int64_t> bits = fresh<std::int64_t>({count / 64 + 2});  // a batch may begin in the last word
-  cpu::dropout_bits(count, options.random.bits(0), dropout_threshold(options.dropout),
-                    reinterpret_cast<std::uint64_t*>(writable(bits)));
-  return bits;
+  return dropout_mask(graph.edges() * heads, options.dropout, options.random);
 }
 template <class T>
 cpu::KeptWeights<T> kept_weights(const Tensor<std::int64_t>& bits, const GraphAttentionOptions& options) {
@@ -122,8 +118,8 @@ Fused<T, SavedAttention<T>> gat_forward(const char* op, const Graph& graph, cons
   if (bias.defined()) result.value = result.saved.out = result.value + bias;
   return result;
 }
-/// The gradients of v and s and, an edge in destination order, of what goes into the leaky ReLU: those whose handles are
-/// defined, which are written.
+/// The gradients of v and s and, an edge in destination order, of what goes into the leaky ReLU: those whose handles
+/// are defined, which are written.
 template <class T>
 void gat_backward(const Graph& graph, const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& records,
                   const SavedAttention<T>& saved, const Tensor<T>& g, const GraphAttentionOptions& options,
@@ -204,9 +200,9 @@ Tensor<T> graph_attention(const Graph& graph, const Tensor<T>& values, const Ten
   return fused("graph_attention", composite, forward, backward, values, source_scores, destination_scores);
 }
 
-/// `graph_attention` on one set of nodes, scored by what is summed: s_j = a_s . v_j, d_i = a_d . v_i for each head, with
-/// b added to the sums. `values` v [nodes, heads, width], `source_vector` a_s, `destination_vector` a_d and, unless it is
-/// an empty handle, `bias` b [heads, width] -> [nodes, heads, width].
+/// `graph_attention` on one set of nodes, scored by what is summed: s_j = a_s . v_j, d_i = a_d . v_i for each head,
+/// with b added to the sums. `values` v [nodes, heads, width], `source_vector` a_s, `destination_vector` a_d and,
+/// unless it is an empty handle, `bias` b [heads, width] -> [nodes, heads, width].
 template <Real T>
 Tensor<T> graph_self_attention(const Graph& graph, const Tensor<T>& values, const Tensor<T>& source_vector,
                                const Tensor<T>& destination_vector, const Tensor<T>& bias = {},
@@ -252,7 +248,8 @@ Tensor<T> graph_self_attention(const Graph& graph, const Tensor<T>& values, cons
     if (!needed[0] && !needed[1] && !needed[2]) return;
     Tensor<T> d_values;
     if (needed[0]) results[0] = d_values = detail::fresh<T>(v.shape());
-    const Tensor<T> d_source = detail::fresh<T>({v.size(0), heads}), d_logits = detail::fresh<T>({graph.edges(), heads});
+    const Tensor<T> d_source = detail::fresh<T>({v.size(0), heads}),
+                    d_logits = detail::fresh<T>({graph.edges(), heads});
     detail::gat_backward(graph, v, saved.source_scores, records, saved.attention, g, options, d_values, d_source,
                          d_logits);
     const cpu::GraphSide side = detail::arrays(graph).by_destination;

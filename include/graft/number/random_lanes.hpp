@@ -1,6 +1,6 @@
 #pragma once
-// What masks of random words are made with: products in 64-bit lanes, for the rounds of Philox, and comparisons of words
-// with a bound.
+// What masks of random words are made with: products in 64-bit lanes, for the rounds of Philox, and comparisons of
+// words with a bound.
 
 #include "graft/number/batch.hpp"
 

@@ -20,6 +20,12 @@ inline std::uint32_t dropout_threshold(double rate) {
   return threshold < 0x1p32 ? static_cast<std::uint32_t>(threshold) : 0xFFFFFFFFu;
 }
 
+/// What dropout keeps of `count` elements, a bit each, and a word more: a batch of them may begin in the last.
+inline Tensor<std::int64_t> dropout_mask(Index count, double rate, const Random& random) {
+  Tensor<std::int64_t> bits = fresh<std::int64_t>({count / cpu::kMaskTile + 2});
+  cpu::dropout_bits(count, random.bits(0), dropout_threshold(rate), reinterpret_cast<std::uint64_t*>(writable(bits)));
+  return bits;
+}
 /// scale x where the bit of the element is set, else 0. Linear with a diagonal matrix: its own transpose. Bits, a
 /// thirty-second of x, are kept for it: drawing them again would take longer than all the rest.
 template <class T>
@@ -39,10 +45,7 @@ template <Real T>
 Tensor<T> dropout(const Tensor<T>& x, double rate, const Random& random, Site site = Site::current()) {
   detail::check_dropout_rate(rate, x.shape(), site);
   if (rate == 0) return x;
-  const Tensor<std::int64_t> bits = detail::fresh<std::int64_t>({(x.count() + cpu::kMaskTile - 1) / cpu::kMaskTile});
-  cpu::dropout_bits(x.count(), random.bits(0), detail::dropout_threshold(rate),
-                    reinterpret_cast<std::uint64_t*>(detail::writable(bits)));
-  return detail::keep_marked(x, bits, 1 / (1 - rate));
+  return detail::keep_marked(x, detail::dropout_mask(x.count(), rate, random), 1 / (1 - rate));
 }
 
 }  // namespace GRAFT_ABI

@@ -1,7 +1,7 @@
 #pragma once
-// The walks of GAT over a graph where a batch holds all heads and registers hold a row: all that an edge needs is done in
-// one turn of one loop, so the ends of short rows, which nobody can foretell, cost one mispredicted branch each. And what
-// GAT does to nodes: the scores of all heads with two vectors, and their gradients.
+// The walks of GAT over a graph where a batch holds all heads and registers hold a row: all that an edge needs is done
+// in one turn of one loop, so the ends of short rows, which nobody can foretell, cost one mispredicted branch each. And
+// what GAT does to nodes: the scores of all heads with two vectors, and their gradients.
 
 #include "graft/backend/cpu/graph_attention.hpp"
 
@@ -9,8 +9,8 @@ namespace graft {
 inline namespace GRAFT_ABI {
 namespace cpu {
 
-/// Rows of `Count` batches and numbers a head beside them: in the first lanes of a batch, in all lanes of it if there is
-/// but one head.
+/// Rows of `Count` batches and numbers a head beside them: in the first lanes of a batch, in all lanes of it if there
+/// is but one head.
 template <class T, bool OneHead, int Count>
 struct RowLanes {
   using B = Batch<T>;
@@ -133,8 +133,8 @@ template <class Lanes, class T, int... K>
   });
 }
 
-/// What the walk by source reads and writes; see `graph_attention_backward`. Records hold log-sum-exp, mean and score of
-/// a destination. Null where a gradient is not asked for; `d_logits` [edges, heads] in destination order.
+/// What the walk by source reads and writes; see `graph_attention_backward`. Records hold log-sum-exp, mean and score
+/// of a destination. Null where a gradient is not asked for; `d_logits` [edges, heads] in destination order.
 template <class T>
 struct GatBackward {
   GraphArrays graph;
@@ -212,9 +212,9 @@ void head_scores(const HeadRow<T>& heads, Index rows, const T* values, const T* 
 }
 
 /// Backward of scores with a and b that rows of one set of nodes have as sources and as destinations: adds to
-/// `d_values` (unless it is null) the gradients by way of both, and writes those of a and b, sums over the rows of every
-/// chunk, [chunks, 2, heads, width]. `d_scores` [nodes, heads] is that of the scores with a; that of a score with b is
-/// the sum of the `d_logits` [edges, heads] of its row.
+/// `d_values` (unless it is null) the gradients by way of both, and writes those of a and b, sums over the rows of
+/// every chunk, [chunks, 2, heads, width]. `d_scores` [nodes, heads] is that of the scores with a; that of a score with
+/// b is the sum of the `d_logits` [edges, heads] of its row.
 template <class T>
 void add_score_gradients(const GraphSide& side, const HeadRow<T>& heads, const T* values, const T* a, const T* b,
                          const T* d_scores, const T* d_logits, T* d_values, T* d_vectors) {
@@ -226,11 +226,8 @@ void add_score_gradients(const GraphSide& side, const HeadRow<T>& heads, const T
     T *d_a = d_vectors + 2 * chunk * row, *d_b = d_a + row;
     for_row<T>(2 * row, [&](Index i, Index left) { store_lanes(B(0), d_a + i, left); });
     for (Index r = first; r < last; ++r) {
-      for (Index h = 0; h < n; h += B::size) {
-        B sum(0);
-        for (Index e = side.offsets[r]; e < side.offsets[r + 1]; ++e) sum += B::load(d_logits + e * n + h);
-        sum.store(total + h);
-      }
+      std::fill_n(total, n, T(0));
+      add_edges(d_logits + side.offsets[r] * n, side.offsets[r + 1] - side.offsets[r], n, total);
       const T* score = d_scores + r * n;
       for_row<T>(row, [&](Index i, Index left) __attribute__((always_inline)) {
         const B by_a = heads.spread(score, i), by_b = heads.spread(total, i), value = B::load(values + r * row + i);

@@ -249,15 +249,15 @@ void pack_rows(const GemmProblem<T>& g, Index row, Index row_end, Index p, Index
   });
 }
 
-/// Rows [row, row_end) of C, a panel of columns, over the t.k steps from p on: `packed` is what `pack_rows` packed, null
-/// where A is read in place; t.b is set.
+/// Rows [row, row_end) of C, a panel of columns, over the t.k steps from p on: `packed` is what `pack_rows` packed,
+/// null where A is read in place; t.b is set.
 template <class T>
 [[gnu::always_inline]] inline void gemm_panel(const GemmProblem<T>& g, const T* packed, Index row, Index row_end,
                                               const TileSpan& columns, Index p, TileArguments<T>& t) {
-  const Index steps = t.k + GemmBlocks<T>::panel_end;
+  const Index row_numbers = t.k + GemmBlocks<T>::panel_end;
   for_row_tiles<T>(row, row_end, [&](const TileSpan& rows, Index place) {
     if (packed)
-      t.a = packed + place * steps, t.a_row = 1, t.a_step = rows.extent;
+      t.a = packed + place * row_numbers, t.a_row = 1, t.a_step = rows.extent;
     else
       t.a = g.a + rows.first * g.a_row + p * g.a_step, t.a_row = g.a_row, t.a_step = g.a_step;
     if (g.c_column == 1)
@@ -322,7 +322,8 @@ struct PreparedB {
   }
 };
 
-/// Rows [row, row_end) of C. A block of A waits in the L2 cache, packed at `a` unless that is null, for the panels of B.
+/// Rows [row, row_end) of C. A block of A waits in the L2 cache, packed at `a` unless that is null, for the panels of
+/// B.
 template <class T>
 [[gnu::noinline]] void gemm_rows(const GemmProblem<T>& g, T* a, const PreparedB<T>& b, Index row, Index row_end) {
   using Blocks = GemmBlocks<T>;
@@ -446,6 +447,7 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
       blocked::gemm_in_place(g);
       return;
     }
+    // Few rows transpose B on its way, many columns are packed a panel at a time.
     if (n < Blocks::lanes || (m > Blocks::middle_rows && n < 8 * Blocks::columns)) {
       blocked::gemm_transposing(g);
       return;
