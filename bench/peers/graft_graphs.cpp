@@ -80,7 +80,7 @@ const bool gat_layer = add_work("gat_layer", [](const Inputs& in) {
         *arguments, upstream);
   };
   return Work{step, [=] {
-                return gradients_of(got->second.layer, {{"y", array_of(got->first)}, {"d_x", array_of(got->second.x)}});
+                return gradients_of(got->second.layer, {{"y", got->first}, {"d_x", got->second.x}});
               }};
 });
 

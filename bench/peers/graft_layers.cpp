@@ -25,9 +25,8 @@ Work forward_and_backward(const Inputs& in, std::vector<std::string> names, F f)
     got->gradients = std::move(gradients);
   };
   return {step, [=] {
-            Results results{{"y", array_of(got->y)}};
-            for (std::size_t i = 0; i < names.size(); ++i)
-              results.emplace("d_" + names[i], array_of(got->gradients[i]));
+            Results results{{"y", got->y}};
+            for (std::size_t i = 0; i < names.size(); ++i) results.emplace("d_" + names[i], got->gradients[i]);
             return results;
           }};
 }
@@ -80,7 +79,7 @@ const bool adam = add_work("adam", [](const Inputs& in) {
   const Tensor<float> x = in.tensor("x");
   const auto state = std::make_shared<State>(State{x, in.tensor("gradient"), Adam(x)});
   return Work{[=] { state->optimizer.step(state->x, state->gradient, 1e-3); },
-              [=] { return Results{{"x", array_of(state->x)}}; }};
+              [=] { return Results{{"x", state->x}}; }};
 });
 
 }  // namespace

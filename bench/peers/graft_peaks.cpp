@@ -21,7 +21,7 @@ const bool multiply_adds = add_work("peak_multiply_adds", [](const Inputs& in) {
                   (void)sink;
                 });
               },
-              [] { return Results{{"flops", array_of(Tensor<float>(2.0f * chains * Batch<float>::size))}}; }};
+              [] { return Results{{"flops", Tensor<float>(2.0f * chains * Batch<float>::size)}}; }};
 });
 
 /// y = x for `count` numbers, far more than the caches hold.

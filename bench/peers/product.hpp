@@ -31,7 +31,7 @@ bool add_product(Multiply multiply) {
   return add_work("product", [=](const Inputs& in) {
     const auto product = std::make_shared<Product>(in);
     return Work{[=] { multiply(*product, graft::detail::writable(product->c)); },
-                [=] { return Results{{"c", array_of(product->c)}}; }};
+                [=] { return Results{{"c", product->c}}; }};
   });
 }
 

@@ -21,7 +21,7 @@ M with_parameters(M model, const Inputs& in) {
 template <class M>
 Results gradients_of(const M& gradient, Results results) {
   graft::for_each_named_parameter(
-      [&](const std::string& name, const auto& leaf) { results.emplace("d_" + name, array_of(leaf)); }, gradient);
+      [&](const std::string& name, const auto& leaf) { results.emplace("d_" + name, leaf); }, gradient);
   return results;
 }
 
@@ -42,7 +42,7 @@ Work descent(const M& start, const F& differentiate, const Check& check) {
   };
   return {step, [=] {
             const auto [loss, gradient, model] = check(start);
-            return gradients_of(gradient, {{"loss", array_of(loss)}});
+            return gradients_of(gradient, {{"loss", loss}});
           }};
 }
 

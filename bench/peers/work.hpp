@@ -17,15 +17,14 @@ using graft::Index;
 using graft::Shape;
 using graft::Tensor;
 
-/// The arrays that both sides start from, turned into tensors once and then shared, as the others share NumPy's. Single
-/// numbers are arrays of rank 0.
+/// The arrays that both sides start from, turned into tensors once and then shared, as the others share NumPy's. Those
+/// of rank 0 are single numbers too.
 class Inputs {
  public:
   explicit Inputs(std::map<std::string, graft::Array> arrays) {
     for (auto& [name, array] : arrays) {
-      if (array.shape.rank() == 0)
-        numbers_.emplace(name, array);
-      else if (array.dtype[1] == 'f')
+      if (array.shape.rank() == 0) numbers_.emplace(name, array);
+      if (array.dtype[1] == 'f')
         floats_.emplace(name, graft::from_vector(array.converted<float>(), array.shape));
       else
         integers_.emplace(name, graft::from_vector(array.converted<std::int64_t>(), array.shape));
@@ -50,9 +49,7 @@ class Inputs {
 };
 
 /// What the other side must also get.
-using Results = std::map<std::string, graft::Array>;
-
-inline graft::Array array_of(const Tensor<float>& x) { return graft::make_array(x.span(), x.shape()); }
+using Results = std::map<std::string, Tensor<float>>;
 
 /// One piece of work, ready to run.
 struct Work {

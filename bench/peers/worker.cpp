@@ -32,6 +32,12 @@ long long restart_peak() {
   return pages * sysconf(_SC_PAGESIZE);
 }
 
+void write(const Results& results, const std::string& path) {
+  std::map<std::string, graft::Array> arrays;
+  for (const auto& [name, result] : results) arrays.emplace(name, graft::make_array(result.span(), result.shape()));
+  graft::write_npz(path, arrays);
+}
+
 }  // namespace
 
 bool add_work(const std::string& kind, std::function<Work(const Inputs&)> make) {
@@ -54,7 +60,7 @@ int main(int argc, char** argv) {
     const Work work = makers().at(argv[1])(inputs);
     work.step();
     graft::release_cached_memory();  // results are copied out, which is no part of the work
-    graft::write_npz(argv[3], work.results());
+    write(work.results(), argv[3]);
     std::printf("ready %lld\n", bytes);
     std::fflush(stdout);
     for (long long repetitions; std::scanf("%lld", &repetitions) == 1;) {

@@ -72,6 +72,8 @@ template <class T>
   Index extent = Blocks::few_rows;
   if (rest > Blocks::rows && rest <= 2 * Blocks::middle_rows)
     extent = Blocks::middle_rows;
+  else if (rest > Blocks::middle_rows && rest <= Blocks::upper_rows && end >= Blocks::upper_rows)
+    extent = Blocks::upper_rows;
   else if (rest >= Blocks::rows || (rest > Blocks::middle_rows && end >= Blocks::rows))
     extent = Blocks::rows;
   else if (rest > Blocks::few_rows && end >= Blocks::middle_rows)

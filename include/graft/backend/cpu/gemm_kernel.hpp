@@ -23,6 +23,7 @@ struct GemmBlocks {
   /// Tile heights. The highest with two batches a row fills the registers (28 of 32 and 12 of 16 accumulators); the
   /// lower ones keep the ends of C from wasting work.
   static constexpr int rows = many_registers ? 14 : lanes * sizeof(T) == 32 ? 6 : 4;
+  static constexpr int upper_rows = many_registers ? 10 : rows;
   static constexpr int middle_rows = many_registers ? 8 : 4;
   static constexpr int few_rows = many_registers ? 4 : 2;
   /// Tile widths.
@@ -160,7 +161,7 @@ struct ThinTile<T, std::integer_sequence<int, I...>> {
   }
 };
 
-/// Computes a tile of `rows` (one of the three tile heights) x `wide ? 2 : 1` batches.
+/// Computes a tile of `rows` (one of the tile heights) x `wide ? 2 : 1` batches.
 template <class T>
 void gemm_tile(int rows, bool wide, const TileArguments<T>& t) {
   using Blocks = GemmBlocks<T>;
@@ -175,6 +176,8 @@ void gemm_tile(int rows, bool wide, const TileArguments<T>& t) {
     GemmTile<T, true, Highest, true>::run(t);
   else if (rows == Blocks::rows)
     run(Highest{});
+  else if (rows == Blocks::upper_rows)
+    run(std::make_integer_sequence<int, Blocks::upper_rows>{});
   else if (rows == Blocks::middle_rows)
     run(std::make_integer_sequence<int, Blocks::middle_rows>{});
   else
