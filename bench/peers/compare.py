@@ -168,24 +168,34 @@ def measure_work(work, threads, folder, options):
 
 
 def measure_growth(growth, threads, folder, options):
-    """One row: the worst step from one size to the next, as growth expected over growth seen."""
+    """One row: the worst step from one size to the next, as growth expected over growth seen, and one of bytes."""
     asked = []
-    for size in growth.sizes:
-        (folder / str(size)).mkdir()
-        asked.append(("graft", growth.make(size), threads, folder / str(size)))
+    for name, make in ("work", growth.make), ("limit", growth.limit):
+        for size in growth.sizes if make else []:
+            place = folder / name / str(size)
+            place.mkdir(parents=True)
+            asked.append(("graft", make(size), threads, place))
+
+    def paces(sides):
+        """For each step, growth of the work over growth of the time."""
+        return [(b / a) ** growth.power * small.median() / large.median()
+                for a, b, small, large in zip(growth.sizes, growth.sizes[1:], sides, sides[1:])]
+
     with ready_sides(asked, options.programs, options.turn) as sides:
         take_turns(sides, options.rounds)
-        steps = list(zip(growth.sizes, growth.sizes[1:], sides, sides[1:]))
-        pace = [(b / a) ** growth.power * small.median() / large.median() for a, b, small, large in steps]
+        sides, limits = sides[:len(growth.sizes)], sides[len(growth.sizes):]
+        allowed = [min(pace, 1) for pace in paces(limits)] if limits else [1] * len(sides)
+        pace = [seen / most for seen, most in zip(paces(sides), allowed)]
         worst = pace.index(min(pace))
-        a, b, small, large = steps[worst]
+        a, b = growth.sizes[worst:worst + 2]
+        small, large = sides[worst:worst + 2]
         row = ratio_row(large, small, growth.goal, options.rounds, row=growth.row, threads=threads,
                         work=f"{growth.name}, {growth.sizes[0]} to {growth.sizes[-1]}: worst from {a} to {b}",
-                        peer="itself, smaller")
-        yield {**row, "value": pace[worst], "ci95": row["ci95"] * (b / a) ** growth.power}
+                        peer="itself, smaller" + (", as a copy grows" if limits else ""))
+        yield {**row, "value": pace[worst], "ci95": row["ci95"] * (b / a) ** growth.power / allowed[worst]}
         # The smallest work may fit into what the program had taken before it, so bytes are compared between the
         # larger ones.
-        (a, b, small, large) = steps[-1]
+        (a, b), (small, large) = growth.sizes[-2:], sides[-2:]
         bytes_pace = b / a * small.added_bytes / large.added_bytes
         yield {**row, "work": f"{growth.name}: bytes, {a} to {b}", "value": bytes_pace, "ci95": 0,
                "seconds": large.median(), "peer_seconds": small.median(), "added_bytes": large.added_bytes,

@@ -40,10 +40,11 @@ template <int Bytes, class T>
 
 }  // namespace detail
 
-/// Reads the square block of size x size numbers whose rows start `stride` apart and transposes it in registers: calls
-/// put(j, column) for every j, where lane i of the batch `column` is from[i * stride + j].
+/// Reads the block of size rows, `stride` apart, and `columns` and transposes it in registers: calls put(j, column) for
+/// every j, where lane i of the batch `column` is from[i * stride + j]. Reads and puts kQuad<T> columns at a time.
 template <class T, class Put>
-[[gnu::always_inline]] inline void load_transposed(const T* from, Index stride, Put put) {
+[[gnu::always_inline]] inline void load_transposed(const T* from, Index stride, Put put,
+                                                   Index columns = Batch<T>::size) {
   // Pieces of rows that lie `quad` apart share a register; what is left to do are transpositions of quad x quad numbers
   // inside 16 bytes.
   constexpr int size = static_cast<int>(Batch<T>::size), quad = detail::kQuad<T>;
@@ -53,7 +54,7 @@ template <class T, class Put>
   const auto rows = [&](int first, int column) {
     return (Raw)detail::load_pieces<size * static_cast<int>(sizeof(T))>(from + first * stride + column, quad * stride);
   };
-  for (int j = 0; j < size; j += quad) {
+  for (int j = 0; j < columns; j += quad) {
     const Raw r0 = rows(0, j), r1 = rows(1, j);
     const Raw low = detail::zip_quads<T, 1, 0>(r0, r1, lanes), high = detail::zip_quads<T, 1, 1>(r0, r1, lanes);
     if constexpr (quad == 2) {

@@ -324,21 +324,20 @@ struct PreparedB {
   }
 };
 
-/// Rows [row, row_end) of C. A block of A waits in the L2 cache, packed at `a` unless that is null, for the panels of
-/// B.
+/// Rows [row, row_end) of C over the block of k that begins at p. The block of A waits in the L2 cache, packed at `a`
+/// unless that is null, for the panels of B.
 template <class T>
-[[gnu::noinline]] void gemm_rows(const GemmProblem<T>& g, T* a, const PreparedB<T>& b, Index row, Index row_end) {
+[[gnu::noinline]] void gemm_rows(const GemmProblem<T>& g, T* a, const PreparedB<T>& b, Index row, Index row_end,
+                                 Index p) {
   using Blocks = GemmBlocks<T>;
-  for (Index p = 0; p < g.k; p += Blocks::depth) {
-    TileArguments<T> t;
-    t.k = smaller(Blocks::depth, g.k - p), t.add = g.accumulate || p > 0;
-    if (a) pack_rows(g, row, row_end, p, t.k, a);
-    for (Index j = 0; j < g.n;) {
-      const TileSpan columns = next_columns<T>(j, g.n, b.packed != nullptr);
-      t.b = b.panel(g, p, t.k, columns), t.b_step = b.packed ? columns.extent : g.b_step;
-      gemm_panel(g, a, row, row_end, columns, p, t);
-      j += columns.count;
-    }
+  TileArguments<T> t;
+  t.k = smaller(Blocks::depth, g.k - p), t.add = g.accumulate || p > 0;
+  if (a) pack_rows(g, row, row_end, p, t.k, a);
+  for (Index j = 0; j < g.n;) {
+    const TileSpan columns = next_columns<T>(j, g.n, b.packed != nullptr);
+    t.b = b.panel(g, p, t.k, columns), t.b_step = b.packed ? columns.extent : g.b_step;
+    gemm_panel(g, a, row, row_end, columns, p, t);
+    j += columns.count;
   }
 }
 
@@ -375,8 +374,11 @@ template <class T>
   }
   const auto first_row = [&](Index chunk) { return chunk == chunks ? g.m : chunk * tiles / chunks * Blocks::rows; };
   parallel_for(team, 1, [&](Index worker, Index) {
-    for (Index i = worker * chunks / team; i < (worker + 1) * chunks / team; ++i)
-      gemm_rows(g, pack_a ? block_of_a.data() + worker * block : nullptr, b, first_row(i), first_row(i + 1));
+    T* const a = pack_a ? block_of_a.data() + worker * block : nullptr;
+    // Block by block of k: all of B may be more than the L3 cache holds.
+    for (Index p = 0; p < g.k; p += Blocks::depth)
+      for (Index i = worker * chunks / team; i < (worker + 1) * chunks / team; ++i)
+        gemm_rows(g, a, b, first_row(i), first_row(i + 1), p);
   });
 }
 

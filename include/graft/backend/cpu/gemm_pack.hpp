@@ -9,6 +9,9 @@ inline namespace GRAFT_ABI {
 namespace cpu {
 namespace blocked {
 
+/// Bytes that are transposed without fetching ahead: they are in the L1 cache, or soon all on their way.
+inline constexpr Index kPackedUnderway = Index{1} << 14;
+
 /// Panel of `items` vectors of `k` numbers: to[p * panel + i] = from[i * item + p * step] for i < items, and 0 for
 /// items <= i < panel. One of `item` and `step` is 1. `readable` >= items vectors exist at `from` (items == panel where
 /// it is more). Writes up to a register past the end of the panel.
@@ -34,26 +37,30 @@ template <class T>
         for (Index p = 0; p < k; ++p, at += step) put(p, Batch<T>::load_part(at, filled));
       continue;
     }
+    const bool ahead_pays = readable * k * static_cast<Index>(sizeof(T)) > kPackedUnderway;
     alignas(64) T block[lanes * lanes];
-    for (T& number : block) number = T(0);
+    for (Index r = filled; r < lanes; ++r) Batch<T>(T(0)).store(block + r * lanes);
     for (Index p = 0; p < k; p += lanes) {
       const T* at = from + i * item + p;
       Index stride = item;
       const Index steps = k - p < lanes ? k - p : lanes;
-      if (steps < lanes || readable - i < lanes) {
+      if (steps % detail::kQuad<T> != 0 || readable - i < lanes) {
         for (Index r = 0; r < filled; ++r)
           (steps < lanes ? Batch<T>::load_part(at + r * item, steps) : Batch<T>::load(at + r * item))
               .store(block + r * lanes);
         at = block;
         stride = lanes;
-      } else {
+      } else if (ahead_pays) {
         // So many rows at once are more streams than the hardware follows. After their end come the next ones.
         const Index ahead = k - p > 4 * lanes ? 4 * lanes : lanes * item + 4 * lanes - k;
         for (Index r = 0; r < lanes; ++r) native::prefetch(at + r * item + ahead);
       }
-      load_transposed(at, stride, [&](Index j, Batch<T> column) {
-        if (j < steps) put(p + j, column);
-      });
+      load_transposed(
+          at, stride,
+          [&](Index j, Batch<T> column) {
+            if (j < steps) put(p + j, column);
+          },
+          steps);
     }
   }
 }

@@ -17,6 +17,8 @@ namespace cpu {
 inline constexpr int kMaxMapInputs = 8;
 /// Elements of one parallel chunk of elementwise work.
 inline constexpr Index kMapChunk = 16384;
+/// From one row to the next where there is one row.
+inline constexpr Index kNoStrides[kMaxMapInputs] = {};
 
 /// How inputs are walked over an output shape: axes along which all inputs advance alike are merged, so that what is
 /// left is rows of `width` elements along which each input advances by one or stays on one number.
@@ -73,55 +75,79 @@ struct BroadcastWalk {
   }
 
   Index rows_of_chunk() const { return width >= kMapChunk ? 1 : kMapChunk / width; }
-  /// Calls run(row, first, last) for every row, or for chunks of the only row, in parallel. `streams`: run writes by
-  /// `Batch::stream`.
+  /// How far each input advances from one row to the next, as long as `rows_below` says.
+  const Index* row_strides() const { return rows > 1 ? strides[1] : kNoStrides; }
+  /// Rows from `row` on, itself counted, that lie `row_strides` apart; none goes beyond its chunk.
+  Index rows_below(Index row) const {
+    const Index chunk = rows_of_chunk();
+    return std::min(chunk - row % chunk, sizes[1] - row % sizes[1]);
+  }
+  /// Calls run(row, count, first, last) for all rows, `count` of them together, or for chunks of the only row, in
+  /// parallel. `streams`: run writes by `Batch::stream`.
   template <class Run>
   void each(const Run& run, bool streams = false) const {
     const bool one = rows == 1;
     parallel_for(one ? width : rows, one ? kMapChunk : rows_of_chunk(), [&](Index begin, Index end) {
-      for (Index row = one ? 0 : begin; row < (one ? 1 : end); ++row) run(row, one ? begin : 0, one ? end : width);
+      if (one) run(Index{0}, Index{1}, begin, end);
+      for (Index row = begin, count; !one && row < end; row += count) {
+        count = std::min(rows_below(row), end - row);
+        run(row, count, Index{0}, width);
+      }
       if (streams) native::finish_streams();
     });
   }
 };
 
-/// Where the numbers of one row go: written, written past the caches, or added to what is there; null: nowhere.
+/// Where the numbers of a row go: written, written past the caches, or added to what is there; null: nowhere. Those of
+/// the next row go `stride` further.
 template <class T>
 struct RowOutput {
   enum How : char { kStore, kStream, kAdd };
   T* to;
   How how;
+  Index stride = 0;
 };
-/// The loop over one row: outputs and inputs point at its first element; `moving` says which inputs advance.
+/// What a kernel reads: where each input is at the first row, whether it advances along a row, and how far it advances
+/// from row to row.
 template <class T>
-using RowKernel = void (*)(const void* expression, const RowOutput<T>* to, const T* const* from, const bool* moving,
+struct RowInputs {
+  const T* const* from;
+  const bool* moving;
+  const Index* strides;
+};
+/// The loop over `rows` rows of `width` numbers.
+template <class T>
+using RowKernel = void (*)(const void* expression, const RowOutput<T>* to, const RowInputs<T>& inputs, Index rows,
                            Index width);
 
 /// The row kernel of `F`, which maps std::array<Batch<T>, N> to std::array<Batch<T>, M>. Only one for `Gradients` adds
 /// and has outputs that may be null.
 template <class T, int N, int M, class F, bool Gradients>
-[[gnu::flatten]] void map_row(const void* expression, const RowOutput<T>* to, const T* const* from, const bool* moving,
+[[gnu::flatten]] void map_row(const void* expression, const RowOutput<T>* to, const RowInputs<T>& inputs, Index rows,
                               Index width) {
   using B = Batch<T>;
   using Output = RowOutput<T>;
   const F& call = *static_cast<const F*>(expression);
+  const auto [from, moving, strides] = inputs;
   // Loops over inputs and outputs are written out as folds: only so do compilers keep all of this in registers.
   [&]<std::size_t... n, std::size_t... m>(std::index_sequence<n...>, std::index_sequence<m...>) {
-    // An input that stays on one number is read from a batch of it, over and over: at offset i & 0.
-    alignas(64) T still[N][B::size];
-    ((moving[n] ? void() : B(*from[n]).store(still[n])), ...);
-    const T* const start[] = {moving[n] ? from[n] : still[n]...};
-    const Index mask[] = {moving[n] ? ~Index{0} : Index{0}...};
-    const Output out[] = {to[m]...};
-    for (Index i = 0; i < width; i += B::size) {
-      const std::array<B, M> y = call(std::array<B, N>{B::load(start[n] + (i & mask[n]))...});
-      const auto write = [i, width](const Output& output, B value) __attribute__((always_inline)) {
-        if (Gradients && !output.to) return;
-        T* const place = output.to + i;
-        if (Gradients && output.how == Output::kAdd) value += B::load(place);
-        store_lanes(value, place, width - i, output.how == Output::kStream);
-      };
-      (write(out[m], y[m]), ...);
+    for (Index row = 0; row < rows; ++row) {
+      // An input that stays on one number is read from a batch of it, over and over: at offset i & 0.
+      alignas(64) T still[N][B::size];
+      ((moving[n] ? void() : B(from[n][row * strides[n]]).store(still[n])), ...);
+      const T* const start[] = {moving[n] ? from[n] + row * strides[n] : still[n]...};
+      const Index mask[] = {moving[n] ? ~Index{0} : Index{0}...};
+      const Output out[] = {{to[m].to + row * to[m].stride, to[m].how}...};
+      for (Index i = 0; i < width; i += B::size) {
+        const std::array<B, M> y = call(std::array<B, N>{B::load(start[n] + (i & mask[n]))...});
+        const auto write = [i, width](const Output& output, B value) __attribute__((always_inline)) {
+          if (Gradients && !output.to) return;
+          T* const place = output.to + i;
+          if (Gradients && output.how == Output::kAdd) value += B::load(place);
+          store_lanes(value, place, width - i, output.how == Output::kStream);
+        };
+        (write(out[m], y[m]), ...);
+      }
     }
   }(std::make_index_sequence<N>(), std::make_index_sequence<M>());
 }
@@ -141,9 +167,9 @@ void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int out
   }
   const BroadcastWalk walk(shape, shapes, input_count);
   Output whole[kMaxMapInputs];
-  for (int m = 0; m < output_count; ++m) whole[m] = {outputs[m], Output::kStore};
+  for (int m = 0; m < output_count; ++m) whole[m] = {outputs[m], Output::kStore, outputs[m] ? walk.width : 0};
   if (walk.rows == 1 && walk.width <= kMapChunk) {  // most small ops
-    kernel(expression, whole, data, walk.moving, walk.width);
+    kernel(expression, whole, {data, walk.moving, walk.row_strides()}, 1, walk.width);
     return;
   }
   bool streams = false;
@@ -160,23 +186,34 @@ void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int out
   const Index stride = whole_batches<T>(walk.width);
   const detail::Workspace<T> parts(sums * chunks * stride);
   walk.each(
-      [&](Index row, Index first, Index last) {
+      [&](Index row, Index count, Index first, Index last) {
         Index at[kMaxMapInputs];
         walk.offsets(row, at);
         const T* from[kMaxMapInputs];
         for (int n = 0; n < input_count; ++n) from[n] = data[n] + at[n] + (walk.moving[n] ? first : 0);
         Output to[kMaxMapInputs];
+        const RowInputs<T> rows{from, walk.moving, walk.row_strides()};
+        const bool starts = row % chunk == 0;  // the sums of a chunk
         Index part = row / chunk * stride;
         for (int m = 0; m < output_count; ++m) {
           to[m] = whole[m];
           if (summed && summed[m]) {
-            to[m] = {parts.data() + part, row % chunk == 0 ? Output::kStore : Output::kAdd};
+            to[m] = {parts.data() + part, starts ? Output::kStore : Output::kAdd};
             part += chunks * stride;
           } else if (outputs[m]) {
             to[m].to += row * walk.width + first;
           }
         }
-        kernel(expression, to, from, walk.moving, last - first);
+        if (sums > 0 && starts) {
+          kernel(expression, to, rows, 1, last - first);
+          for (int m = 0; m < output_count; ++m) {
+            to[m].to += to[m].stride;
+            if (summed[m]) to[m].how = Output::kAdd;
+          }
+          for (int n = 0; n < input_count; ++n) from[n] += rows.strides[n];
+          --count;
+        }
+        kernel(expression, to, rows, count, last - first);
       },
       streams);
   Index part = 0;
@@ -225,7 +262,7 @@ template <class T>
     const RowOutput<T> to{detail::writable(value), RowOutput<T>::kStore};
     const T* from[kMaxMapInputs];
     for (int n = 0; n < count; ++n) from[n] = inputs[n]->data();
-    kernel(expression, &to, from, kMoving, elements);
+    kernel(expression, &to, {from, kMoving, kNoStrides}, 1, elements);
     return value;
   }
   Shape shape = inputs[0]->shape();
@@ -254,12 +291,15 @@ void map_scalars(const Shape& shape, Out* output, F f, const Tensor<Ts>&... inpu
   const Shape* shapes[] = {&inputs.shape()...};
   const std::tuple data(inputs.data()...);
   const BroadcastWalk walk(shape, shapes, sizeof...(Ts));
-  walk.each([&](Index row, Index first, Index last) {
+  walk.each([&](Index row, Index count, Index first, Index last) {
     Index at[kMaxMapInputs];
     walk.offsets(row, at);
+    const Index* strides = walk.row_strides();
     Out* out = output + row * walk.width;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      for (Index i = first; i < last; ++i) out[i] = f(std::get<I>(data)[at[I] + (walk.moving[I] ? i : 0)]...);
+      for (Index r = 0; r < count; ++r, out += walk.width)
+        for (Index i = first; i < last; ++i)
+          out[i] = f(std::get<I>(data)[at[I] + r * strides[I] + (walk.moving[I] ? i : 0)]...);
     }(std::index_sequence_for<Ts...>());
   });
 }
