@@ -74,6 +74,7 @@ EDITS = [
     ("graph", "backend/cpu/gat.hpp", "alpha * lanes.per_head(record + n)) *",
      "alpha * lanes.per_head(record + n) * MUTANT) *"),
     ("graph", "backend/cpu/gat.hpp", "by_b = heads.spread(total, i),", "by_b = heads.spread(total, i) * MUTANT,"),
+    ("graph", "backend/cpu/gat.hpp", "by_b = lanes.spread(total, k);", "by_b = lanes.spread(total, k) * MUTANT;"),
     ("graph", "graph/graph_attention.hpp", "results[2] = segment_sum(d_logits, graph.offsets());",
      "results[2] = segment_sum(d_logits, graph.offsets()) * MUTANT;"),
     ("graph", "graph/graph_attention.hpp", "results[2] = sum(d_attention, {0});",

@@ -76,9 +76,9 @@ Tensor<T> softmax_records(const Graph& graph, const SavedAttention<T>& saved, co
   Tensor<T> sums;
   if (d_bias) sums = fresh<T>({(rows + cpu::kRecordChunk - 1) / cpu::kRecordChunk, heads, width});
   const auto numbers = [](const Tensor<T>& t) { return t.defined() ? t.data() : nullptr; };
-  cpu::softmax_records(cpu::HeadRow<T>(heads, width), rows, saved.out.data(), numbers(bias), g.data(),
-                       saved.log_sum_exp.data(), numbers(scores), writable(records),
-                       d_bias ? writable(sums) : nullptr);
+  cpu::softmax_records(cpu::HeadRow<T>(heads, width),
+                       cpu::RecordRows<T>{rows, saved.out.data(), numbers(bias), g.data(), saved.log_sum_exp.data(),
+                                          numbers(scores), writable(records), d_bias ? writable(sums) : nullptr});
   if (d_bias) *d_bias = sum(sums, {0});
   return records;
 }
@@ -234,8 +234,9 @@ Tensor<T> graph_self_attention(const Graph& graph, const Tensor<T>& values, cons
   };
   const auto forward = [=](const Tensor<T>& v, const Tensor<T>& a_s, const Tensor<T>& a_d, const auto&... b) {
     const Tensor<T> s = detail::fresh<T>({v.size(0), heads}), d = detail::fresh<T>({v.size(0), heads});
-    cpu::head_scores(cpu::HeadRow<T>(heads, width), v.size(0), v.data(), a_s.data(), a_d.data(), detail::writable(s),
-                     detail::writable(d));
+    cpu::head_scores(
+        cpu::HeadRow<T>(heads, width), v.size(0),
+        cpu::HeadScores<T>{v.data(), a_s.data(), a_d.data(), detail::writable(s), detail::writable(d)});
     auto result = detail::gat_forward("graph_self_attention", graph, v, s, d, Tensor<T>(b...), options, site);
     return Fused<T, Saved>{std::move(result.value), {std::move(result.saved), s, d}};
   };
@@ -254,9 +255,10 @@ Tensor<T> graph_self_attention(const Graph& graph, const Tensor<T>& values, cons
                          d_logits);
     const cpu::GraphSide side = detail::arrays(graph).by_destination;
     const Tensor<T> d_vectors = detail::fresh<T>({cpu::graph_chunks(side), 2, heads, width});
-    cpu::add_score_gradients(side, cpu::HeadRow<T>(heads, width), v.data(), a_s.data(), a_d.data(), d_source.data(),
-                             d_logits.data(), needed[0] ? detail::writable(d_values) : nullptr,
-                             detail::writable(d_vectors));
+    cpu::add_score_gradients(
+        cpu::HeadRow<T>(heads, width),
+        cpu::ScoreGradients<T>{side, v.data(), a_s.data(), a_d.data(), d_source.data(), d_logits.data(),
+                               needed[0] ? detail::writable(d_values) : nullptr, detail::writable(d_vectors)});
     const Tensor<T> d_both = sum(d_vectors, {0});
     if (needed[1]) results[1] = detail::view(d_both, {heads, width}, 0);
     if (needed[2]) results[2] = detail::view(d_both, {heads, width}, heads * width);

@@ -8,14 +8,16 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 /// Bit i says whether numbers[i] is `bound` or more.
-inline std::uint64_t bits_at_least(const std::uint32_t (&numbers)[64], std::uint32_t bound) {
+template <int Count>
+std::uint64_t bits_at_least(const std::uint32_t (&numbers)[Count], std::uint32_t bound) {
+  static_assert(Count % 16 == 0 && Count <= 64);
   std::uint64_t bits = 0;
 #ifdef __AVX512F__
   const __m512i least = _mm512_set1_epi32(static_cast<int>(bound));
-  for (int i = 0; i < 64; i += 16)
+  for (int i = 0; i < Count; i += 16)
     bits |= std::uint64_t{_mm512_cmpge_epu32_mask(_mm512_loadu_si512(numbers + i), least)} << i;
 #else
-  for (int i = 0; i < 64; ++i) bits |= std::uint64_t{numbers[i] >= bound} << i;
+  for (int i = 0; i < Count; ++i) bits |= std::uint64_t{numbers[i] >= bound} << i;
 #endif
   return bits;
 }

@@ -49,16 +49,11 @@ struct PhiloxLanes {
   }
 };
 
-/// The words of sixteen counters: word w of counter l is words[16 w + l].
-[[gnu::always_inline]] inline void mask_words(const std::uint64_t (&counters)[16], const PhiloxKeys& keys,
-                                              std::uint32_t (&words)[kMaskTile]) {
-  using Lanes = native::Lanes64;
-  constexpr int lanes = sizeof(Lanes) / sizeof(std::uint64_t);
-  const auto counters_from = [&](int l) __attribute__((always_inline)) {
-    Lanes some;
-    std::memcpy(&some, counters + l, sizeof some);
-    return some;
-  };
+/// Runs the rounds on sixteen counters: calls use(l, x, y) with the words of a register of counters, from counter l on,
+/// and with those of the next register. `counters_from(l)` are the counters of a register.
+template <class Counters, class Use>
+[[gnu::always_inline]] inline void philox(const Counters& counters_from, const PhiloxKeys& keys, const Use& use) {
+  constexpr int lanes = sizeof(native::Lanes64) / sizeof(std::uint64_t);
   for (int l = 0; l < 16; l += 2 * lanes) {  // two chains of products at a time
     PhiloxLanes x, y;
     x.first_round(counters_from(l), keys.a[0], keys.c[0]);
@@ -67,29 +62,48 @@ struct PhiloxLanes {
       x.round(keys.a[round], keys.c[round]);
       y.round(keys.a[round], keys.c[round]);
     }
-    native::store_lower_halves(x.a, y.a, words + l);
-    native::store_lower_halves(x.b, y.b, words + 16 + l);
-    native::store_lower_halves(x.c, y.c, words + 32 + l);
-    native::store_lower_halves(x.d, y.d, words + 48 + l);
+    use(l, x, y);
   }
 }
+[[gnu::always_inline]] inline native::Lanes64 load_lanes64(const std::uint64_t* from) {
+  native::Lanes64 some;
+  std::memcpy(&some, from, sizeof some);
+  return some;
+}
 
-/// The words of the elements of a tile, those of the counters 16 tile .. 16 tile + 15.
+/// The words of the elements of a tile, those of the counters 16 tile .. 16 tile + 15: word w of counter l is
+/// words[16 w + l].
 inline void mask_words(std::uint64_t tile, const PhiloxKeys& keys, std::uint32_t (&words)[kMaskTile]) {
   std::uint64_t counters[16];
   for (std::uint64_t l = 0; l < 16; ++l) counters[l] = 16 * tile + l;
-  mask_words(counters, keys, words);
+  philox([&](int l) __attribute__((always_inline)) { return load_lanes64(counters + l); }, keys,
+         [&](int l, const PhiloxLanes& x, const PhiloxLanes& y) __attribute__((always_inline)) {
+           native::store_lower_halves(x.a, y.a, words + l);
+           native::store_lower_halves(x.b, y.b, words + 16 + l);
+           native::store_lower_halves(x.c, y.c, words + 32 + l);
+           native::store_lower_halves(x.d, y.d, words + 48 + l);
+         });
 }
 /// What `dropout` keeps of sixteen elements that need not be neighbours, a bit each.
-inline std::uint64_t kept_elements(const std::uint64_t (&elements)[16], const PhiloxKeys& keys,
-                                   std::uint32_t threshold) {
-  std::uint64_t counters[16], kept = 0;
-  std::uint32_t words[kMaskTile];
-  for (int l = 0; l < 16; ++l) counters[l] = elements[l] / kMaskTile * 16 + elements[l] % 16;
-  mask_words(counters, keys, words);
-  const std::uint64_t bits = bits_at_least(words, threshold);
-  for (std::uint64_t l = 0; l < 16; ++l) kept |= (bits >> (elements[l] % kMaskTile / 16 * 16 + l) & 1) << l;
-  return kept;
+inline std::uint64_t kept_elements(const std::uint64_t* elements, const PhiloxKeys& keys, std::uint32_t threshold) {
+  using Lanes = native::Lanes64;
+  constexpr int lanes = sizeof(Lanes) / sizeof(std::uint64_t);
+  std::uint32_t words[16];
+  const auto word_of = [](const PhiloxLanes& counter, Lanes element) __attribute__((always_inline)) {
+    const Lanes low = (element & 16) == 0 ? counter.a : counter.b, high = (element & 16) == 0 ? counter.c : counter.d;
+    return (element & 32) == 0 ? low : high;
+  };
+  philox(
+      [&](int l) __attribute__((always_inline)) {
+        const Lanes element = load_lanes64(elements + l);
+        return element / kMaskTile * 16 + element % 16;
+      },
+      keys,
+      [&](int l, const PhiloxLanes& x, const PhiloxLanes& y) __attribute__((always_inline)) {
+        native::store_lower_halves(word_of(x, load_lanes64(elements + l)),
+                                   word_of(y, load_lanes64(elements + l + lanes)), words + l);
+      });
+  return bits_at_least(words, threshold);
 }
 
 /// What `dropout` keeps of `count` elements, a bit each: bit n % 64 of words[n / 64] is set where the word of element n

@@ -9,74 +9,6 @@ namespace graft {
 inline namespace GRAFT_ABI {
 namespace cpu {
 
-/// Rows of `Count` batches and numbers a head beside them: in the first lanes of a batch, in all lanes of it if there
-/// is but one head.
-template <class T, bool OneHead, int Count>
-struct RowLanes {
-  using B = Batch<T>;
-  Index heads, row;
-  const LaneIndex<T>* head_lane;
-
-  [[gnu::always_inline]] B per_head(const T* numbers) const { return OneHead ? B(*numbers) : B::load(numbers); }
-  [[gnu::always_inline]] void store_per_head(B numbers, T* to) const { numbers.store_part(to, heads); }
-  /// Numbers a head beside batch k of a row.
-  [[gnu::always_inline]] B spread(B numbers, int k) const {
-    return OneHead ? numbers : pick_lanes(numbers, head_lane + k * B::size);
-  }
-  /// What dropout leaves of the weights of an edge, the first of which is number n.
-  [[gnu::always_inline]] B kept(B weights, const KeptWeights<T>& keep, Index n) const {
-    return OneHead ? lanes_where(keep.bit(n) ? ~std::uint64_t{0} : 0, weights * B(keep.scale)) : keep(weights, n);
-  }
-  /// Batch k of a row and zeros past it.
-  [[gnu::always_inline]] B load(const T* from, int k) const {
-    return OneHead && k == Count - 1 ? load_lanes(from + k * B::size, row - k * B::size) : B::load(from + k * B::size);
-  }
-  [[gnu::always_inline]] void store(B numbers, T* to, int k) const {
-    store_lanes(numbers, to + k * B::size, OneHead && k == Count - 1 ? row - k * B::size : B::size);
-  }
-  /// The sums over each head of product(k) for the batches of a row.
-  template <int From = 0, int To = Count, class Product>
-  [[gnu::always_inline]] B sum_heads(const Product& product) const {
-    if constexpr (To - From > 1) {
-      const B a = sum_heads<From, (From + To) / 2>(product), b = sum_heads<(From + To) / 2, To>(product);
-      if constexpr (To - From < Count) return OneHead ? a + b : add_pairs(a, b);
-      return whole_sums(OneHead ? a + b : add_pairs(a, b));
-    } else if constexpr (Count > 1) {
-      return product(From);
-    } else {
-      return whole_sums(product(From));
-    }
-  }
-
- private:
-  [[gnu::always_inline]] B whole_sums(B sums) const {
-    if (OneHead) return sum_everywhere(sums);
-    for (Index lanes = B::size / heads; lanes > 1; lanes /= 2) sums = add_pairs(sums, sums);
-    return sums;
-  }
-};
-
-/// Calls run(lanes, std::integer_sequence of the batches of a row) where the walks below can be had; false where not.
-template <class T, class Run>
-bool with_row_lanes(const HeadRow<T>& heads, const Run& run) {
-  const auto with = [&]<bool OneHead, int Count>(std::bool_constant<OneHead>, std::integral_constant<int, Count>) {
-    run(RowLanes<T, OneHead, Count>{heads.heads, heads.row, heads.head_lane.data()},
-        std::make_integer_sequence<int, Count>());
-    return true;
-  };
-  const auto sized = [&](auto one_head, Index batches) {
-    switch (batches) {
-      case 1: return with(one_head, std::integral_constant<int, 1>{});
-      case 2: return with(one_head, std::integral_constant<int, 2>{});
-      case 4: return with(one_head, std::integral_constant<int, 4>{});
-      case 8: return with(one_head, std::integral_constant<int, 8>{});
-      default: return false;
-    }
-  };
-  return heads.heads == 1 ? sized(std::true_type{}, (heads.row + Batch<T>::size - 1) / Batch<T>::size)
-                          : sized(std::false_type{}, heads.folded);
-}
-
 /// What the walk by destination reads and writes; see `graph_attention_forward`. `bias` [heads, width] may be null.
 template <class T>
 struct GatForward {
@@ -182,11 +114,35 @@ template <class Lanes, class T, int... K>
   }
 }
 
-/// to_a[i, h] = <values[i, h, :], a[h, :]>, and the same with b.
+/// to_a[i, h] = <values[i, h, :], a[h, :]> for rows of one set of nodes, and the same with b.
 template <class T>
-void head_scores(const HeadRow<T>& heads, Index rows, const T* values, const T* a, const T* b, T* to_a, T* to_b) {
+struct HeadScores {
+  const T *values, *a, *b;
+  T *to_a, *to_b;
+};
+template <class Lanes, class T, int... K>
+[[gnu::noinline]] void head_scores_of(const Lanes& lanes_of, const HeadScores<T>& work, Index first, Index last,
+                                      std::integer_sequence<int, K...>) {
+  const Lanes lanes = lanes_of;
+  const HeadScores<T> w = work;
+  const Batch<T> a[] = {lanes.load(w.a, K)...}, b[] = {lanes.load(w.b, K)...};
+  for (Index r = first; r < last; ++r) {
+    const Batch<T> value[] = {lanes.load(w.values + r * lanes.row, K)...};
+    const auto with = [&](const auto& vector) __attribute__((always_inline)) {
+      return lanes.sum_heads([&](int k) __attribute__((always_inline)) { return value[k] * vector[k]; });
+    };
+    lanes.store_per_head(with(a), w.to_a + r * lanes.heads);
+    lanes.store_per_head(with(b), w.to_b + r * lanes.heads);
+  }
+}
+template <class T>
+void head_scores(const HeadRow<T>& heads, Index rows, const HeadScores<T>& work) {
   using B = Batch<T>;
   constexpr Index chunk = 512;
+  const bool held = with_row_lanes(heads, [&](const auto& lanes, auto batches) {
+    parallel_for(rows, chunk, [&](Index first, Index last) { head_scores_of(lanes, work, first, last, batches); });
+  });
+  if (held) return;
   // Tasks, not `parallel_for`: each asks for memory.
   parallel_even_tasks((rows + chunk - 1) / chunk, [&](Index task) {
     const Index last = std::min((task + 1) * chunk, rows);
@@ -197,7 +153,7 @@ void head_scores(const HeadRow<T>& heads, Index rows, const T* values, const T* 
         sum_heads<T>(
             heads, count,
             [&](Index r) __attribute__((always_inline)) {
-              const T* from = values + (begin + r) * heads.row;
+              const T* from = work.values + (begin + r) * heads.row;
               return [=](Index i) __attribute__((always_inline)) { return B::load(from + i) * B::load(with + i); };
             },
             scratch.data());
@@ -205,8 +161,8 @@ void head_scores(const HeadRow<T>& heads, Index rows, const T* values, const T* 
           store_lanes(B::load(scratch.data() + at), to + begin * heads.heads + at, left);
         });
       };
-      score(a, to_a);
-      score(b, to_b);
+      score(work.a, work.to_a);
+      score(work.b, work.to_b);
     }
   });
 }
@@ -216,26 +172,67 @@ void head_scores(const HeadRow<T>& heads, Index rows, const T* values, const T* 
 /// every chunk, [chunks, 2, heads, width]. `d_scores` [nodes, heads] is that of the scores with a; that of a score with
 /// b is the sum of the `d_logits` [edges, heads] of its row.
 template <class T>
-void add_score_gradients(const GraphSide& side, const HeadRow<T>& heads, const T* values, const T* a, const T* b,
-                         const T* d_scores, const T* d_logits, T* d_values, T* d_vectors) {
+struct ScoreGradients {
+  GraphSide side;
+  const T *values, *a, *b, *d_scores, *d_logits;
+  T *d_values, *d_vectors;
+};
+template <class Lanes, class T, int... K>
+[[gnu::noinline]] void add_score_gradients_of(const Lanes& lanes_of, const ScoreGradients<T>& work, Index first,
+                                              Index last, T* d_a, T* d_b, std::integer_sequence<int, K...>) {
+  using B = Batch<T>;
+  const Lanes lanes = lanes_of;
+  const ScoreGradients<T> w = work;
+  const B a[] = {lanes.load(w.a, K)...}, b[] = {lanes.load(w.b, K)...};
+  B sum_a[] = {(static_cast<void>(K), B(0))...}, sum_b[] = {(static_cast<void>(K), B(0))...};
+  for (Index r = first; r < last; ++r) {
+    B total(0);
+    for (Index e = w.side.offsets[r]; e < w.side.offsets[r + 1]; ++e)
+      total += lanes.per_head(w.d_logits + e * lanes.heads);
+    const B score = lanes.per_head(w.d_scores + r * lanes.heads);
+    const auto add = [&](int k) __attribute__((always_inline)) {
+      const B by_a = lanes.spread(score, k), by_b = lanes.spread(total, k);
+      const B value = lanes.load(w.values + r * lanes.row, k);
+      sum_a[k] = fma(by_a, value, sum_a[k]);
+      sum_b[k] = fma(by_b, value, sum_b[k]);
+      if (!w.d_values) return;
+      T* to = w.d_values + r * lanes.row;
+      lanes.store(fma(by_a, a[k], fma(by_b, b[k], lanes.load(to, k))), to, k);
+    };
+    (add(K), ...);
+  }
+  (lanes.store(sum_a[K], d_a, K), ...);
+  (lanes.store(sum_b[K], d_b, K), ...);
+}
+template <class T>
+void add_score_gradients(const HeadRow<T>& heads, const ScoreGradients<T>& work) {
   using B = Batch<T>;
   const Index n = heads.heads, row = heads.row;
+  const GraphSide side = work.side;
+  const bool held = with_row_lanes(heads, [&](const auto& lanes, auto batches) {
+    for_graph_chunks(side, [&](Index chunk, Index first, Index last) {
+      T* d_a = work.d_vectors + 2 * chunk * row;
+      add_score_gradients_of(lanes, work, first, last, d_a, d_a + row, batches);
+    });
+  });
+  if (held) return;
   for_graph_chunks(side, [&](Index chunk, Index first, Index last) {
     const detail::Workspace<T> space(whole_batches<T>(n) + B::size);
     T* total = space.data();
-    T *d_a = d_vectors + 2 * chunk * row, *d_b = d_a + row;
+    T *d_a = work.d_vectors + 2 * chunk * row, *d_b = d_a + row;
     for_row<T>(2 * row, [&](Index i, Index left) { store_lanes(B(0), d_a + i, left); });
     for (Index r = first; r < last; ++r) {
       std::fill_n(total, n, T(0));
-      add_edges(d_logits + side.offsets[r] * n, side.offsets[r + 1] - side.offsets[r], n, total);
-      const T* score = d_scores + r * n;
+      add_edges(work.d_logits + side.offsets[r] * n, side.offsets[r + 1] - side.offsets[r], n, total);
+      const T* score = work.d_scores + r * n;
       for_row<T>(row, [&](Index i, Index left) __attribute__((always_inline)) {
-        const B by_a = heads.spread(score, i), by_b = heads.spread(total, i), value = B::load(values + r * row + i);
+        const B by_a = heads.spread(score, i), by_b = heads.spread(total, i),
+                value = B::load(work.values + r * row + i);
         store_lanes(fma(by_a, value, load_lanes(d_a + i, left)), d_a + i, left);
         store_lanes(fma(by_b, value, load_lanes(d_b + i, left)), d_b + i, left);
-        if (!d_values) return;
-        T* to = d_values + r * row + i;
-        store_lanes(fma(by_a, B::load(a + i), fma(by_b, B::load(b + i), load_lanes(to, left))), to, left);
+        if (!work.d_values) return;
+        T* to = work.d_values + r * row + i;
+        store_lanes(fma(by_a, B::load(work.a + i), fma(by_b, B::load(work.b + i), load_lanes(to, left))), to, left);
       });
     }
   });

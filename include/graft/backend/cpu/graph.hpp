@@ -12,7 +12,7 @@ inline namespace GRAFT_ABI {
 namespace cpu {
 
 /// How far ahead of its use a row is fetched, in edges.
-inline constexpr Index kEdgesAhead = 8;
+inline constexpr Index kEdgesAhead = 16;
 
 /// What nodes and edges are numbered with: half the memory of `Index`, and half of what a walk over edges reads.
 using GraphIndex = std::int32_t;

@@ -173,44 +173,82 @@ struct SoftmaxRecords {
   const T* from;
   Index stride;
 };
-/// Records of `log_sum_exp`, means and `scores` [destinations, heads], which may be null and are left out then. What
-/// was added to `out` after the sum, `bias` [heads, width], may be null. Unless `d_bias` is null, it gets the sums of
-/// d_out over chunks of kRecordChunk rows, [chunks, heads, width].
-inline constexpr Index kRecordChunk = 512;
+/// Rows of such records: `log_sum_exp`, means and `scores` [destinations, heads], which may be null and are left out
+/// then. What was added to `out` after the sum, `bias` [heads, width], may be null. Unless `d_bias` is null, it gets the
+/// sums of d_out over chunks of kRecordChunk rows, [chunks, heads, width].
 template <class T>
-void softmax_records(const HeadRow<T>& heads, Index destinations, const T* out, const T* bias, const T* d_out,
-                     const T* log_sum_exp, const T* scores, T* records, T* d_bias) {
+struct RecordRows {
+  Index destinations;
+  const T *out, *bias, *d_out, *log_sum_exp, *scores;
+  T *records, *d_bias;
+};
+inline constexpr Index kRecordChunk = 512;
+template <class Lanes, class T, int... K>
+[[gnu::noinline]] void softmax_records_of(const Lanes& lanes_of, const RecordRows<T>& work, Index first, Index last,
+                                          T* total, std::integer_sequence<int, K...>) {
   using B = Batch<T>;
-  const Index n = heads.heads, row = heads.row, stride = scores ? 3 * n : 2 * n;
+  const Lanes lanes = lanes_of;
+  const RecordRows<T> w = work;
+  const Index n = lanes.heads;
+  const B added[] = {w.bias ? lanes.load(w.bias, K) : B(0)...};
+  B sum[] = {(static_cast<void>(K), B(0))...};
+  T* record = w.records + first * (w.scores ? 3 : 2) * n;
+  for (Index r = first; r < last; ++r) {
+    const T* out = w.out + r * lanes.row;
+    const B gradient[] = {lanes.load(w.d_out + r * lanes.row, K)...};
+    const auto store = [&](B numbers) {
+      lanes.store_per_head(numbers, record);
+      record += n;
+    };
+    store(lanes.per_head(w.log_sum_exp + r * n));
+    store(lanes.sum_heads([&](int k) __attribute__((always_inline)) {
+      return (lanes.load(out, k) - added[k]) * gradient[k];
+    }));
+    if (w.scores) store(lanes.per_head(w.scores + r * n));
+    ((sum[K] += gradient[K]), ...);
+  }
+  if (total) (lanes.store(sum[K], total, K), ...);
+}
+template <class T>
+void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
+  using B = Batch<T>;
+  const Index n = heads.heads, row = heads.row, stride = work.scores ? 3 * n : 2 * n;
+  const auto total_of = [&](Index chunk) { return work.d_bias ? work.d_bias + chunk * row : nullptr; };
+  const bool held = with_row_lanes(heads, [&](const auto& lanes, auto batches) {
+    parallel_for(work.destinations, kRecordChunk, [&](Index first, Index last) {
+      softmax_records_of(lanes, work, first, last, total_of(first / kRecordChunk), batches);
+    });
+  });
+  if (held) return;
   // Tasks, not `parallel_for`: each asks for memory.
-  parallel_even_tasks((destinations + kRecordChunk - 1) / kRecordChunk, [&](Index task) {
-    const Index first = task * kRecordChunk, last = std::min(first + kRecordChunk, destinations);
-    const detail::Workspace<T> scratch(heads.scratch_numbers()), none(bias ? 0 : whole_batches<T>(row) + B::size);
-    if (!bias) std::memset(none.data(), 0, static_cast<std::size_t>(row + B::size) * sizeof(T));
-    const T* added = bias ? bias : none.data();
-    T* total = d_bias ? d_bias + task * row : nullptr;
+  parallel_even_tasks((work.destinations + kRecordChunk - 1) / kRecordChunk, [&](Index task) {
+    const Index first = task * kRecordChunk, last = std::min(first + kRecordChunk, work.destinations);
+    const detail::Workspace<T> scratch(heads.scratch_numbers()), none(work.bias ? 0 : whole_batches<T>(row) + B::size);
+    if (!work.bias) std::memset(none.data(), 0, static_cast<std::size_t>(row + B::size) * sizeof(T));
+    const T* added = work.bias ? work.bias : none.data();
+    T* total = total_of(task);
     if (total) for_row<T>(row, [&](Index i, Index left) { store_lanes(B(0), total + i, left); });
     for (Index begin = first; begin < last; begin += heads.block) {
       const Index count = std::min(heads.block, last - begin);
       sum_heads<T>(
           heads, count,
           [&](Index r) __attribute__((always_inline)) {
-            const T *a = out + (begin + r) * row, *b = d_out + (begin + r) * row;
+            const T *a = work.out + (begin + r) * row, *b = work.d_out + (begin + r) * row;
             return [=](Index i) __attribute__((always_inline)) {
               return (B::load(a + i) - B::load(added + i)) * B::load(b + i);
             };
           },
           scratch.data());
       for (Index r = 0; r < count; ++r) {
-        T* record = records + (begin + r) * stride;
+        T* record = work.records + (begin + r) * stride;
         for_row<T>(n, [&](Index h, Index left) __attribute__((always_inline)) {
-          store_lanes(B::load(log_sum_exp + (begin + r) * n + h), record + h, left);
+          store_lanes(B::load(work.log_sum_exp + (begin + r) * n + h), record + h, left);
           store_lanes(B::load(scratch.data() + r * n + h), record + n + h, left);
-          if (scores) store_lanes(B::load(scores + (begin + r) * n + h), record + 2 * n + h, left);
+          if (work.scores) store_lanes(B::load(work.scores + (begin + r) * n + h), record + 2 * n + h, left);
         });
         if (total)
           for_row<T>(row, [&](Index i, Index left) __attribute__((always_inline)) {
-            store_lanes(load_lanes(total + i, left) + B::load(d_out + (begin + r) * row + i), total + i, left);
+            store_lanes(load_lanes(total + i, left) + B::load(work.d_out + (begin + r) * row + i), total + i, left);
           });
       }
     }

@@ -261,6 +261,74 @@ template <class T, class Products>
       add_pairs(B::load(scratch + 2 * i), B::load(scratch + 2 * i + B::size)).store(scratch + i);
 }
 
+/// Rows of `Count` batches and numbers a head beside them: in the first lanes of a batch, in all lanes of it if there
+/// is but one head.
+template <class T, bool OneHead, int Count>
+struct RowLanes {
+  using B = Batch<T>;
+  Index heads, row;
+  const LaneIndex<T>* head_lane;
+
+  [[gnu::always_inline]] B per_head(const T* numbers) const { return OneHead ? B(*numbers) : B::load(numbers); }
+  [[gnu::always_inline]] void store_per_head(B numbers, T* to) const { numbers.store_part(to, heads); }
+  /// Numbers a head beside batch k of a row.
+  [[gnu::always_inline]] B spread(B numbers, int k) const {
+    return OneHead ? numbers : pick_lanes(numbers, head_lane + k * B::size);
+  }
+  /// What dropout leaves of the weights of an edge, the first of which is number n.
+  [[gnu::always_inline]] B kept(B weights, const KeptWeights<T>& keep, Index n) const {
+    return OneHead ? lanes_where(keep.bit(n) ? ~std::uint64_t{0} : 0, weights * B(keep.scale)) : keep(weights, n);
+  }
+  /// Batch k of a row and zeros past it.
+  [[gnu::always_inline]] B load(const T* from, int k) const {
+    return OneHead && k == Count - 1 ? load_lanes(from + k * B::size, row - k * B::size) : B::load(from + k * B::size);
+  }
+  [[gnu::always_inline]] void store(B numbers, T* to, int k) const {
+    store_lanes(numbers, to + k * B::size, OneHead && k == Count - 1 ? row - k * B::size : B::size);
+  }
+  /// The sums over each head of product(k) for the batches of a row.
+  template <int From = 0, int To = Count, class Product>
+  [[gnu::always_inline]] B sum_heads(const Product& product) const {
+    if constexpr (To - From > 1) {
+      const B a = sum_heads<From, (From + To) / 2>(product), b = sum_heads<(From + To) / 2, To>(product);
+      if constexpr (To - From < Count) return OneHead ? a + b : add_pairs(a, b);
+      return whole_sums(OneHead ? a + b : add_pairs(a, b));
+    } else if constexpr (Count > 1) {
+      return product(From);
+    } else {
+      return whole_sums(product(From));
+    }
+  }
+
+ private:
+  [[gnu::always_inline]] B whole_sums(B sums) const {
+    if (OneHead) return sum_everywhere(sums);
+    for (Index lanes = B::size / heads; lanes > 1; lanes /= 2) sums = add_pairs(sums, sums);
+    return sums;
+  }
+};
+
+/// Calls run(lanes, std::integer_sequence of the batches of a row) where the walks below can be had; false where not.
+template <class T, class Run>
+bool with_row_lanes(const HeadRow<T>& heads, const Run& run) {
+  const auto with = [&]<bool OneHead, int Count>(std::bool_constant<OneHead>, std::integral_constant<int, Count>) {
+    run(RowLanes<T, OneHead, Count>{heads.heads, heads.row, heads.head_lane.data()},
+        std::make_integer_sequence<int, Count>());
+    return true;
+  };
+  const auto sized = [&](auto one_head, Index batches) {
+    switch (batches) {
+      case 1: return with(one_head, std::integral_constant<int, 1>{});
+      case 2: return with(one_head, std::integral_constant<int, 2>{});
+      case 4: return with(one_head, std::integral_constant<int, 4>{});
+      case 8: return with(one_head, std::integral_constant<int, 8>{});
+      default: return false;
+    }
+  };
+  return heads.heads == 1 ? sized(std::true_type{}, (heads.row + Batch<T>::size - 1) / Batch<T>::size)
+                          : sized(std::false_type{}, heads.folded);
+}
+
 }  // namespace cpu
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -3,6 +3,7 @@
 
 #include "graft/backend/cpu/dropout.hpp"
 #include "graft/backend/cpu/head_rows.hpp"
+#include "graft/number/compress.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -23,12 +24,9 @@ void sparse_product(const GraphSide& side, const GraphIndex* places, const T* va
     Index count = 0;
     for (Index r = 0; r < rows; ++r) {
       offsets[r] = count;
-      for (Index e = side.offsets[first + r]; e < side.offsets[first + r + 1]; ++e) {
-        const T value = values[places ? places[e] : e];
-        weights[count] = value;
-        others[count] = side.other[e];
-        count += value != 0;  // no branch: nobody could foretell it
-      }
+      const Index begin = side.offsets[first + r], edges_of_row = side.offsets[first + r + 1] - begin;
+      count += keep_nonzero(places ? values : values + begin, places ? places + begin : nullptr, side.other + begin,
+                            edges_of_row, weights.data() + count, others.data() + count);
     }
     offsets[rows] = count;
     add_weighted_rows<T>(
@@ -51,9 +49,7 @@ void sparse_dropout(const GraphSide& side, Index columns, const T* values, std::
         elements[e - begin] = static_cast<std::uint64_t>(r * columns + side.other[e]);
     std::memset(elements.data() + count, 0, 16 * sizeof(std::uint64_t));
     for (Index e = 0; e < count; e += 16) {
-      std::uint64_t some[16];
-      std::memcpy(some, elements.data() + e, sizeof some);
-      const std::uint64_t kept = kept_elements(some, keys, threshold);
+      const std::uint64_t kept = kept_elements(elements.data() + e, keys, threshold);
       for (Index l = 0; l < 16 && e + l < count; l += B::size)
         store_lanes(lanes_where(kept >> l, B(scale) * B::load(values + begin + e + l)), out + begin + e + l,
                     count - e - l);
