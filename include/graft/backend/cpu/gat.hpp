@@ -114,7 +114,7 @@ template <class Lanes, class T, int... K>
   }
 }
 
-/// to_a[i, h] = <values[i, h, :], a[h, :]> for rows of one set of nodes, and the same with b.
+/// What `head_scores` reads and writes.
 template <class T>
 struct HeadScores {
   const T *values, *a, *b;
@@ -135,6 +135,7 @@ template <class Lanes, class T, int... K>
     lanes.store_per_head(with(b), w.to_b + r * lanes.heads);
   }
 }
+/// to_a[i, h] = <values[i, h, :], a[h, :]> for every row i, and the same with b.
 template <class T>
 void head_scores(const HeadRow<T>& heads, Index rows, const HeadScores<T>& work) {
   using B = Batch<T>;
@@ -167,10 +168,9 @@ void head_scores(const HeadRow<T>& heads, Index rows, const HeadScores<T>& work)
   });
 }
 
-/// Backward of scores with a and b that rows of one set of nodes have as sources and as destinations: adds to
-/// `d_values` (unless it is null) the gradients by way of both, and writes those of a and b, sums over the rows of
-/// every chunk, [chunks, 2, heads, width]. `d_scores` [nodes, heads] is that of the scores with a; that of a score with
-/// b is the sum of the `d_logits` [edges, heads] of its row.
+/// What the backward of these scores reads and writes: `d_scores` [nodes, heads] is the gradient of the scores with a;
+/// that of a score with b is the sum of the `d_logits` [edges, heads] of its row. `d_vectors` is [chunks, 2, heads,
+/// width].
 template <class T>
 struct ScoreGradients {
   GraphSide side;
@@ -204,6 +204,9 @@ template <class Lanes, class T, int... K>
   (lanes.store(sum_a[K], d_a, K), ...);
   (lanes.store(sum_b[K], d_b, K), ...);
 }
+/// Backward of scores with a and b that rows of one set of nodes have as sources and as destinations: adds to
+/// `d_values` (unless it is null) the gradients by way of both, and writes those of a and b, sums over the rows of
+/// every chunk.
 template <class T>
 void add_score_gradients(const HeadRow<T>& heads, const ScoreGradients<T>& work) {
   using B = Batch<T>;

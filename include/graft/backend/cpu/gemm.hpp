@@ -244,11 +244,15 @@ template <class T, class Run>
 /// Packs rows [row, row_end) of A, `steps` steps of k from p on, as panels [tiles][steps + panel_end][extent].
 template <class T>
 void pack_rows(const GemmProblem<T>& g, Index row, Index row_end, Index p, Index steps, T* to) {
-  for_row_tiles<T>(row, row_end, [&](const TileSpan& rows, Index place) {
-    const Index left = g.m - rows.first;
-    pack_panel(g.a + rows.first * g.a_row + p * g.a_step, g.a_row, g.a_step, smaller(rows.extent, left), left, steps,
-               rows.extent, to + place * (steps + GemmBlocks<T>::panel_end));
-  });
+  // Lines of a transposed A that share few sets of a cache are read by all tiles before they are evicted.
+  const Index together = g.a_row == 1 && awkward_stride<T>(g.a_step) ? Index{64} : steps;
+  for (Index q = 0; q < steps; q += together)
+    for_row_tiles<T>(row, row_end, [&](const TileSpan& rows, Index place) {
+      const Index left = g.m - rows.first;
+      pack_panel(g.a + rows.first * g.a_row + (p + q) * g.a_step, g.a_row, g.a_step, smaller(rows.extent, left), left,
+                 smaller(together, steps - q), rows.extent,
+                 to + place * (steps + GemmBlocks<T>::panel_end) + q * rows.extent);
+    });
 }
 
 /// Rows [row, row_end) of C, a panel of columns, over the t.k steps from p on: `packed` is what `pack_rows` packed,

@@ -173,9 +173,8 @@ struct SoftmaxRecords {
   const T* from;
   Index stride;
 };
-/// Rows of such records: `log_sum_exp`, means and `scores` [destinations, heads], which may be null and are left out
-/// then. What was added to `out` after the sum, `bias` [heads, width], may be null. Unless `d_bias` is null, it gets the
-/// sums of d_out over chunks of kRecordChunk rows, [chunks, heads, width].
+/// What `softmax_records` reads and writes. `scores` [destinations, heads] may be null, and what was added to `out`
+/// after the sum, `bias` [heads, width], and `d_bias` [chunks, heads, width].
 template <class T>
 struct RecordRows {
   Index destinations;
@@ -209,6 +208,8 @@ template <class Lanes, class T, int... K>
   }
   if (total) (lanes.store(sum[K], total, K), ...);
 }
+/// Writes records of log_sum_exp, means and scores, which are left out where they are null. d_bias, unless it is null,
+/// gets the sums of d_out over chunks of kRecordChunk rows.
 template <class T>
 void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
   using B = Batch<T>;

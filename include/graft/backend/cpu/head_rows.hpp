@@ -1,6 +1,7 @@
 #pragma once
 // Rows of several heads side by side, as attention over a graph reads them edge by edge: where the heads lie in a row
-// and in numbers [edges, heads], sums over each head, rows weighted head by head, and the bits of dropped weights.
+// and in numbers [edges, heads], sums over each head, rows weighted head by head, the bits of dropped weights, and rows
+// that registers hold.
 
 #include <algorithm>
 #include <bit>
