@@ -11,7 +11,6 @@ import tempfile
 
 from toolchain import CXX, FLAGS, run, skip
 
-# name, flags, number of registers
 # Name, flags, vector registers, kernels of the product: three or four heights of two widths, and that of panels.
 TARGETS = [("AVX2", ["-march=haswell"], 16, 7),
            ("AVX-512", ["-march=skylake-avx512", "-mprefer-vector-width=512"], 32, 9)]
@@ -32,8 +31,8 @@ struct Kernels {
   static constexpr Run all[][2] = {{GemmTile<float, true, Heights>::run, GemmTile<float, false, Heights>::run}...};
 };
 // Where registers are few, two of the heights are one.
-extern const auto& kernels = Kernels<Height<Blocks::rows>, Height<Blocks::upper_rows>, Height<Blocks::middle_rows>,
-                                     Height<Blocks::few_rows>>::all;
+template struct Kernels<Height<Blocks::rows>, Height<Blocks::upper_rows>, Height<Blocks::middle_rows>,
+                        Height<Blocks::few_rows>>;
 template struct GemmTile<float, true, Height<Blocks::rows>, true>;
 }}}
 """
