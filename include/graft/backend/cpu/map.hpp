@@ -128,7 +128,9 @@ template <class T, int N, int M, class F, bool Gradients>
   using B = Batch<T>;
   using Output = RowOutput<T>;
   const F& call = *static_cast<const F*>(expression);
-  const auto [from, moving, strides] = inputs;
+  const T* const* const from = inputs.from;
+  const bool* const moving = inputs.moving;
+  const Index* const strides = inputs.strides;
   // Loops over inputs and outputs are written out as folds: only so do compilers keep all of this in registers.
   [&]<std::size_t... n, std::size_t... m>(std::index_sequence<n...>, std::index_sequence<m...>) {
     for (Index row = 0; row < rows; ++row) {
