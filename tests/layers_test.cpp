@@ -1,51 +1,25 @@
-// Layers: what each computes, written out in plain ops or numbers; names and defaults of their PyTorch twins; the
-// context that hands out masks and collects running statistics.
+// Layers but those of the Transformer (transformer_test.cpp): what each computes, written out in plain ops or numbers;
+// names and defaults of their PyTorch twins; the context that hands out masks and collects running statistics.
 
-#include <cmath>
 #include <optional>
-#include <string>
-#include <vector>
 
 #include "catch.hpp"
 #include "graft/nn/conv_block.hpp"
+#include "graft/nn/dropout.hpp"
 #include "graft/nn/embedding.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/nn/norm.hpp"
-#include "graft/nn/patch.hpp"
 #include "graft/nn/sequential.hpp"
-#include "graft/nn/transformer.hpp"
-#include "graft/ops/softmax.hpp"
+#include "layers.hpp"
 
 using namespace graft;
 
 namespace {
 
-using Names = std::vector<std::string>;
-
-Context training(std::uint64_t seed = 1) { return Context(Phase::training, Random(seed)); }
-
-/// Largest |x|.
-template <class T>
-double largest(const Tensor<T>& x) {
-  double most = 0;
-  for (T value : x.span()) most = std::max(most, std::abs(static_cast<double>(value)));
-  return most;
-}
 template <class T>
 double variance(const Tensor<T>& x) {
   const double m = static_cast<double>(mean(x).item());
   return static_cast<double>(mean(square(x - m)).item());
-}
-
-/// d^2/dt^2 f(m + t d) at 0 from a Hessian-vector product, and from a central difference of the gradient.
-template <class F, class M>
-std::pair<double, double> second_derivative(F f, const M& m) {
-  const M d = zip(
-      [](const auto& p) { return randn<double>(p.shape(), Random(77).stream(static_cast<std::uint64_t>(p.count()))); },
-      m);
-  const double h = 2e-5;
-  const auto slope = [&](double t) { return dot(grad(f, axpy(t, d, m)), d).item(); };
-  return {dot(hvp(f, m, d).second, d).item(), (slope(h) - slope(-h)) / (2 * h)};
 }
 
 }  // namespace
@@ -305,205 +279,4 @@ TEST_CASE("Sequential composes", "[nn]") {
   CHECK(plain(zeros<double>({3, 4, 4, 1})).shape() == Shape{3, 1});
   CHECK(plain(zeros<double>({0, 4, 4, 1})).shape() == Shape{0, 1});
   CHECK_THROWS_WITH(plain(zeros<double>({3, 5, 4, 1})), contains("Sequential > 3 > Linear"));
-}
-
-// ---- Attention ------------------------------------------------------------------------------------------------------
-
-namespace {
-
-/// Reorders the rows of [batch, time, width].
-Tensor<double> shuffled(const Tensor<double>& x) { return gather(x, tensor<std::int64_t>({2, 0, 3, 1}), 1); }
-
-}  // namespace
-
-TEST_CASE("multi-head attention", "[nn]") {
-  const Random random(3);
-  Context context;
-  const MultiHeadAttention<double> layer(8, 2, random);
-  CHECK(names(layer) == Names{"in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"});
-  CHECK(layer.in_proj_weight.shape() == Shape{24, 8});
-  CHECK(largest(*layer.in_proj_bias) == 0);
-  CHECK(largest(*layer.out_proj.bias) == 0);
-  CHECK(largest(layer.in_proj_weight) <= std::sqrt(6.0 / 32));
-  const Tensor<double> x = randn<double>({2, 4, 8}, random.stream("x"));
-
-  SECTION("one head with identity projections is the formula") {
-    MultiHeadAttention<double> plain(3, 1, random, {.bias = false});
-    plain.in_proj_weight = concat<double>({eye<double>(3), eye<double>(3), eye<double>(3)}, 0);
-    plain.out_proj.weight = eye<double>(3);
-    const Tensor<double> v = randn<double>({5, 3}, random);
-    const Tensor<double> expected = matmul(softmax(matmul(v, v, {.transpose_b = true}) / std::sqrt(3.0)), v);
-    CHECK(all_close(plain(v, context), expected, 1e-12, 1e-12));
-  }
-  SECTION("heads are separate: two heads are two one-head layers of half the width") {
-    const Tensor<double> y = layer(x, context);
-    Tensor<double> expected;
-    for (Index head = 0; head < 2; ++head) {
-      const auto rows = [&](Index part) {
-        return slice(layer.in_proj_weight, 0, 8 * part + 4 * head, 8 * part + 4 * head + 4);
-      };
-      const auto of = [&](Index part) { return matmul(x, rows(part), {.transpose_b = true}); };
-      const Tensor<double> weights = softmax(matmul(of(0), of(1), {.transpose_b = true}) / 2.0);
-      const Tensor<double> out = matmul(matmul(weights, of(2)), slice(layer.out_proj.weight, 1, 4 * head, 4 * head + 4),
-                                        {.transpose_b = true});
-      expected = expected.defined() ? expected + out : out;
-    }
-    CHECK(all_close(y, expected, 1e-11, 1e-11));
-  }
-  SECTION("no query: the mean of the values") {
-    MultiHeadAttention<double> blind = layer;
-    blind.in_proj_weight = concat<double>({zeros<double>({8, 8}), slice(layer.in_proj_weight, 0, 8, 24)}, 0);
-    const Tensor<double> values = matmul(x, slice(layer.in_proj_weight, 0, 16, 24), {.transpose_b = true});
-    const Tensor<double> expected = broadcast_to(layer.out_proj(mean(values, {1}, true)), x.shape());
-    CHECK(all_close(blind(x, context), expected, 1e-11, 1e-11));
-  }
-  SECTION("reordering the sequence reorders the result") {
-    CHECK(all_close(layer(shuffled(x), context), shuffled(layer(x, context)), 1e-11, 1e-11));
-  }
-  SECTION("without a batch axis it is a batch of one") {
-    const Tensor<double> one = slice(x, 0, 1, 2);
-    CHECK(same_bits(reshape(layer(one, context), {4, 8}), layer(reshape(one, {4, 8}), context)));
-  }
-  SECTION("masked keys are as if they were not there") {
-    Tensor<bool> seen =
-        from_span(std::span<const bool>(std::array{true, true, true, false, true, true, true, false}), {2, 4});
-    const Tensor<double> kept = slice(x, 1, 0, 3);
-    const Tensor<double> y = layer(x, context, {.key_mask = seen});
-    CHECK(all_close(slice(y, 1, 0, 3), layer(kept, context), 1e-11, 1e-11));
-    const auto gradient =
-        grad([&](const Tensor<double>& v) { return sum(square(layer(x, v, v, context, {.key_mask = seen}))); }, x);
-    CHECK(largest(slice(gradient, 1, 3, 4)) == 0);
-    CHECK(largest(slice(gradient, 1, 0, 3)) > 0);
-  }
-  SECTION("a query with every key masked gets the output bias and passes no gradient") {
-    Tensor<bool> none =
-        from_span(std::span<const bool>(std::array{false, false, false, false, true, true, true, true}), {2, 4});
-    MultiHeadAttention<double> biased = layer;
-    biased.out_proj.bias = randn<double>({8}, random);
-    const Tensor<double> y = biased(x, context, {.key_mask = none});
-    CHECK(all_close(slice(y, 0, 0, 1), broadcast_to(*biased.out_proj.bias, {1, 4, 8}), 1e-12, 1e-12));
-    const auto gradient =
-        grad([&](const Tensor<double>& v) { return sum(square(biased(v, context, {.key_mask = none}))); }, x);
-    CHECK(largest(slice(gradient, 0, 0, 1)) == 0);
-    CHECK(largest(gradient) > 0);
-  }
-  SECTION("causal: no gradient from a result to later inputs") {
-    const auto gradient = grad(
-        [&](const Tensor<double>& v) { return sum(square(slice(layer(v, context, {.causal = true}), 1, 1, 2))); }, x);
-    CHECK(largest(slice(gradient, 1, 2, 4)) == 0);
-    CHECK(largest(slice(gradient, 1, 0, 2)) > 0);
-  }
-  SECTION("dropout acts in training only and repeats with a copied context") {
-    MultiHeadAttention<double> dropping = layer;
-    dropping.dropout = 0.5;
-    CHECK(same_bits(dropping(x, context), layer(x, context)));
-    Context first = training(), second = training();
-    const Tensor<double> y = dropping(x, first);
-    CHECK(same_bits(y, dropping(x, second)));
-    CHECK_FALSE(same_bits(y, layer(x, context)));
-    CHECK_FALSE(same_bits(y, dropping(x, first)));
-  }
-  SECTION("second derivatives equal differences of the first") {
-    const auto f = [&](const MultiHeadAttention<double>& m) {
-      Context c;
-      return sum(square(m(x, c)));
-    };
-    const auto [hessian, difference] = second_derivative(f, layer);
-    CHECK(hessian == Approx(difference).epsilon(1e-6));
-  }
-  SECTION("errors") {
-    CHECK_THROWS_WITH(layer(zeros<double>({2, 4, 6}), context),
-                      contains("MultiHeadAttention") && contains("query [2, 4, 6]"));
-    CHECK_THROWS_AS(layer(x, reshape(x, {8, 8}), x, context), ShapeError);
-    CHECK_THROWS_AS(MultiHeadAttention<double>(8, 3, random), ValueError);
-  }
-}
-
-TEST_CASE("Transformer encoder layer", "[nn]") {
-  const Random random(4);
-  Context context;
-  const Tensor<double> x = randn<double>({2, 4, 8}, random.stream("x"));
-  const TransformerEncoderLayer<double> post(8, 2, 12, random);
-  const TransformerEncoderLayer<double> pre(8, 2, 12, random, {.activation = Activation::gelu, .norm_first = true});
-  CHECK(names(post) == Names{"self_attn.in_proj_weight", "self_attn.in_proj_bias", "self_attn.out_proj.weight",
-                             "self_attn.out_proj.bias", "linear1.weight", "linear1.bias", "linear2.weight",
-                             "linear2.bias", "norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"});
-
-  SECTION("the two forms, written out") {
-    const Tensor<double> h = post.norm1(x + post.self_attn(x, context));
-    CHECK(all_close(post(x, context), post.norm2(h + post.linear2(relu(post.linear1(h)))), 1e-12, 1e-12));
-    const Tensor<double> k = x + pre.self_attn(pre.norm1(x), context);
-    CHECK(all_close(pre(x, context), k + pre.linear2(gelu(pre.linear1(pre.norm2(k)))), 1e-12, 1e-12));
-  }
-  SECTION("branches that give 0 leave the identity (pre-norm) or two layer norms (post-norm)") {
-    const auto silent = [](TransformerEncoderLayer<double> layer) {
-      layer.self_attn.out_proj = zeros_like(layer.self_attn.out_proj);
-      layer.linear2 = zeros_like(layer.linear2);
-      return layer;
-    };
-    Context c = training();
-    CHECK(same_bits(silent(pre)(x, c), x));
-    CHECK(same_bits(silent(post)(x, c), post.norm2(post.norm1(x))));
-  }
-  SECTION("reordering the sequence reorders the result") {
-    CHECK(all_close(pre(shuffled(x), context), shuffled(pre(x, context)), 1e-11, 1e-11));
-  }
-  SECTION("padding does not matter") {
-    Tensor<bool> seen =
-        from_span(std::span<const bool>(std::array{true, true, true, false, true, true, true, false}), {2, 4});
-    CHECK(all_close(slice(post(x, context, {.key_mask = seen}), 1, 0, 3), post(slice(x, 1, 0, 3), context), 1e-11,
-                    1e-11));
-  }
-  SECTION("second derivatives equal differences of the first") {
-    for (const auto& layer :
-         {pre, TransformerEncoderLayer<double>(8, 2, 12, random, {.activation = Activation::gelu})}) {
-      const auto f = [&](const TransformerEncoderLayer<double>& m) {
-        Context c;
-        return sum(tanh(m(x, c)));
-      };
-      const auto [hessian, difference] = second_derivative(f, layer);
-      CHECK(hessian == Approx(difference).epsilon(1e-6));
-    }
-  }
-  SECTION("training with dropout repeats with the context") {
-    Context first = training(), second = training(), third = training(2);
-    const Tensor<double> y = post(x, first);
-    CHECK(same_bits(y, post(x, second)));
-    CHECK_FALSE(same_bits(y, post(x, third)));
-  }
-}
-
-TEST_CASE("Transformer encoder stacks layers", "[nn]") {
-  const Random random(5);
-  Context context;
-  const TransformerEncoder<double> encoder(2, 8, 2, 12, random, {.layer = {.norm_first = true}, .final_norm = true});
-  const Names all = names(encoder);
-  CHECK(all.size() == 26);
-  CHECK(all.front() == "layers.0.self_attn.in_proj_weight");
-  CHECK(all.back() == "norm.bias");
-  const Tensor<double> x = randn<double>({3, 8}, random);
-  CHECK(same_bits(encoder(x, context), (*encoder.norm)(encoder.layers[1](encoder.layers[0](x, context), context))));
-  CHECK_FALSE(same_bits(encoder.layers[0].linear1.weight, encoder.layers[1].linear1.weight));
-  CHECK_THROWS_WITH(encoder(zeros<double>({3, 7}), context),
-                    contains("TransformerEncoder > layers.0 > TransformerEncoderLayer") && contains("layers_test.cpp"));
-}
-
-TEST_CASE("patch embedding is a linear map of every patch, plus its place", "[nn]") {
-  const Random random(6);
-  const PatchEmbedding<double> layer(4, 6, 2, 5, random, {.channels = 3, .class_token = true});
-  CHECK(names(layer) == Names{"projection.weight", "projection.bias", "class_token", "positions"});
-  const Tensor<double> x = randn<double>({2, 4, 6, 3}, random);
-  const Tensor<double> y = layer(x);
-  CHECK(y.shape() == Shape{2, 7, 5});
-  // Patch (1, 2) of image 1 is token 6, channel o: sum over the 2 x 2 x 3 numbers.
-  for (Index o = 0; o < 5; ++o) {
-    double expected = layer.projection.bias->at({o}) + layer.positions.at({6, o});
-    for (Index i = 0; i < 2; ++i)
-      for (Index j = 0; j < 2; ++j)
-        for (Index c = 0; c < 3; ++c) expected += x.at({1, 2 + i, 4 + j, c}) * layer.projection.weight.at({o, c, i, j});
-    CHECK(y.at({1, 6, o}) == Approx(expected).epsilon(1e-12));
-    CHECK(y.at({1, 0, o}) == Approx(layer.class_token->at({o}) + layer.positions.at({0, o})).epsilon(1e-14));
-  }
-  CHECK_THROWS_AS(PatchEmbedding<>(5, 4, 2, 8, random), ValueError);
-  CHECK_THROWS_AS(layer(zeros<double>({1, 4, 4, 3})), ShapeError);
 }

@@ -103,15 +103,16 @@ OpRow gat_row(const char* name, double rate) {
 }
 
 /// Scores of destinations have the sign of `side` and outweigh those of sources: sums stay off the kink of the leaky
-/// ReLU. Where it is 0, width 1 and scores of sources that outweigh and have both signs do so, see `source_term`.
-OpRow gat_self_row(const char* name, double rate, double side, bool biased, Index heads = 2) {
+/// ReLU. Where it is 0, width 1 and scores of sources that outweigh and have both signs do so, see `source_term`. The
+/// inputs that are differentiated have `first_heads`.
+OpRow gat_self_row(const char* name, double rate, double side, bool biased, Index first_heads = 2) {
   const auto inputs = [=](Index nodes, Index heads, Index width) {
     std::vector<Shape> shapes{{nodes, heads, width}, {heads, width}, {heads, width}};
     if (biased) shapes.push_back({heads, width});
     return shapes;
   };
   const bool both = side == 0;
-  const auto first = both ? inputs(6, heads, 1) : inputs(6, heads, 4);
+  const auto first = both ? inputs(6, first_heads, 1) : inputs(6, first_heads, 4);
   std::vector<Input> firsts{{first[0], 0.5, 1.5}, {first[1], -0.1, 0.1}, {first[2], side - 0.25, side + 0.25}};
   if (both) firsts = {source_term(first[0]), {first[1], 0.75, 1.25}, {first[2], -0.1, 0.1}};
   std::vector<std::vector<Shape>> variants{inputs(6, 2, 3), inputs(5, 4, 16), inputs(6, 2, 8), inputs(5, 8, 2),

@@ -209,59 +209,6 @@ void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
   }
 }
 
-/// The batches product(i), product(i + size) ... of which there are `Count`, folded into one: sums of `Count`
-/// neighbours.
-template <int Count, class T, class Product>
-[[gnu::always_inline]] inline Batch<T> fold_products(const Product& product, Index i) {
-  if constexpr (Count == 1)
-    return product(i);
-  else
-    return add_pairs(fold_products<Count / 2, T>(product, i),
-                     fold_products<Count / 2, T>(product, i + Count / 2 * Batch<T>::size));
-}
-/// scratch[e, h] = sum over the numbers of head h of a row of products, for `count` <= block edges. `products(e)` gives
-/// a function that returns the batch of the products of edge e from number i of the row on.
-template <class T, class Products>
-[[gnu::always_inline]] inline void sum_heads(const HeadRow<T>& heads, Index count, Products products, T* scratch) {
-  using B = Batch<T>;
-  const Index row = heads.row;
-  const auto in_registers = [&]<int Count>(std::integral_constant<int, Count>) __attribute__((always_inline)) {
-    const Index n = heads.heads;
-    for (Index e = 0; e < count; ++e) {
-      B sums = fold_products<Count, T>(products(e), 0);
-      for (Index lanes = B::size / n; lanes > 1; lanes /= 2) sums = add_pairs(sums, sums);
-      sums.store(scratch + e * n);  // what is past the heads is overwritten by the next
-    }
-  };
-  switch (heads.folded) {
-    case 1: return in_registers(std::integral_constant<int, 1>{});
-    case 2: return in_registers(std::integral_constant<int, 2>{});
-    case 4: return in_registers(std::integral_constant<int, 4>{});
-    case 8: return in_registers(std::integral_constant<int, 8>{});
-    default: break;
-  }
-  T* to = scratch;
-  for (Index e = 0; e < count; ++e) {
-    const auto product = products(e);
-    if (heads.group == heads.width) {  // what is stored past a row is overwritten by the next
-      for (Index i = 0; i < row; i += B::size) product(i).store(to + i);
-      to += row;
-    } else {
-      for (Index h = 0; h < heads.heads; ++h, to += B::size) {
-        B sum(0);
-        for_row<T>(heads.width, [&](Index i, Index left) __attribute__((always_inline)) {
-          const B part = product(h * heads.width + i);
-          sum += left < B::size ? first_lanes(part, left, T(0)) : part;
-        });
-        sum.store(to);
-      }
-    }
-  }
-  for (Index group = heads.group / 2; group > 0; group /= 2)
-    for (Index i = 0; i < count * heads.heads * group; i += B::size)
-      add_pairs(B::load(scratch + 2 * i), B::load(scratch + 2 * i + B::size)).store(scratch + i);
-}
-
 /// Rows of `Count` batches and numbers a head beside them: in the first lanes of a batch, in all lanes of it if there
 /// is but one head.
 template <class T, bool OneHead, int Count>
@@ -309,25 +256,64 @@ struct RowLanes {
   }
 };
 
-/// Calls run(lanes, std::integer_sequence of the batches of a row) where the walks below can be had; false where not.
-template <class T, class Run>
-bool with_row_lanes(const HeadRow<T>& heads, const Run& run) {
-  const auto with = [&]<bool OneHead, int Count>(std::bool_constant<OneHead>, std::integral_constant<int, Count>) {
+/// Calls run(lanes, std::integer_sequence of the batches of a row) if a row has `batches` of them that registers hold;
+/// false if not.
+template <bool OneHead, class T, class Run>
+[[gnu::always_inline]] inline bool with_batches(const HeadRow<T>& heads, Index batches, const Run& run) {
+  const auto with = [&]<int Count>(std::integral_constant<int, Count>) __attribute__((always_inline)) {
     run(RowLanes<T, OneHead, Count>{heads.heads, heads.row, heads.head_lane.data()},
         std::make_integer_sequence<int, Count>());
     return true;
   };
-  const auto sized = [&](auto one_head, Index batches) {
-    switch (batches) {
-      case 1: return with(one_head, std::integral_constant<int, 1>{});
-      case 2: return with(one_head, std::integral_constant<int, 2>{});
-      case 4: return with(one_head, std::integral_constant<int, 4>{});
-      case 8: return with(one_head, std::integral_constant<int, 8>{});
-      default: return false;
+  switch (batches) {
+    case 1: return with(std::integral_constant<int, 1>{});
+    case 2: return with(std::integral_constant<int, 2>{});
+    case 4: return with(std::integral_constant<int, 4>{});
+    case 8: return with(std::integral_constant<int, 8>{});
+    default: return false;
+  }
+}
+/// The same where a batch holds all heads and registers hold a row; false where not.
+template <class T, class Run>
+bool with_row_lanes(const HeadRow<T>& heads, const Run& run) {
+  if (heads.heads == 1) return with_batches<true>(heads, (heads.row + Batch<T>::size - 1) / Batch<T>::size, run);
+  return with_batches<false>(heads, heads.folded, run);
+}
+
+/// scratch[e, h] = sum over the numbers of head h of a row of products, for `count` <= block edges. `products(e)` gives
+/// a function that returns the batch of the products of edge e from number i of the row on.
+template <class T, class Products>
+[[gnu::always_inline]] inline void sum_heads(const HeadRow<T>& heads, Index count, Products products, T* scratch) {
+  using B = Batch<T>;
+  const Index row = heads.row;
+  const auto in_registers = [&](const auto& lanes, auto) __attribute__((always_inline)) {
+    for (Index e = 0; e < count; ++e) {
+      const auto product = products(e);
+      const B sums = lanes.sum_heads([&](int k) __attribute__((always_inline)) { return product(k * B::size); });
+      sums.store(scratch + e * heads.heads);  // what is past the heads is overwritten by the next
     }
   };
-  return heads.heads == 1 ? sized(std::true_type{}, (heads.row + Batch<T>::size - 1) / Batch<T>::size)
-                          : sized(std::false_type{}, heads.folded);
+  if (with_batches<false>(heads, heads.folded, in_registers)) return;
+  T* to = scratch;
+  for (Index e = 0; e < count; ++e) {
+    const auto product = products(e);
+    if (heads.group == heads.width) {  // what is stored past a row is overwritten by the next
+      for (Index i = 0; i < row; i += B::size) product(i).store(to + i);
+      to += row;
+    } else {
+      for (Index h = 0; h < heads.heads; ++h, to += B::size) {
+        B sum(0);
+        for_row<T>(heads.width, [&](Index i, Index left) __attribute__((always_inline)) {
+          const B part = product(h * heads.width + i);
+          sum += left < B::size ? first_lanes(part, left, T(0)) : part;
+        });
+        sum.store(to);
+      }
+    }
+  }
+  for (Index group = heads.group / 2; group > 0; group /= 2)
+    for (Index i = 0; i < count * heads.heads * group; i += B::size)
+      add_pairs(B::load(scratch + 2 * i), B::load(scratch + 2 * i + B::size)).store(scratch + i);
 }
 
 }  // namespace cpu
