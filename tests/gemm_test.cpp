@@ -109,6 +109,23 @@ void check(Case s) {
   CHECK(wrong == 0);
 }
 
+/// Rows [row, row + rows), columns [column, column + columns) of `c`, the result of `whole`, have the bits of their
+/// product alone.
+template <class T>
+void check_part(const Product<T>& whole, const std::vector<T>& c, Index row, Index rows, Index column, Index columns) {
+  const Case& s = whole.s;
+  std::vector<T> part(static_cast<std::size_t>(rows * columns));
+  gemm(s.ta, s.tb, rows, columns, s.k, whole.a.data() + row * (s.ta ? 1 : whole.lda), whole.lda,
+       whole.b.data() + column * (s.tb ? whole.ldb : 1), whole.ldb, part.data(), columns);
+  Index different = 0;
+  for (Index i = 0; i < rows; ++i)
+    different += std::memcmp(part.data() + i * columns, c.data() + (row + i) * s.n + column,
+                             static_cast<std::size_t>(columns) * sizeof(T)) != 0;
+  INFO("ta " << s.ta << " tb " << s.tb << " rows " << row << " + " << rows << " columns " << column << " + "
+             << columns);
+  CHECK(different == 0);
+}
+
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
@@ -201,26 +218,29 @@ TEMPLATE_TEST_CASE("gemm: a row has the same bits among any number of rows, a co
   for (int order = 0; order < 4; ++order) {
     const Product<TestType> whole({m, n, k, order % 2 == 1, order / 2 == 1});
     const std::vector<TestType> c = whole.run();
-    const auto part = [&](Index row, Index rows, Index column, Index columns) {
-      std::vector<TestType> result(static_cast<std::size_t>(rows * columns));
-      gemm(whole.s.ta, whole.s.tb, rows, columns, k, whole.a.data() + row * (whole.s.ta ? 1 : whole.lda), whole.lda,
-           whole.b.data() + column * (whole.s.tb ? whole.ldb : 1), whole.ldb, result.data(), columns);
-      Index different = 0;
-      for (Index i = 0; i < rows; ++i)
-        different += std::memcmp(result.data() + i * columns, c.data() + (row + i) * n + column,
-                                 static_cast<std::size_t>(columns) * sizeof(TestType)) != 0;
-      INFO("order " << order << " rows " << row << " + " << rows << " columns " << column << " + " << columns);
-      CHECK(different == 0);
-    };
     for (Index rows : {1, 2, 3, 4, 6, 10, 14, 20, 28, 29, 47, 100}) {
-      part(0, rows, 0, n);
-      part(m - rows, rows, 0, n);
+      check_part(whole, c, 0, rows, 0, n);
+      check_part(whole, c, m - rows, rows, 0, n);
     }
     for (Index columns : {1, 2, 4, 8, 9, 15, 16, 17, 31, 40}) {
-      part(0, m, 0, columns);
-      part(3, 70, n - columns, columns);
-      part(5, 9, 2, columns);
+      check_part(whole, c, 0, m, 0, columns);
+      check_part(whole, c, 3, 70, n - columns, columns);
+      check_part(whole, c, 5, 9, 2, columns);
     }
+  }
+}
+
+TEMPLATE_TEST_CASE("gemm: more columns than are packed at a time are those of narrower products", "[gemm]", float,
+                   double) {
+  using Blocks = cpu::blocked::GemmBlocks<TestType>;
+  const Index together = cpu::blocked::kGemmPackedNumbers / Blocks::depth;
+  for (int order = 0; order < 4; ++order) {
+    const Case s{Blocks::resident_rows + 1, together + 50, Blocks::depth + 9, order % 2 == 1, order / 2 == 1};
+    const Product<TestType> whole(s);
+    const std::vector<TestType> c = whole.run();
+    check_part(whole, c, 0, s.m, 0, 40);
+    check_part(whole, c, 0, s.m, together - 20, 40);
+    check_part(whole, c, 0, s.m, s.n - 40, 40);
   }
 }
 

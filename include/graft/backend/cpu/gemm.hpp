@@ -30,8 +30,8 @@ inline constexpr Index kGemmParallelWork = Index{1} << 20;
 inline constexpr Index kGemmInPlaceBytes = Index{1} << 14;
 /// Bytes of each operand of a product that is computed without panels: two of them in a part of the L2 cache.
 inline constexpr Index kGemmDirectBytes = Index{1} << 16;
-/// Numbers of B packed at a time.
-inline constexpr Index kGemmPackedNumbers = Index{1} << 24;
+/// Numbers of B packed at a time: a few MiB, in the L3 cache while all rows of A pass.
+inline constexpr Index kGemmPackedNumbers = Index{1} << 20;
 
 /// One product with its orders turned into strides; C may be written transposed (c_column other than 1).
 template <class T>
@@ -294,8 +294,8 @@ template <class T>
       }
     });
   }
-  const bool pack_b = g.b_column != 1 || !readable_in_place(g) ||
-                      (g.m > Blocks::rows && g.b_bytes() > 2 * kGemmInPlaceBytes);
+  const bool pack_b =
+      g.b_column != 1 || !readable_in_place(g) || (g.m > Blocks::rows && g.b_bytes() > 2 * kGemmInPlaceBytes);
   const auto run = [&](Index begin, Index end) {
     alignas(64) T panel[Blocks::depth * Blocks::columns];
     for (Index j = begin * Blocks::columns; j < smaller(end * Blocks::columns, g.n);) {
@@ -317,42 +317,32 @@ template <class T>
   parallel_for(panels, parallel ? larger(Index{1}, kGemmParallelWork / (g.m * g.k * Blocks::columns)) : panels, run);
 }
 
-/// B of a product with many rows: in place, or packed as panels [columns / extent][steps][extent] for every block of k.
-template <class T>
-struct PreparedB {
-  const T* packed;
-  Index columns;  ///< columns of a packed block with their padding
-
-  const T* panel(const GemmProblem<T>& g, Index p, Index steps, TileSpan span) const {
-    return packed ? packed + p * columns + span.first * steps : g.b + p * g.b_step + span.first;
-  }
-};
-
 /// Rows [row, row_end) of C over the block of k that begins at p. The block of A waits in the L2 cache, packed at `a`
-/// unless that is null, for the panels of B.
+/// unless that is null, for the panels of B: of `packed_b` [columns / extent][steps][extent], or in place if it is
+/// null.
 template <class T>
-[[gnu::noinline]] void gemm_rows(const GemmProblem<T>& g, T* a, const PreparedB<T>& b, Index row, Index row_end,
-                                 Index p) {
+[[gnu::noinline]] void gemm_rows(const GemmProblem<T>& g, T* a, const T* packed_b, Index row, Index row_end, Index p) {
   using Blocks = GemmBlocks<T>;
   TileArguments<T> t;
   t.k = smaller(Blocks::depth, g.k - p), t.add = g.accumulate || p > 0;
   if (a) pack_rows(g, row, row_end, p, t.k, a);
   for (Index j = 0; j < g.n;) {
-    const TileSpan columns = next_columns<T>(j, g.n, b.packed != nullptr);
-    t.b = b.panel(g, p, t.k, columns), t.b_step = b.packed ? columns.extent : g.b_step;
+    const TileSpan columns = next_columns<T>(j, g.n, packed_b != nullptr);
+    t.b = packed_b ? packed_b + columns.first * t.k : g.b + p * g.b_step + columns.first;
+    t.b_step = packed_b ? columns.extent : g.b_step;
     gemm_panel(g, a, row, row_end, columns, p, t);
     j += columns.count;
   }
 }
 
-/// Products with many rows: B is prepared once, blocks of A when they are needed.
+/// Products with many rows, one block of k after the other: B is packed for all rows, A for some at a time.
 template <class T>
 [[gnu::noinline]] void gemm_many_rows(const GemmProblem<T>& g, bool parallel) {
   using Blocks = GemmBlocks<T>;
+  const Index depth = smaller(g.k, Blocks::depth);
   const bool pack_b = g.b_column != 1 || !readable_in_place(g) || g.b_bytes() > 2 * kGemmInPlaceBytes;
-  const PreparedB<T> padded{nullptr, whole_batches<T>(g.n)};
-  const detail::Workspace<T> panels_of_b(pack_b ? g.k * padded.columns : 0);
-  const PreparedB<T> b{panels_of_b.data(), padded.columns};
+  const detail::Workspace<T> block_of_b(pack_b ? depth * whole_batches<T>(g.n) : 0);
+  T* const packed_b = pack_b ? block_of_b.data() : nullptr;
   // Rows of A lie in one piece unless A is transposed; packing them pays when a panel is used many times.
   const bool pack_a =
       g.a_bytes() > kGemmInPlaceBytes && (g.a_row == 1 || g.n > 8 * Blocks::columns || awkward_stride<T>(g.a_row));
@@ -360,30 +350,31 @@ template <class T>
   // its chunks of A in the same place, one after the other.
   const Index tiles = g.m / Blocks::rows, about = larger(Index{1}, tiles / 8), chunks = about + about % 2;
   const Index team = parallel && !inside_parallel() ? smaller(threads(), chunks) : 1;
-  const Index block =
-      pack_a ? (tiles / chunks + 3) * Blocks::rows * (smaller(g.k, Blocks::depth) + Blocks::panel_end) : 0;
+  const Index block = pack_a ? (tiles / chunks + 3) * Blocks::rows * (depth + Blocks::panel_end) : 0;
   const detail::Workspace<T> block_of_a(team * block);
-  if (pack_b) {
-    const Index panels = (g.n + Blocks::columns - 1) / Blocks::columns;
-    const Index blocks = (g.k + Blocks::depth - 1) / Blocks::depth;
-    const auto pack = [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) {
-        const Index p = i / panels * Blocks::depth, steps = smaller(Blocks::depth, g.k - p);
-        const TileSpan span = next_columns<T>(i % panels * Blocks::columns, g.n, true);
-        pack_panel(g.b + p * g.b_step + span.first * g.b_column, g.b_column, g.b_step, span.count, span.count, steps,
-                   span.extent, panels_of_b.data() + p * b.columns + span.first * steps);
-      }
-    };
-    parallel_for(panels * blocks, parallel ? 2 : panels * blocks, pack);
-  }
   const auto first_row = [&](Index chunk) { return chunk == chunks ? g.m : chunk * tiles / chunks * Blocks::rows; };
-  parallel_for(team, 1, [&](Index worker, Index) {
-    T* const a = pack_a ? block_of_a.data() + worker * block : nullptr;
-    // Block by block of k: all of B may be more than the L3 cache holds.
-    for (Index p = 0; p < g.k; p += Blocks::depth)
-      for (Index i = worker * chunks / team; i < (worker + 1) * chunks / team; ++i)
-        gemm_rows(g, a, b, first_row(i), first_row(i + 1), p);
-  });
+  const Index panels = (g.n + Blocks::columns - 1) / Blocks::columns;
+  for (Index p = 0; p < g.k; p += Blocks::depth) {
+    if (pack_b)
+      parallel_for(panels, parallel ? 2 : panels, [&](Index begin, Index end) {
+        const Index steps = smaller(Blocks::depth, g.k - p);
+        for (Index i = begin; i < end; ++i) {
+          const TileSpan span = next_columns<T>(i * Blocks::columns, g.n, true);
+          pack_panel(g.b + p * g.b_step + span.first * g.b_column, g.b_column, g.b_step, span.count, span.count, steps,
+                     span.extent, packed_b + span.first * steps);
+        }
+      });
+    // Down and up in turn: the rows of C that were written last are still in a cache.
+    const bool upwards = p / Blocks::depth % 2 != 0;
+    parallel_for(team, 1, [&](Index worker, Index) {
+      T* const a = pack_a ? block_of_a.data() + worker * block : nullptr;
+      const Index first = worker * chunks / team, end = (worker + 1) * chunks / team;
+      for (Index i = first; i < end; ++i) {
+        const Index chunk = upwards ? first + end - 1 - i : i;
+        gemm_rows(g, a, packed_b, first_row(chunk), first_row(chunk + 1), p);
+      }
+    });
+  }
 }
 
 /// All other products.
@@ -405,12 +396,13 @@ template <class T>
     gemm_few_rows(g, parallel);
     return;
   }
-  const Index group = larger(kGemmPackedNumbers / g.k / Blocks::columns, Index{1}) * Blocks::columns;
+  const Index group =
+      larger(kGemmPackedNumbers / smaller(g.k, Blocks::depth) / Blocks::columns, Index{1}) * Blocks::columns;
   for (Index j = 0; j < g.n; j += group) {
     GemmProblem<T> part = g;
     part.n = smaller(group, g.n - j);
     part.b += j * g.b_column;
-    part.c += j;
+    part.c += j * g.c_column;
     gemm_many_rows(part, parallel);
   }
 }
