@@ -3,6 +3,7 @@
 peaks allow (multiply-adds out of registers, numbers copied through memory). Marks what became 20 % slower relative to
 the peaks than the baseline of this CPU. bench/run.sh sets up what this needs and calls it."""
 import json
+import math
 import pathlib
 import tempfile
 
@@ -11,6 +12,7 @@ from compare import HERE, Side, common_options, machine, show_seconds, title
 
 BASELINE = HERE.parent / "baseline.json"
 SLOWER = 0.8  # of the baseline's fraction
+ATTEMPTS = 3  # at a work that looks slower, each in a process of its own
 STEPS, COUNT = 100_000, 1 << 25
 
 
@@ -36,6 +38,31 @@ def peaks(threads, options):
     return flops, 8 * COUNT / took
 
 
+def fractions_of_peak(threads, baseline, options):
+    """(work, name, seconds, fraction of the peak) of every work asked for. What looks slower than the baseline is
+    measured again after the others, when whatever disturbed it may have passed, and counts at its best."""
+    flops, bandwidth = peaks(threads, options)
+    print(f"\n{threads} thread{'s' * (threads > 1)}: multiply-adds {flops / 1e9:.0f} GFLOP/s, "
+          f"copy {bandwidth / 1e9:.1f} GB/s\n")
+    asked = {f"{title(work)}, {threads}": work for work in works.all_works(options.data)
+             if isinstance(work, works.Work) and options.rows in title(work)}
+    took = dict.fromkeys(asked, math.inf)
+
+    def fraction(name):
+        needs_flops, needs_bytes = works.cost(asked[name])
+        return max(needs_flops / flops, needs_bytes / bandwidth) / took[name]
+
+    for _ in range(ATTEMPTS):
+        for name, work in asked.items():
+            if took[name] == math.inf or is_slower(fraction(name), baseline.get(name)):
+                took[name] = min(took[name], seconds(work, threads, options)[0])
+    return [(work, name, took[name], fraction(name)) for name, work in asked.items()]
+
+
+def is_slower(fraction, before):
+    return before is not None and fraction < SLOWER * before
+
+
 def main():
     parser = common_options(__doc__, rounds=5, turn=0.03)
     parser.add_argument("--update", action="store_true", help="make what is measured the baseline of this CPU")
@@ -46,25 +73,17 @@ def main():
     print(machine(), "" if baseline else "(no baseline of this CPU)")
     fractions, slower = {}, []
     for threads in 1, 2:
-        flops, bandwidth = peaks(threads, options)
-        print(f"\n{threads} thread{'s' * (threads > 1)}: multiply-adds {flops / 1e9:.0f} GFLOP/s, "
-              f"copy {bandwidth / 1e9:.1f} GB/s\n\n"
-              "| row | work | time | of the peak | baseline | |\n|---|---|---|---|---|---|")
-        for work in works.all_works(options.data):
-            if not isinstance(work, works.Work) or options.rows not in title(work):
-                continue
-            took, _ = seconds(work, threads, options)
-            needs_flops, needs_bytes = works.cost(work)
-            fraction = max(needs_flops / flops, needs_bytes / bandwidth) / took
-            name = f"{title(work)}, {threads}"
+        rows = fractions_of_peak(threads, baseline, options)
+        print("| row | work | time | of the peak | baseline | |\n|---|---|---|---|---|---|")
+        for work, name, took, fraction in rows:
             fractions[name] = round(fraction, 4)
             before = baseline.get(name)
-            verdict = "slower" if before and fraction < SLOWER * before else ""
+            verdict = "slower" if is_slower(fraction, before) else ""
             slower += [name] if verdict else []
             print(f"| {work.row} | {work.name} | {show_seconds(took)} | {fraction:.3f} | "
                   f"{'' if before is None else f'{before:.3f}'} | {verdict} |", flush=True)
-    least = round(100 * (1 - SLOWER))
-    print(f"\n{len(slower)} of {len(fractions)} more than {least} % slower than the baseline", *slower, sep="\n  ")
+    percent = round(100 * (1 - SLOWER))
+    print(f"\n{len(slower)} of {len(fractions)} more than {percent} % slower than the baseline", *slower, sep="\n  ")
     if options.update:
         baselines[machine()] = {**baseline, **fractions}
         BASELINE.write_text(json.dumps(baselines, indent=1, sort_keys=True) + "\n", encoding="utf-8")
