@@ -1,5 +1,5 @@
-// What this machine can do at most, measured as works are: multiply-adds that never leave the registers, and memory
-// that is read and written once. own.py divides by their rates.
+// What this machine can do at most, measured as works are: multiply-adds that never leave the registers, and numbers
+// that are read and written once. own.py divides by their rates.
 
 #include "../peak.hpp"
 #include "graft/core/parallel.hpp"
@@ -24,7 +24,7 @@ const bool multiply_adds = add_work("peak_multiply_adds", [](const Inputs& in) {
               [] { return Results{{"flops", Tensor<float>(2.0f * chains * Batch<float>::size)}}; }};
 });
 
-/// y = x for `count` numbers, far more than the caches hold.
+/// y = x for `count` numbers, a multiple of a register: their number decides which cache they come from.
 const bool copy = add_work("peak_copy", [](const Inputs& in) {
   const Tensor<float> x = zeros<float>({in.number("count")});
   const Tensor<float> y = ones<float>(x.shape());
