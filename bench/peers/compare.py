@@ -275,9 +275,9 @@ def machine():
     """The CPU with its family and model, which tell apart what clouds call by one name, its cores and the system."""
     with open("/proc/cpuinfo", encoding="ascii") as file:
         fields = dict(map(str.strip, text.split(":", 1)) for text in file if ":" in text)
-    cpu = fields.get("model name", platform.machine())
-    kind = "".join(f", {name.removeprefix('cpu ')} {fields[name]}" for name in ("cpu family", "model") if name in fields)
-    return f"{cpu}{kind}, {os.cpu_count()} cores, {platform.system()}"
+    cpu = [fields.get("model name", platform.machine())]
+    cpu += [f"{name.split()[-1]} {fields[name]}" for name in ("cpu family", "model") if name in fields]
+    return ", ".join([*cpu, f"{os.cpu_count()} cores", platform.system()])
 
 
 def common_options(description, rounds, turn):

@@ -35,19 +35,17 @@ class Peaks:
 
     def __init__(self, threads, options):
         self.threads, self.options, self.rates = threads, options, {}
-        took, results = self.measured("multiply-adds", "peak_multiply_adds", steps=STEPS)
+        took, results = self.measured("peak_multiply_adds", steps=STEPS)
         self.flops = float(results["flops"]) * STEPS * threads / took
-        print(f"\n{threads} thread{'s' * (threads > 1)}: multiply-adds {self.flops / 1e9:.0f} GFLOP/s, "
-              f"copy through memory {self.bandwidth(8 * COPIED[1]) / 1e9:.1f} GB/s", flush=True)
 
-    def measured(self, name, kind, **inputs):
-        return seconds(works.Work("peak", name, kind, inputs, {}), self.threads, self.options)
+    def measured(self, kind, **inputs):
+        return seconds(works.Work("peak", kind, kind, inputs, {}), self.threads, self.options)
 
     def bandwidth(self, needs_bytes):
         """Bytes a second of a copy that moves about as many bytes: in the same cache, or through memory."""
-        count = min(max(2 ** math.ceil(math.log2(max(needs_bytes, 1) / 8)), COPIED[0]), COPIED[1])
+        count = 2 ** math.ceil(math.log2(min(max(needs_bytes / 8, COPIED[0]), COPIED[1])))
         if count not in self.rates:
-            self.rates[count] = 8 * count / self.measured("copy", "peak_copy", count=count)[0]
+            self.rates[count] = 8 * count / self.measured("peak_copy", count=count)[0]
         return self.rates[count]
 
     def limit(self, work):
@@ -66,7 +64,11 @@ def measure(threads, baseline, options):
     for _ in range(ATTEMPTS):
         doubtful = [name for name, all_found in found.items()
                     if not all_found or options.update or is_slower(max(all_found)[0], baseline.get(name))]
-        peaks = Peaks(threads, options) if doubtful else None
+        if not doubtful:
+            break
+        peaks = Peaks(threads, options)
+        print(f"\n{threads} thread{'s' * (threads > 1)}: multiply-adds {peaks.flops / 1e9:.0f} GFLOP/s, "
+              f"copy through memory {peaks.bandwidth(8 * COPIED[1]) / 1e9:.1f} GB/s", flush=True)
         for name in doubtful:
             took, _ = seconds(asked[name], threads, options)
             least, limiter = peaks.limit(asked[name])

@@ -255,6 +255,13 @@ void pack_rows(const GemmProblem<T>& g, Index row, Index row_end, Index p, Index
     });
 }
 
+/// Packs a tile's columns of B, `steps` steps of k from p on, as a panel [steps][extent].
+template <class T>
+void pack_columns(const GemmProblem<T>& g, const TileSpan& columns, Index p, Index steps, T* to) {
+  pack_panel(g.b + p * g.b_step + columns.first * g.b_column, g.b_column, g.b_step, columns.count, columns.count, steps,
+             columns.extent, to);
+}
+
 /// Rows [row, row_end) of C, a panel of columns, over the t.k steps from p on: `packed` is what `pack_rows` packed,
 /// null where A is read in place; t.b is set.
 template <class T>
@@ -303,10 +310,11 @@ template <class T>
       for (Index p = 0; p < g.k; p += Blocks::depth) {
         TileArguments<T> t;
         t.k = smaller(Blocks::depth, g.k - p), t.add = g.accumulate || p > 0;
-        t.b = g.b + p * g.b_step + columns.first * g.b_column, t.b_step = g.b_step;
         if (pack_b) {
-          pack_panel(t.b, g.b_column, g.b_step, columns.count, columns.count, t.k, columns.extent, panel);
+          pack_columns(g, columns, p, t.k, panel);
           t.b = panel, t.b_step = columns.extent;
+        } else {
+          t.b = g.b + p * g.b_step + columns.first, t.b_step = g.b_step;
         }
         gemm_panel(g, pack_a ? block_of_a(p) : nullptr, 0, g.m, columns, p, t);
       }
@@ -360,8 +368,7 @@ template <class T>
         const Index steps = smaller(Blocks::depth, g.k - p);
         for (Index i = begin; i < end; ++i) {
           const TileSpan span = next_columns<T>(i * Blocks::columns, g.n, true);
-          pack_panel(g.b + p * g.b_step + span.first * g.b_column, g.b_column, g.b_step, span.count, span.count, steps,
-                     span.extent, packed_b + span.first * steps);
+          pack_columns(g, span, p, steps, packed_b + span.first * steps);
         }
       });
     // Down and up in turn: the rows of C that were written last are still in a cache.
