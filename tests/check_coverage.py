@@ -3,7 +3,7 @@
 
 Public is what stands in namespace graft itself (not in detail, cpu, native or row): free functions that take or return
 tensors or models, and structs that are called with tensors or a context. A row is a string "name" or "name, case" in a
-file tests/*_rows_*.cpp; rows of the elementwise table of ops/elementwise.hpp are rows by themselves. A reason is a line
+file tests/*_rows_*.cpp; rows of the table of elementwise ops, ops/elementwise_table.hpp, are rows by themselves. A reason is a line
 "names: reason" of tests/coverage_reasons.txt; one that starts with the name of a test file is checked: the file must
 use the names."""
 import pathlib
@@ -82,7 +82,7 @@ def public_names(path):
 
 
 def table_rows():
-    elementwise = (HEADERS / "ops/elementwise.hpp").read_text(encoding="utf-8")
+    elementwise = (HEADERS / "ops/elementwise_table.hpp").read_text(encoding="utf-8")
     names = set(re.findall(r"^\s*ROW\((\w+),", elementwise, flags=re.M))
     for path in (ROOT / "tests").glob("*_rows_*.cpp"):
         for literal in re.findall(r'"((?:\\.|[^"\\\n])*)"', path.read_text(encoding="utf-8")):

@@ -18,7 +18,7 @@ import tempfile
 from toolchain import CXX, FLAGS, NATIVE, run
 
 HELLO = """
-#include "graft/autodiff/grad.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/matmul.hpp"
 using namespace graft;
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "graft/nn/context.hpp"
+#include "graft/model/context.hpp"
 
 using Names = std::vector<std::string>;
 

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "graft/autodiff/grad.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/reduce.hpp"
 #include "method_table.hpp"
 

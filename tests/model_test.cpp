@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
+#include "graft/model/names.hpp"
 #include "graft/nn/linear.hpp"
-#include "graft/nn/model.hpp"
 
 using namespace graft;
 

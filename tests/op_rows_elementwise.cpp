@@ -1,4 +1,4 @@
-// Rows for every elementwise op of the library's own table (graft/ops/elementwise.hpp). A new row there is tested as
+// Rows for every elementwise op of the library's own table (graft/ops/elementwise_table.hpp). A new row there is tested as
 // soon as it has a reference below; without one the table test fails and names it.
 
 #include <cmath>

@@ -2,7 +2,7 @@
 // What the works that train a model share: parameters that both sides start from, and steps of gradient descent whose
 // loss and gradient are compared.
 
-#include "graft/nn/context.hpp"
+#include "graft/model/context.hpp"
 #include "graft/optim/sgd.hpp"
 #include "work.hpp"
 

@@ -6,7 +6,7 @@
 
 #include <tuple>
 
-#include "graft/autodiff/grad.hpp"
+#include "graft/autodiff/backward.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

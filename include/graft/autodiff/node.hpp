@@ -6,6 +6,7 @@
 // A tracked tensor's header is the head of its node. The node outlives the header's handles as long as other nodes
 // refer to it, but the numbers are let go with the last handle. No global tape, no counter: order comes from levels.
 
+#include "graft/backend/cpu/map.hpp"
 #include "graft/core/tensor.hpp"
 
 namespace graft {
@@ -23,7 +24,7 @@ namespace detail {
 
 inline constinit thread_local bool recording_on = true;
 
-/// a + b; defined with the operators (ops/arithmetic.hpp).
+/// a + b of gradients on their way back.
 template <class T>
 Tensor<T> add_gradients(Tensor<T> a, const Tensor<T>& b);
 
@@ -310,6 +311,21 @@ template <class T>
 Tensor<T> identity(const Tensor<T>& x) {
   return record("identity", x, Edge(x, [](const Tensor<T>& g) { return g; }));
 }
+
+namespace detail {
+
+template <class T>
+Tensor<T> add_gradients(Tensor<T> a, const Tensor<T>& b) {
+  using B = Batch<T>;
+  const bool unseen = !recording() && sole_owner(a);  // then the sum takes its memory
+  Tensor<T> total = unseen ? a : fresh<T>(a.shape());
+  cpu::map_kernel<T, 2, 1>(a.shape(), {writable(total)}, {&a, &b},
+                           [](const std::array<B, 2>& x) { return std::array{x[0] + x[1]}; });
+  const auto as_it_is = [](const Tensor<T>& g) { return g; };
+  return record("add", std::move(total), Edge(a, as_it_is), Edge(b, as_it_is));
+}
+
+}  // namespace detail
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -8,7 +8,8 @@
 
 #include <cmath>
 
-#include "graft/nn/model.hpp"
+#include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

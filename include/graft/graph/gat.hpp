@@ -7,8 +7,8 @@
 
 #include "graft/graph/graph_attention.hpp"
 #include "graft/graph/sparse.hpp"
-#include "graft/nn/context.hpp"
-#include "graft/nn/init.hpp"
+#include "graft/model/context.hpp"
+#include "graft/model/init.hpp"
 #include "graft/ops/matmul.hpp"
 
 namespace graft {

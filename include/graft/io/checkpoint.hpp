@@ -10,8 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "graft/core/tree.hpp"
 #include "graft/io/npz.hpp"
+#include "graft/model/fields.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "graft/nn/context.hpp"
+#include "graft/model/context.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/ops/attention.hpp"
 

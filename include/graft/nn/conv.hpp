@@ -4,8 +4,8 @@
 
 #include <optional>
 
-#include "graft/nn/init.hpp"
-#include "graft/nn/model.hpp"
+#include "graft/model/fields.hpp"
+#include "graft/model/init.hpp"
 #include "graft/ops/conv.hpp"
 
 namespace graft {

@@ -1,7 +1,7 @@
 #pragma once
 // The dropout layer: its masks come from the context, so a layer has no state.
 
-#include "graft/nn/context.hpp"
+#include "graft/model/context.hpp"
 #include "graft/ops/dropout.hpp"
 
 namespace graft {

@@ -1,8 +1,8 @@
 #pragma once
 // A table of vectors looked up by index. Parameter name and initial values are torch.nn.Embedding's.
 
-#include "graft/nn/init.hpp"
-#include "graft/nn/model.hpp"
+#include "graft/model/fields.hpp"
+#include "graft/model/init.hpp"
 #include "graft/ops/indexing.hpp"
 
 namespace graft {

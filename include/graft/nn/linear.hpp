@@ -3,8 +3,8 @@
 
 #include <optional>
 
-#include "graft/nn/init.hpp"
-#include "graft/nn/model.hpp"
+#include "graft/model/fields.hpp"
+#include "graft/model/init.hpp"
 #include "graft/ops/matmul.hpp"
 
 namespace graft {

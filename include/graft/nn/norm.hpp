@@ -6,8 +6,8 @@
 #include <optional>
 #include <utility>
 
-#include "graft/nn/context.hpp"
-#include "graft/nn/model.hpp"
+#include "graft/model/context.hpp"
+#include "graft/model/fields.hpp"
 #include "graft/ops/norm.hpp"
 
 namespace graft {

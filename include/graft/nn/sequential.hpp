@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "graft/nn/context.hpp"
-#include "graft/nn/model.hpp"
+#include "graft/model/context.hpp"
+#include "graft/model/fields.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

@@ -1,38 +1,10 @@
 #pragma once
-// Operators on tensors, with each other and with plain numbers; comparisons, where, casts. All broadcast by the NumPy
-// rule.
+// Comparisons, where, casts, and elementwise functions with numbers as options. All broadcast by the NumPy rule.
 
 #include "graft/ops/elementwise.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
-
-// x (op) y for tensors, and for a tensor with a number on either side (the number is converted to the element type).
-#define GRAFT_OPERATOR(symbol, row_name)                                   \
-  template <Real T>                                                        \
-  Tensor<T> operator symbol(const Tensor<T>& x, const Tensor<T>& y) {      \
-    return detail::binary<row::row_name##_row>(x, y);                            \
-  }                                                                        \
-  template <Real T, class S>                                               \
-    requires std::is_arithmetic_v<S>                                       \
-  Tensor<T> operator symbol(const Tensor<T>& x, S y) {                     \
-    return detail::binary<row::row_name##_row>(x, Tensor<T>(static_cast<T>(y))); \
-  }                                                                        \
-  template <Real T, class S>                                               \
-    requires std::is_arithmetic_v<S>                                       \
-  Tensor<T> operator symbol(S x, const Tensor<T>& y) {                     \
-    return detail::binary<row::row_name##_row>(Tensor<T>(static_cast<T>(x)), y); \
-  }
-GRAFT_OPERATOR(+, add)
-GRAFT_OPERATOR(-, subtract)
-GRAFT_OPERATOR(*, multiply)
-GRAFT_OPERATOR(/, divide)
-#undef GRAFT_OPERATOR
-
-template <Real T>
-Tensor<T> operator-(const Tensor<T>& x) {
-  return x * T(-1);
-}
 
 // Elementwise functions of a tensor and a number.
 #define GRAFT_WITH_NUMBER(function)                                                      \
@@ -54,16 +26,6 @@ Tensor<bool> compare(const char* op, const Tensor<T>& x, const Tensor<T>& y, F f
   Tensor<bool> result = fresh<bool>(shape);
   cpu::map_scalars<bool>(shape, writable(result), f, x, y);
   return result;
-}
-
-/// a + b of gradients on their way back: into the memory of `a` when nobody else sees it.
-template <class T>
-Tensor<T> add_gradients(Tensor<T> a, const Tensor<T>& b) {
-  if (recording() || !sole_owner(a) || !(a.shape() == b.shape())) return a + b;
-  using B = Batch<T>;
-  cpu::map_kernel<T, 2, 1>(a.shape(), {writable(a)}, {&a, &b},
-                           [](const std::array<B, 2>& x) { return std::array{x[0] + x[1]}; });
-  return a;
 }
 
 }  // namespace detail
@@ -149,18 +111,18 @@ Tensor<To> cast(const Tensor<From>& x) {
 /// max(x, 0) + slope min(x, 0).
 template <Real T>
 Tensor<T> leaky_relu(const Tensor<T>& x, double slope = 0.01) {
-  return map([slope](auto v) { return where(v > 0, v, slope * v); }, x);
+  return detail::fused_map([slope](auto v) { return where(v > 0, v, slope * v); }, x);
 }
 /// x where x > 0, else alpha (e^x - 1). Clevert, Unterthiner, Hochreiter, ICLR 2016.
 template <Real T>
 Tensor<T> elu(const Tensor<T>& x, double alpha = 1) {
-  return map([alpha](auto v) { return where(v > 0, v, alpha * expm1(where(v > 0, 0, v))); }, x);
+  return detail::fused_map([alpha](auto v) { return where(v > 0, v, alpha * expm1(where(v > 0, 0, v))); }, x);
 }
 /// x limited to [low, high]; slope 1 inside and on the limits, 0 outside.
 template <Real T>
 Tensor<T> clamp(const Tensor<T>& x, double low, double high, Site site = Site::current()) {
   if (!(low <= high)) fail("clamp", {"low ", low, " is above high ", high}, {{"x", x.shape()}}, site);
-  return map([low, high](auto v) { return where(v < low, low, where(v > high, high, v)); }, x);
+  return detail::fused_map([low, high](auto v) { return where(v < low, low, where(v > high, high, v)); }, x);
 }
 
 }  // namespace GRAFT_ABI

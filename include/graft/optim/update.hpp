@@ -6,7 +6,7 @@
 #include <limits>
 #include <string>
 
-#include "graft/nn/model.hpp"
+#include "graft/model/arithmetic.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "graft/model/arithmetic.hpp"
 #include "graft/multitask/pcgrad.hpp"
-#include "graft/nn/model.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

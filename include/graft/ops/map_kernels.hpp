@@ -1,12 +1,13 @@
 #pragma once
-// map: any lambda as a fused, differentiable elementwise op. One text serves every order: called with SIMD batches it
-// is the forward kernel, with duals of batches the first-order backward kernel, with tensors the graph for higher
-// orders.
+// An expression as a fused, differentiable elementwise op: what `map` and the derived rows of the table run on. One text
+// serves every order: called with SIMD batches it is the forward kernel, with duals of batches the first-order backward
+// kernel, with tensors the graph for higher orders.
 
 #include "graft/autodiff/fused.hpp"
 #include "graft/backend/cpu/map.hpp"
 #include "graft/number/dual.hpp"
 #include "graft/number/known.hpp"
+#include "graft/ops/broadcast.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -79,18 +80,9 @@ auto map_gradients(const F& f, const std::array<const Tensor<T>*, Seen>& seen, c
   return gradients;
 }
 
-}  // namespace detail
-
-/// out[i] = f(inputs[i]...) elementwise, inputs broadcast by the NumPy rule; fused, differentiable to any order.
-/// `f` is generic in its number type and written with graft's elementwise functions and `where` instead of branches. It
-/// may capture numbers, never tensors: pass those as inputs.
-///
-///     auto swish = map([](auto x) { return x / (1 + exp(-x)); }, input);
+/// out[i] = f(inputs[i]...). The tensor functions that `f` calls must be declared where it is written.
 template <class F, Real T, class... Ts>
-  requires(std::is_same_v<T, Ts> && ...)
-Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
-  static_assert(std::is_trivially_copyable_v<F>,
-                "a map lambda may capture numbers, never tensors: pass tensors as inputs");
+Tensor<T> fused_map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
   static constexpr int N = 1 + sizeof...(Ts);
   using B = Batch<T>;
   Tensor<T> value = cpu::mapped(
@@ -101,10 +93,10 @@ Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
     std::apply(
         [&](const auto&... inputs) {
           if (recording()) {
-            detail::replay(f, g, needed, results, inputs...);
+            replay(f, g, needed, results, inputs...);
             return;
           }
-          auto gradients = detail::map_gradients(f, std::array<const Tensor<T>*, N + 1>{&g, &inputs...}, needed);
+          auto gradients = map_gradients(f, std::array<const Tensor<T>*, N + 1>{&g, &inputs...}, needed);
           std::size_t i = 0;
           const auto give = [&](const Tensor<T>& input) {
             if (needed[i]) results[i] = sum_to(std::move(gradients[i]), input.shape());
@@ -117,5 +109,6 @@ Tensor<T> map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
   return record_jointly("map", std::move(value), std::move(rule), first, rest...);
 }
 
+}  // namespace detail
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -3,7 +3,7 @@
 // the weight is the outer product of the logit gradient and the input (Goodfellow, "Efficient per-example gradient
 // computations", 2015).
 
-#include "graft/autodiff/grad.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/matmul.hpp"
 
 namespace graft {

@@ -149,6 +149,55 @@ template <class M>
 concept Model = detail::is_tensor<M> || detail::HasFields<M> || detail::is_sequence<M> || detail::is_optional<M> ||
                 detail::is_tuple<M>;
 
+namespace detail {
+
+/// True for tensors, structs with GRAFT_FIELDS, and containers of nothing but these.
+template <class M>
+inline constexpr bool is_tree = is_tensor<M> || HasFields<M>;
+template <class M, class A>
+inline constexpr bool is_tree<std::vector<M, A>> = is_tree<M>;
+template <class M, std::size_t N>
+inline constexpr bool is_tree<std::array<M, N>> = is_tree<M>;
+template <class M>
+inline constexpr bool is_tree<std::optional<M>> = is_tree<M>;
+template <class M, class... Ms>
+inline constexpr bool is_tree<std::tuple<M, Ms...>> = is_tree<M> && (is_tree<Ms> && ...);
+template <class A, class B>
+inline constexpr bool is_tree<std::pair<A, B>> = is_tree<A>&& is_tree<B>;
+
+/// Element type of the first parameter in field order; void where there is none.
+template <class M>
+struct FirstScalar {
+  using type = void;
+};
+template <class M>
+using FirstScalarOf = typename FirstScalar<std::remove_cvref_t<M>>::type;
+template <Real T>
+struct FirstScalar<Tensor<T>> {
+  using type = T;
+};
+template <class M>
+  requires(is_sequence<M> || is_optional<M>)
+struct FirstScalar<M> : FirstScalar<typename M::value_type> {};
+template <class M, class... Ms>
+struct FirstScalar<std::tuple<M, Ms...>>
+    : std::conditional_t<std::is_void_v<FirstScalarOf<M>>, FirstScalar<std::tuple<Ms...>>,
+                         FirstScalar<std::remove_cvref_t<M>>> {};
+template <class A, class B>
+struct FirstScalar<std::pair<A, B>> : FirstScalar<std::tuple<A, B>> {};
+template <HasFields M>
+struct FirstScalar<M> : FirstScalar<decltype(std::declval<const M&>().graft_fields())> {};
+
+}  // namespace detail
+
+/// A model that is not itself a tensor: what the operators of this file are for.
+template <class M>
+concept ModelTree = detail::is_tree<M> && !detail::is_tensor<M>;
+
+/// Element type of `dot`, `norm` and `to_vector` of a model: that of its first parameter, float if it has none.
+template <Model M>
+using ModelScalar = std::conditional_t<std::is_void_v<detail::FirstScalarOf<M>>, float, detail::FirstScalarOf<M>>;
+
 /// Calls `visit(parameter)` for every tensor of floats or doubles that is not a buffer, in field order. With several
 /// models of the same structure, calls `visit(a, b, ...)` with the tensors at the same place.
 template <class Visit, class M, class... Ms>

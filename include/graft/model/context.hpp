@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "graft/core/random.hpp"
-#include "graft/core/tree.hpp"
-#include "graft/nn/model.hpp"
+#include "graft/model/fields.hpp"
+#include "graft/ops/map.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

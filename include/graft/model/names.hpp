@@ -1,0 +1,148 @@
+#pragma once
+// The dotted names of a model's parameters, and what is chosen by them: frozen parts, parts to differentiate.
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graft/autodiff/node.hpp"
+#include "graft/model/fields.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// Dotted names of the parameters, in field order: "encoder.layers.0.weight".
+template <Model M>
+std::vector<std::string> names(const M& model) {
+  std::vector<std::string> list;
+  for_each_named_parameter(
+      [&](const std::string& path, const auto& leaf) {
+        if (leaf.defined()) list.push_back(path);
+      },
+      model);
+  return list;
+}
+
+/// Number of numbers in all parameters.
+template <Model M>
+Index count(const M& model) {
+  Index total = 0;
+  for_each_parameter(
+      [&](const auto& leaf) {
+        if (leaf.defined()) total += leaf.count();
+      },
+      model);
+  return total;
+}
+
+namespace detail {
+
+/// "the argument" or the name of parameter number `i` of the model, for errors.
+template <class M>
+std::string parameter_name(const M& model, std::size_t i) {
+  std::string name = "the argument";
+  for_each_named_parameter(
+      [&](const std::string& path, const auto&) {
+        if (i-- == 0 && !path.empty()) name = path;
+      },
+      model);
+  return name;
+}
+
+/// `x` with or without the frozen mark; a tracked tensor stays on its tape.
+template <class T>
+Tensor<T> with_frozen_mark(Tensor<T> x, bool frozen) {
+  if (!x.defined() || x.frozen() == frozen) return x;
+  const bool unseen = x.body()->refs.load(std::memory_order_acquire) == 1;
+  if (!unseen && x.tracked()) {
+    Recording on(true);
+    x = identity(x);
+  } else if (!unseen) {
+    x = view(x, x.shape(), 0);
+  }
+  x.body()->frozen = frozen;
+  return x;
+}
+
+/// A set of dotted names, each of which stands for itself and everything below it.
+class NameSet {
+ public:
+  explicit NameSet(std::vector<std::string> names) : names_(std::move(names)) {}
+
+  bool holds(const std::string& path) const {
+    for (const std::string& name : names_)
+      if (covers(name, path)) return true;
+    return false;
+  }
+  /// Throws ValueError for a name that no parameter of the model has or begins with.
+  template <class M>
+  void check(const char* op, const M& model, Site site) const {
+    const std::vector<std::string> valid = names(model);
+    for (const std::string& name : names_) {
+      bool found = false;
+      for (const std::string& path : valid) found = found || covers(name, path);
+      if (found) continue;
+      std::string list;
+      for (const std::string& path : valid) list += (list.empty() ? "" : ", ") + path;
+      fail(op,
+           {"no parameter is named '", name, "'; there are ", (list.empty() ? "none" : list),
+            " (or a beginning of these, up to a dot)"},
+           {}, site);
+    }
+  }
+
+ private:
+  static bool covers(const std::string& name, const std::string& path) {
+    return path.compare(0, name.size(), name) == 0 && (path.size() == name.size() || path[name.size()] == '.');
+  }
+  std::vector<std::string> names_;
+};
+
+template <class M>
+M marked(const char* op, const M& model, const std::vector<std::string>& names, bool frozen, Site site) {
+  const NameSet chosen(names);
+  chosen.check(op, model, site);
+  M result = model;
+  for_each_named_parameter(
+      [&](const std::string& path, auto& leaf) {
+        if (chosen.holds(path)) leaf = with_frozen_mark(leaf, frozen);
+      },
+      result);
+  return result;
+}
+
+}  // namespace detail
+
+/// Marks parameters as frozen: their gradients are zeros and optimisers leave them alone. A name stands for everything
+/// below it, "encoder" for "encoder.layers.0.weight". The mark travels with copies, arithmetic and checkpoints.
+/// Throws ValueError for a name that the model does not have.
+template <Model M>
+[[nodiscard]] M freeze(const M& model, const std::vector<std::string>& names, Site site = Site::current()) {
+  return detail::marked("freeze", model, names, true, site);
+}
+/// Takes the marks of `freeze` away from the named parameters.
+template <Model M>
+[[nodiscard]] M unfreeze(const M& model, const std::vector<std::string>& names, Site site = Site::current()) {
+  return detail::marked("unfreeze", model, names, false, site);
+}
+/// Takes all marks away.
+template <Model M>
+[[nodiscard]] M unfreeze(const M& model) {
+  M result = model;
+  for_each_parameter([](auto& leaf) { leaf = detail::with_frozen_mark(leaf, false); }, result);
+  return result;
+}
+
+/// The parts of a model that `grad` differentiates: `grad(f, model, only("head", "norm.bias"))`.
+class Only {
+ public:
+  explicit Only(std::vector<std::string> names) : names(std::move(names)) {}
+  detail::NameSet names;
+};
+template <class... Names>
+Only only(const Names&... names) {
+  return Only({std::string(names)...});
+}
+
+}  // namespace GRAFT_ABI
+}  // namespace graft
