@@ -4,6 +4,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "graft/model/grad.hpp"
 #include "graft/ops/attention.hpp"
 #include "peak.hpp"
 

@@ -4,6 +4,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include "graft/model/grad.hpp"
 #include "graft/ops/conv.hpp"
 #include "graft/ops/pool.hpp"
 #include "peak.hpp"

@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 
 #include "graft/graph/graph_attention.hpp"
+#include "graft/model/grad.hpp"
 
 using namespace graft;
 

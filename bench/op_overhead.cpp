@@ -3,6 +3,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include "graft/model/grad.hpp"
+#include "graft/ops/map.hpp"
 #include "graft/ops/matmul.hpp"
 
 using namespace graft;

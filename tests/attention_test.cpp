@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/attention.hpp"
 
 using namespace graft;

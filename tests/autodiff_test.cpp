@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "catch.hpp"
-#include "graft/ops/per_sample_gradients.hpp"
+#include "graft/model/per_sample_gradients.hpp"
 #include "messages.hpp"
 
 using namespace graft;

@@ -13,6 +13,7 @@
 #include "catch.hpp"
 #include "files.hpp"
 #include "graft/io/checkpoint.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/optim/adam.hpp"
 

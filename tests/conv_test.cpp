@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/conv_norm_pool.hpp"
 
 using namespace graft;

@@ -6,6 +6,7 @@
 #include "catch.hpp"
 #include "graft/fewshot/graph_transformer.hpp"
 #include "graft/fewshot/protonet.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/nn/backbones.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/optim/adam.hpp"

@@ -8,6 +8,7 @@
 #include "catch.hpp"
 #include "graft/graph/gatv2.hpp"
 #include "graft/graph/knn.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/nn/dropout.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/optim/adam.hpp"

@@ -4,6 +4,9 @@
 #include <optional>
 
 #include "catch.hpp"
+#include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
+#include "graft/model/names.hpp"
 #include "graft/nn/conv_block.hpp"
 #include "graft/nn/dropout.hpp"
 #include "graft/nn/embedding.hpp"

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/dropout.hpp"
 #include "graft/ops/indexing.hpp"
 #include "graft/ops/reduce.hpp"

@@ -1,6 +1,7 @@
 // What the op table cannot ask of linear algebra, tagged [linalg]: bits inside task regions, degenerate and
 // ill-conditioned matrices.
 
+#include "graft/model/grad.hpp"
 #include "graft/ops/linalg.hpp"
 
 #include <cmath>

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/matmul.hpp"
 
 using namespace graft;

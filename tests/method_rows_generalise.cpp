@@ -4,7 +4,9 @@
 
 #include "catch.hpp"
 #include "graft/generalise/irm.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/losses.hpp"
+#include "graft/ops/map.hpp"
 #include "method_table.hpp"
 
 using namespace graft;

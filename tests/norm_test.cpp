@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/norm.hpp"
 
 using namespace graft;

@@ -7,6 +7,7 @@
 #include "catch.hpp"
 #include "files.hpp"
 #include "graft/io/npz.hpp"
+#include "graft/model/arithmetic.hpp"
 #include "npy_fixtures.hpp"
 
 using namespace graft;

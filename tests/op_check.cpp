@@ -6,6 +6,7 @@
 #include <random>
 
 #include "op_point.hpp"
+#include "graft/model/grad.hpp"
 
 using namespace graft;
 using namespace point;

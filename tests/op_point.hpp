@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "graft/model/grad.hpp"
 #include "graft/ops/reduce.hpp"
 #include "op_table.hpp"
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "graft/ops/map.hpp"
 #include "graft/ops/reduce.hpp"
 #include "op_table.hpp"
 

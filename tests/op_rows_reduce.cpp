@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graft/model/arithmetic.hpp"
 #include "graft/ops/segment.hpp"
 #include "graft/ops/statistics.hpp"
 #include "op_table.hpp"

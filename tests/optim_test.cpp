@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/optim/adam.hpp"
 #include "graft/optim/schedule.hpp"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/reduce.hpp"
 
 using namespace graft;

@@ -10,6 +10,7 @@
 
 #include "catch.hpp"
 #include "graft/io/checkpoint.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/ops/elementwise.hpp"
 #include "graft/ops/losses.hpp"

@@ -6,6 +6,8 @@
 
 #include "catch.hpp"
 #include "graft/core/print.hpp"
+#include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/statistics.hpp"
 
 using namespace graft;

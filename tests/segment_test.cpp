@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/segment.hpp"
 
 using namespace graft;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/ops/softmax.hpp"
 
 using namespace graft;

@@ -3,6 +3,8 @@
 #include <limits>
 
 #include "catch.hpp"
+#include "graft/model/grad.hpp"
+#include "graft/ops/map.hpp"
 #include "graft/ops/matmul.hpp"
 #include "messages.hpp"
 

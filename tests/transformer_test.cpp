@@ -5,6 +5,9 @@
 #include <cmath>
 
 #include "catch.hpp"
+#include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
+#include "graft/model/names.hpp"
 #include "graft/nn/patch.hpp"
 #include "graft/nn/transformer.hpp"
 #include "graft/ops/indexing.hpp"

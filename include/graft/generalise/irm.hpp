@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "graft/model/grad.hpp"
 #include "graft/ops/reduce.hpp"
 
 namespace graft {

@@ -3,6 +3,7 @@
 // (mean or sum over the samples) or one number a sample.
 
 #include "graft/backend/cpu/cross_entropy.hpp"
+#include "graft/ops/map.hpp"
 #include "graft/ops/softmax.hpp"
 
 namespace graft {

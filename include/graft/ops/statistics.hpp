@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "graft/ops/map.hpp"
 #include "graft/ops/reduce.hpp"
 
 namespace graft {

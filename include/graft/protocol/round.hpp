@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "graft/core/parallel.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/protocol/aggregation.hpp"
 #include "graft/protocol/scheduler.hpp"
 
