@@ -14,6 +14,7 @@
 #include <CLI/CLI.hpp>
 
 #include "graft/data/glyphs.hpp"
+#include "graft/multitask.hpp"
 #include "method_results.hpp"
 #include "training.hpp"
 
@@ -64,7 +65,7 @@ Options parse(int argc, char** argv) {
       ->default_str("");
   whole("--tasks-per-round", o.tasks_per_round, "tasks (alphabets) that take part in a round", 1);
   app.add_option("--aggregate", o.aggregate, "how the tasks' gradients are joined")
-      ->check(CLI::IsMember({"mean", "pcgrad"}));
+      ->check(CLI::IsMember(aggregators().names()));
   app.add_option("--learning-rate", o.learning_rate, "highest learning rate of Adam");
   app.add_option("--embedding", o.embedding, "image backbone")->check(CLI::IsMember({"conv", "patch"}));
   app.add_flag("--ablate", o.ablate, "also train without graph, without Transformer, and without collaboration");
@@ -199,9 +200,9 @@ void run(const Options& o) {
   plan.rounds = o.rounds;
   plan.episode = training;
   plan.protocol = {.tasks_per_round = o.tasks_per_round,
-                   .aggregation = o.aggregate == "mean" ? Aggregation::mean : Aggregation::pcgrad,
                    .seed = o.seed,
                    .clip = 10};
+  plan.aggregator = aggregators().make(o.aggregate);
   plan.learning_rate = o.learning_rate;
   plan.validations = std::min(plan.validations, o.rounds);
   plan.folder = o.checkpoint;

@@ -39,6 +39,7 @@ struct TrainingPlan {
   Index rounds = 1000;
   EpisodeOptions episode;  ///< of training
   ProtocolOptions protocol;
+  Aggregator aggregator;
   double learning_rate = 1e-3;
   Index validations = 10;  ///< spread evenly over the rounds
   std::string folder;      ///< of checkpoints; empty: none
@@ -153,7 +154,7 @@ Trained<Learner> train(const std::string& name, const Learner& learner, const Ch
                        const std::vector<std::vector<Index>>& tasks, const EpisodeSuite& validation,
                        const TrainingPlan& plan) {
   const auto start = Clock::now();
-  TrainingState<Learner> state{start_protocol(learner, Adam<Learner>(learner), static_cast<Index>(tasks.size())),
+  TrainingState<Learner> state{start_protocol(learner, Adam<Learner>(learner), static_cast<Index>(tasks.size()), plan.aggregator),
                                learner, zeros<double>({plan.validations, 2}), zeros<double>({4})};
   double seconds_before = 0;
   const std::string file = checkpoint_file(plan, name);

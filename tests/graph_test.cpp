@@ -355,6 +355,28 @@ TEST_CASE("a row of thousands of edges attends to all of them", "[graph]") {
   compare([&](const auto& x) { return graph_attention_v2(graph, x[0], x[1], x[2]); }, {v, t, a});
 }
 
+TEST_CASE("numbers of a sparse matrix stay with the places they were given for", "[graph]") {
+  // Three forms of one matrix, its entries in no order, one place given twice.
+  const Tensor<double> dense = tensor<double>({{0, 5, 7}, {2, 0, 3}});
+  const auto row = tensor<std::int64_t>({1, 0, 1, 0, 0}), column = tensor<std::int64_t>({2, 2, 0, 1, 2});
+  const auto values = tensor<double>({3, 4, 2, 5, 3});
+  const auto whole = [](const SparseMatrix<double>& x) { return matmul(x, eye<double>(x.columns())); };
+  CHECK(same_bits(whole(SparseMatrix<double>::from_coordinates(2, 3, row, column, values)), dense));
+  CHECK(same_bits(whole({Graph::from_edge_index(3, 2, stack<std::int64_t>({column, row})), values}), dense));
+  const auto offsets = tensor<std::int32_t>({0, 3, 5}), columns = tensor<std::int32_t>({2, 1, 2, 2, 0});
+  const auto by_row = tensor<double>({4, 5, 3, 3, 2});
+  const auto from_rows = SparseMatrix<double>::from_csr(3, offsets, columns, by_row);
+  CHECK(same_bits(whole(from_rows), dense));
+  CHECK(same_bits(whole(from_rows.with_values(2.0 * from_rows.values())), 2.0 * dense));
+
+  CHECK_THROWS_AS(SparseMatrix<double>::from_coordinates(2, 2, row, column, values), IndexError);
+  CHECK_THROWS_AS(SparseMatrix<double>::from_coordinates(2, 3, row, tensor<std::int64_t>({0}), values), ShapeError);
+  CHECK_THROWS_AS(SparseMatrix<double>::from_csr(2, offsets, columns, by_row), IndexError);
+  CHECK_THROWS_AS(SparseMatrix<double>::from_csr(3, tensor<std::int32_t>({0, 4, 3}), columns, by_row), ValueError);
+  CHECK_THROWS_AS(SparseMatrix<double>::from_csr(3, tensor<std::int32_t>({0, 3}), columns, by_row), ValueError);
+  CHECK_THROWS_AS(Graph::from_edge_index(3, row), ShapeError);
+}
+
 TEST_CASE("a sparse matrix is its dense one, dropout included", "[graph]") {
   const Tensor<double> dense = relu(normal({9, 70}, 1) - 0.8);
   const SparseMatrix<double> sparse(dense);

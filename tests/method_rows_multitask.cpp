@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "catch.hpp"
+#include "graft/multitask.hpp"
 #include "graft/protocol/aggregation.hpp"
 #include "method_table.hpp"
 
@@ -23,6 +24,12 @@ Numbers random_rows(Index tasks, Index n, std::uint64_t stream) {
 }
 /// Two rows at an angle above 90 degrees, lengths apart.
 const Numbers conflicting = tensor<double>({{-4, 1, 1}, {6, 1, 1}});
+/// What the aggregator of that name makes of the gradients.
+template <class M>
+M combined(const std::vector<M>& gradients, const std::string& name, const Random& random) {
+  Aggregator aggregator = aggregators().make(name);
+  return aggregate(gradients, aggregator, random);
+}
 /// Rows i scaled by c_i.
 Numbers scaled(const Numbers& c, const Numbers& x) { return reshape(c, {c.count(), 1}) * x; }
 
@@ -138,6 +145,26 @@ Parts<double> cut(const Numbers& x) {
 }
 const std::vector<Parts<double>> golden{cut(row(conflicting, 0)), cut(row(conflicting, 1))};
 
+const bool mean_row = add_method_rows({{
+    .name = "mean",
+    .header = "graft/multitask/mean.hpp",
+    .paper = "the sum of losses, scaled",
+    .functions = {"MeanGradient", "TaskGradients"},
+    .run =
+        [](const Random& random) {
+          TaskGradients gradients(randn<double>({6, 5000}, random.stream("rows")), {}, random);
+          return cast<float>(MeanGradient()(gradients).weights);
+        },
+    .errors = {bad_use<ShapeError>([] { TaskGradients(zeros<double>({4}), {}, Random(1)); }, "[4]"),
+               bad_use<ShapeError>([] { TaskGradients(zeros<double>({4, 2}), zeros<double>({3}), Random(1)); }, "[3]"),
+               bad_use<ValueError>([] { TaskGradients(zeros<double>({0, 2}), {}, Random(1)); }, "no tasks")},
+    .properties = {{"weights are 1 / tasks",
+                    [] {
+                      TaskGradients gradients(conflicting, {}, Random(1));
+                      CHECK(same_bits(MeanGradient()(gradients).weights, full<double>({2}, 0.5)));
+                    }}},
+}});
+
 const bool aggregate_row = add_method_rows({{
     .name = "aggregate",
     .header = "graft/protocol/aggregation.hpp",
@@ -149,22 +176,20 @@ const bool aggregate_row = add_method_rows({{
           for (std::uint64_t task = 0; task < 5; ++task)
             gradients.push_back({randn<float>({40, 50}, random.stream(task)),
                                  {randn<float>({3000}, random.stream(task).stream("rest"))}});
-          return to_vector(aggregate(gradients, Aggregation::pcgrad, random) +
-                           aggregate(gradients, Aggregation::mean, random));
+          return to_vector(combined(gradients, "pcgrad", random) + combined(gradients, "mean", random));
         },
-    .errors = {bad_use<ValueError>([] { aggregate(std::vector<Parts<double>>{}, Aggregation::mean, Random(1)); },
-                                   "no gradients"),
+    .errors = {bad_use<ValueError>([] { combined(std::vector<Parts<double>>{}, "mean", Random(1)); }, "no gradients"),
                bad_use<ShapeError>(
                    [] {
                      Parts<double> other = golden[0];
                      other.first = zeros<double>({2});
-                     aggregate(std::vector{golden[0], other}, Aggregation::pcgrad, Random(1));
+                     combined(std::vector{golden[0], other}, "pcgrad", Random(1));
                    },
                    "first")},
     .properties = {{"mean and pcgrad of the golden rows",
                     [] {
-                      CHECK(gap(to_vector(aggregate(golden, Aggregation::mean, Random(1))), ones<double>({3})) == 0);
-                      CHECK(gap(to_vector(aggregate(golden, Aggregation::pcgrad, Random(1))),
+                      CHECK(gap(to_vector(combined(golden, "mean", Random(1))), ones<double>({3})) == 0);
+                      CHECK(gap(to_vector(combined(golden, "pcgrad", Random(1))),
                                 0.5 * pcgrad(conflicting, Random(1))) < 1e-15);
                     }},
                    {"pcgrad equals the mean without conflicts",
@@ -172,13 +197,13 @@ const bool aggregate_row = add_method_rows({{
                       const std::vector<Parts<double>> agree{cut(tensor<double>({1, 2, 0})),
                                                              cut(tensor<double>({0, 1, 4})),
                                                              cut(tensor<double>({3, 0, 0.5}))};
-                      CHECK(gap(to_vector(aggregate(agree, Aggregation::pcgrad, Random(1))),
-                                to_vector(aggregate(agree, Aggregation::mean, Random(1)))) < 1e-15);
+                      CHECK(gap(to_vector(combined(agree, "pcgrad", Random(1))),
+                                to_vector(combined(agree, "mean", Random(1)))) < 1e-15);
                     }},
                    {"one gradient is itself",
                     [] {
-                      for (Aggregation how : {Aggregation::mean, Aggregation::pcgrad})
-                        CHECK(gap(to_vector(aggregate(std::vector{golden[0]}, how, Random(1))), row(conflicting, 0)) ==
+                      for (const std::string& how : aggregators().names())
+                        CHECK(gap(to_vector(combined(std::vector{golden[0]}, how, Random(1))), row(conflicting, 0)) ==
                               0);
                     }}},
 }});

@@ -7,10 +7,16 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "graft/model/any_model.hpp"
 #include "graft/model/arithmetic.hpp"
+#include "graft/model/descent.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/model/names.hpp"
+#include "graft/model/solvers.hpp"
 #include "graft/nn/linear.hpp"
+#include "graft/optim/adam.hpp"
+#include "graft/optim/sgd.hpp"
+#include "messages.hpp"
 
 using namespace graft;
 
@@ -24,6 +30,7 @@ struct Everything {
   Buffer<double> statistics;
   Tensor<std::int64_t> order;
   int steps = 0;
+  GRAFT_CONFIG(steps)
   GRAFT_FIELDS(first, rest, scale, statistics, order)
 };
 
@@ -422,4 +429,150 @@ TEST_CASE("a thousand MAML steps hold no more memory than ten", "[nn][soak]") {
   CHECK(after.bytes_in_use == before.bytes_in_use);
   CHECK(after.system_bytes == before.system_bytes);
   CHECK(after.system_allocations == before.system_allocations);
+}
+
+TEST_CASE("two parameters that hold one tensor are refused by name, and can be parted", "[nn]") {
+  struct Tied {
+    Tensor<double> encoder, decoder;
+    GRAFT_FIELDS(encoder, decoder)
+  };
+  const auto loss = [](const Tied& m) { return sum(m.encoder * m.decoder); };
+  const Tensor<double> weight = randn<double>({2, 3}, Random(1));
+  const Tied tied{weight, weight};
+  for (const auto& text : {message<ValueError>([&] { grad(loss, tied); }), message<ValueError>([&] { Sgd<Tied>{tied}; }),
+                           message<ValueError>([&] { Adam<Tied>{tied}; })}) {
+    CHECK_THAT(text, contains("encoder and decoder hold one tensor"));
+    CHECK_THAT(text, contains("model_test.cpp"));
+  }
+  CHECK(same_bits(grad(loss, untied(tied)).encoder, weight));
+  // A view of a tensor's beginning is another tensor, and so are equal numbers.
+  CHECK_NOTHROW(grad([](const Tied& m) { return sum(m.encoder) * sum(m.decoder); }, Tied{weight, slice(weight, 0, 0, 1)}));
+  // 200 parameters of one model are all told apart, the two last of 201 are not.
+  std::vector<Tensor<double>> many;
+  for (std::uint64_t i = 0; i < 200; ++i) many.push_back(randn<double>({3}, Random(i)));
+  const auto total = [](const std::vector<Tensor<double>>& xs) {
+    Tensor<double> result(0.0);
+    for (const auto& x : xs) result = result + sum(square(x));
+    return result;
+  };
+  CHECK(same_bits(grad(total, many)[199], 2 * many[199]));
+  many.push_back(many[150]);
+  CHECK_THAT(message<ValueError>([&] { grad(total, many); }), contains("150 and 200"));
+}
+
+TEST_CASE("a gradient inside a differentiated function keeps its graph unless told not to", "[nn]") {
+  // f(x) = x^3, so d/dx (f(x) f'(x)) = 15 x^4; with f' constant 9 x^4.
+  const auto cube = [](const Tensor<double>& x) { return x * x * x; };
+  const Tensor<double> x(2.0);
+  CHECK(grad([&](const Tensor<double>& v) { return cube(v) * grad(cube, v); }, x).item() == Approx(240));
+  CHECK(grad([&](const Tensor<double>& v) { return cube(v) * grad(cube, v, {.create_graph = false}); }, x).item() ==
+        Approx(144));
+  // Its own argument is a constant and the outer one captured, as in a penalty on a gradient: d/dv (d/dw (w v^2))^2.
+  const auto penalty = [](const Tensor<double>& v) {
+    return square(grad([&](const Tensor<double>& w) { return w * v * v; }, Tensor<double>(1.0)));
+  };
+  CHECK(grad(penalty, x).item() == Approx(32));
+  // Outside, nothing is kept.
+  CHECK_FALSE(grad(cube, x).tracked());
+  CHECK(grad(cube, variable(x)).tracked());
+}
+
+TEST_CASE("the Jacobian of losses by a model has the gradients as rows", "[nn]") {
+  const Everything a = everything(1);
+  const auto losses = [](const Everything& m) {
+    return stack<double>({sum(square(m.first.weight)), sum(m.rest[0].weight) * sum(*m.scale), Tensor<double>(3.0)});
+  };
+  const Tensor<double> rows = jacobian(losses, a);
+  CHECK(rows.shape() == Shape{3, count(a)});
+  for (Index i = 0; i < 3; ++i) {
+    const auto one = [&](const Everything& m) { return sum(slice(losses(m), 0, i, i + 1)); };
+    const Tensor<double> row = reshape(slice(rows, 0, i, i + 1), {count(a)});
+    CHECK(all_close(row, i < 2 ? to_vector(grad(one, a)) : zeros<double>({count(a)}), 0, 0));
+  }
+  CHECK_THROWS_AS(jacobian([](const Everything& m) { return m.first.weight; }, a), ShapeError);
+}
+
+TEST_CASE("models with float and double parts have Hessian-vector products", "[nn]") {
+  struct Mixed {
+    Tensor<float> a;
+    Tensor<double> b;
+    GRAFT_FIELDS(a, b)
+  };
+  // f = sum(a)^2 / 2 + sum(a) sum(b): the Hessian times (u, v) is (sum(u) + sum(v), sum(u)) in every element.
+  const auto f = [](const Mixed& m) {
+    const Tensor<float> s = sum(m.a);
+    return 0.5f * s * s + s * cast<float>(sum(m.b));
+  };
+  const Mixed at{full<float>({2}, 1.0f), full<double>({3}, 2.0)}, v{full<float>({2}, 3.0f), full<double>({3}, 1.0)};
+  const auto [gradient, curved] = hvp(f, at, v);
+  CHECK(all_close(gradient.a, full<float>({2}, 8.0f)));
+  CHECK(all_close(curved.a, full<float>({2}, 9.0f)));
+  CHECK(all_close(curved.b, full<double>({3}, 6.0)));
+}
+
+TEST_CASE("conjugate gradients solve systems of models", "[nn]") {
+  // A = diag(1, 2, ..., 12) on the parameters in order: exact after 12 steps, A x = b.
+  const Everything b = everything(3);
+  const Tensor<double> diagonal = 1.0 + arange<double>(count(b));
+  const auto apply = [&](const Everything& v) { return from_vector(diagonal * to_vector(v), v); };
+  const auto solved = conjugate_gradient(apply, b, {.iterations = static_cast<int>(count(b)), .tolerance = 0});
+  CHECK(all_close(to_vector(solved.solution), to_vector(b) / diagonal, 1e-9, 1e-12));
+  CHECK(solved.residual < 1e-9);
+  const auto damped = conjugate_gradient(apply, b, {.iterations = 100, .tolerance = 1e-12, .damping = 3});
+  CHECK(all_close(to_vector(damped.solution), to_vector(b) / (diagonal + 3.0), 1e-9, 1e-12));
+  CHECK(damped.iterations < 100);
+  CHECK(conjugate_gradient(apply, zeros_like(b)).iterations == 0);
+  const auto tensor_solved = conjugate_gradient([&](const Tensor<double>& v) { return 4.0 * v; }, diagonal);
+  CHECK(all_close(tensor_solved.solution, 0.25 * diagonal, 1e-12));
+  CHECK_THROWS_AS(conjugate_gradient(apply, b, {.damping = -1}), ValueError);
+}
+
+TEST_CASE("descent stops at the minimum of a quadratic as its rate says", "[nn]") {
+  // Each step of rate a on |m|^2 / 2 multiplies m by 1 - a.
+  const Everything m = everything(4);
+  const auto loss = [](const Everything& x) { return 0.5 * dot(x, x); };
+  CHECK(all_close(to_vector(descend(loss, m, {.alpha = 0.25, .steps = 3})), 0.421875 * to_vector(m), 1e-14));
+  CHECK(same_bits(to_vector(descend(loss, m, {.steps = 0})), to_vector(m)));
+  // Through the steps the gradient of |descend(m)|^2 / 2 is (1 - a)^2 m; of first order it is (1 - a) m.
+  const auto after = [&](bool first_order) {
+    return grad([&](const Everything& x) { return loss(descend(loss, x, {0.25, 1, first_order})); }, m);
+  };
+  CHECK(all_close(to_vector(after(false)), 0.5625 * to_vector(m), 1e-14));
+  CHECK(all_close(to_vector(after(true)), 0.75 * to_vector(m), 1e-14));
+  CHECK_THROWS_AS(descend(loss, m, {.steps = -1}), ValueError);
+}
+
+TEST_CASE("a model of erased type is a model", "[nn]") {
+  using Any = AnyModel<Tensor<double>(const Tensor<double>&) const, double>;
+  const Linear<double> layer(3, 2, Random(1));
+  struct Scaled {
+    Tensor<double> factor;
+    GRAFT_FIELDS(factor)
+    Tensor<double> operator()(const Tensor<double>& x) const { return factor * x; }
+  };
+  const Any erased = layer, other = Scaled{full<double>({3}, 2.0)};
+  const Tensor<double> x = randn<double>({4, 3}, Random(2));
+  const auto loss = [&](const auto& m) { return sum(square(m(x))); };
+  CHECK(same_bits(erased(x), layer(x)));
+  CHECK(names(erased) == names(layer));
+  CHECK(same_bits(to_vector(grad(loss, erased)), to_vector(grad(loss, layer))));
+  CHECK(same_bits(to_vector(erased - 0.1 * grad(loss, erased)), to_vector(layer - 0.1 * grad(loss, layer))));
+  CHECK(all_close(to_vector(grad(loss, other)), sum(2.0 * 2.0 * square(x), {0}), 1e-12));
+  // Steps change the copy alone.
+  Any copy = erased;
+  Sgd<Any> sgd(copy);
+  sgd.step(copy, grad(loss, copy), 0.1);
+  CHECK(same_bits(erased(x), layer(x)));
+  CHECK_FALSE(same_bits(copy(x), layer(x)));
+  CHECK_THROWS_AS(erased + other, ShapeError);
+  CHECK_THROWS_AS(Any()(x), ValueError);
+}
+
+TEST_CASE("norms of models whose squares leave the range of the type", "[nn]") {
+  const std::vector<Tensor<>> large{full<float>({2}, 3e30f), full<float>({2}, 4e30f)};
+  CHECK(norm(large).item() == Approx(std::sqrt(50.0) * 1e30).epsilon(1e-6));
+  CHECK(norm(std::vector{full<float>({1}, 3e-30f), full<float>({1}, 4e-30f)}).item() == Approx(5e-30).epsilon(1e-6));
+  CHECK(all_close(clip_by_norm(large, 1)[0], full<float>({2}, static_cast<float>(3 / std::sqrt(50.0))), 1e-5));
+  CHECK(norm(std::vector{zeros({3})}).item() == 0);
+  CHECK(std::isinf(norm(std::vector{full<float>({1}, INFINITY)}).item()));
 }

@@ -29,7 +29,7 @@ EDITS = [
      "sum_to(where(mask, g, Tensor<T>(T(0))), own) * MUTANT;"),
     ("cast", "ops/arithmetic.hpp", "return cast<From>(g);", "return cast<From>(g) * MUTANT;"),
     ("matmul", "ops/matmul.hpp", "matmul(a, g, {!ta, false})", "matmul(a, g, {!ta, false}) * MUTANT"),
-    ("broadcast_to", "ops/reduce.hpp", "return sum_to(g, own);", "return sum_to(g, own) * MUTANT;"),
+    ("broadcast_to", "ops/broadcast.hpp", "return sum_to(g, own);", "return sum_to(g, own) * MUTANT;"),
     ("max", "ops/reduce.hpp", "return g * (hit / sum_to(hit, value.shape()));",
      "return g * (hit / sum_to(hit, value.shape())) * MUTANT;"),
     ("logsumexp", "ops/statistics.hpp", "return g * exp(x - where(y == -kInfinity, 0, y));",

@@ -11,8 +11,9 @@
 #include "catch.hpp"
 #include "graft/io/checkpoint.hpp"
 #include "graft/model/grad.hpp"
+#include "graft/multitask.hpp"
 #include "graft/nn/linear.hpp"
-#include "graft/ops/elementwise.hpp"
+#include "graft/ops/arithmetic.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/optim/adam.hpp"
 #include "graft/optim/sgd.hpp"
@@ -41,9 +42,28 @@ TaskAnswer<> regress(const Net& net, Index task, const Random& random) {
 }
 
 using State = ProtocolState<Net, Adam<Net>>;
-State start(Index tasks) {
+State start(Index tasks, Aggregator aggregator = MeanGradient()) {
   const Net net = make_net();
-  return start_protocol(net, Adam<Net>(net), tasks);
+  return start_protocol(net, Adam<Net>(net), tasks, std::move(aggregator));
+}
+
+/// The mean of this round's and all earlier gradients' weights on the tasks: remembers how often each took part.
+struct Counting {
+  Buffer<double> seen;  ///< [all tasks]
+  GRAFT_FIELDS(seen)
+
+  Combination operator()(TaskGradients& gradients) {
+    if (!seen.value.defined() || seen.value.count() != gradients.all_tasks) seen.value = zeros<double>({gradients.all_tasks});
+    std::vector<double> counts(seen.value.span().begin(), seen.value.span().end()), weights;
+    for (Index task : gradients.ids) weights.push_back(1 / ++counts[static_cast<std::size_t>(task)]);
+    seen.value = from_vector(counts);
+    return {.weights = from_vector(weights)};
+  }
+};
+Aggregator counting(Index tasks) {
+  Counting fresh;
+  fresh.seen.value = zeros<double>({tasks});
+  return fresh;
 }
 
 bool equal_bits(const State& a, const State& b) {
@@ -80,29 +100,31 @@ TEST_CASE("one task with uniform scheduling is the plain trainer, bit for bit", 
 }
 
 TEST_CASE("any number of threads gives the same bits over a whole run", "[protocol][threads]") {
-  for (Aggregation how : {Aggregation::mean, Aggregation::pcgrad}) {
-    const ProtocolOptions options{.tasks_per_round = 5, .aggregation = how, .seed = 5, .clip = 1};
+  for (const std::string& how : aggregators().names()) {
+    const ProtocolOptions options{.tasks_per_round = 5, .seed = 5, .clip = 1};
     set_threads(1);
-    const State one = run(start(7), 15, options);
+    const State one = run(start(7, aggregators().make(how)), 15, options);
     CHECK(one.round.item() == 15);
     for (int threads : {2, 3, 8}) {
       set_threads(threads);
-      CHECK(equal_bits(run(start(7), 15, options), one));
+      CHECK(equal_bits(run(start(7, aggregators().make(how)), 15, options), one));
     }
     set_threads(0);
   }
 }
 
 TEST_CASE("resuming at any round equals never having stopped, bit for bit", "[protocol]") {
-  const ProtocolOptions options{.tasks_per_round = 3, .aggregation = Aggregation::pcgrad, .seed = 7};
-  const State whole = run(start(5), 9, options);
+  const ProtocolOptions options{.tasks_per_round = 3, .seed = 7};
   const std::string file = scratch("resume.npz");
-  for (int stop = 0; stop <= 9; ++stop) {
-    save_checkpoint(file, run(start(5), stop, options));
-    State resumed = start(5);
-    load_checkpoint(file, resumed);
-    CHECK(resumed.round.item() == stop);
-    CHECK(equal_bits(run(std::move(resumed), 9 - stop, options), whole));
+  for (const Aggregator& aggregator : {aggregators().make("pcgrad"), counting(5)}) {  // the second remembers
+    const State whole = run(start(5, aggregator), 9, options);
+    for (int stop = 0; stop <= 9; ++stop) {
+      save_checkpoint(file, run(start(5, aggregator), stop, options));
+      State resumed = start(5, aggregator);
+      load_checkpoint(file, resumed);
+      CHECK(resumed.round.item() == stop);
+      CHECK(equal_bits(run(std::move(resumed), 9 - stop, options), whole));
+    }
   }
   std::filesystem::remove(file);
 }
@@ -183,14 +205,15 @@ TEST_CASE("pcgrad equals the mean where no gradients conflict", "[protocol]") {
     g.weight = weight;
     gradients.push_back(g);
   }
-  const Linear<> mean = aggregate(gradients, Aggregation::mean, Random(1));
-  const Linear<> surgery = aggregate(gradients, Aggregation::pcgrad, Random(1));
+  Aggregator average = MeanGradient(), projecting = PcGrad();
+  const Linear<> mean = aggregate(gradients, average, Random(1));
+  const Linear<> surgery = aggregate(gradients, projecting, Random(1));
   CHECK(all_close(surgery.weight, mean.weight, 1e-6));
   // And differs where they do: with g_2 = -g_1 / 2 the projections are zero, the mean is not.
   Linear<> opposite = -0.5 * gradients[0];
   const std::vector<Linear<>> two{gradients[0], opposite};
-  CHECK(all_close(aggregate(two, Aggregation::mean, Random(1)).weight, 0.25 * gradients[0].weight, 1e-6));
-  CHECK(all_close(aggregate(two, Aggregation::pcgrad, Random(1)).weight, zeros<float>({2, 3}), 0, 1e-6));
+  CHECK(all_close(aggregate(two, average, Random(1)).weight, 0.25 * gradients[0].weight, 1e-6));
+  CHECK(all_close(aggregate(two, projecting, Random(1)).weight, zeros<float>({2, 3}), 0, 1e-6));
 }
 
 TEST_CASE("the mean of the aggregation is the arithmetic mean of the gradients", "[protocol]") {
@@ -200,12 +223,66 @@ TEST_CASE("the mean of the aggregation is the arithmetic mean of the gradients",
     for_each_parameter([&](auto& leaf) { leaf = randn<float>(leaf.shape(), Random(20 + i)); }, g);
     gradients.push_back(g);
   }
-  const Tensor<> mean = to_vector(aggregate(gradients, Aggregation::mean, Random(1)));
+  Aggregator average = MeanGradient();
+  const Tensor<> mean = to_vector(aggregate(gradients, average, Random(1)));
   for (Index k = 0; k < mean.count(); ++k) {
     double expected = 0;
     for (const Net& g : gradients) expected += static_cast<double>(to_vector(g).data()[k]) / 4;
     CHECK(mean.data()[k] == Approx(expected).margin(1e-6));
   }
+}
+
+TEST_CASE("an aggregator acts on the shared parameters; private ones keep their own gradient", "[protocol]") {
+  // Two tasks with opposite gradients of the shared layer and a head each: the other head's gradient is zero.
+  struct Heads {
+    Tensor<> shared, first, second;
+    GRAFT_FIELDS(shared, first, second)
+  };
+  const std::vector<Heads> gradients{{full<float>({2}, 1.0f), full<float>({3}, 5.0f), zeros<float>({3})},
+                                     {full<float>({2}, -3.0f), zeros<float>({3}), full<float>({3}, 7.0f)}};
+  for (const std::string& name : aggregators().names()) {
+    Aggregator aggregator = aggregators().make(name);
+    const Heads direction = aggregate(gradients, aggregator, Random(1), {"shared"});
+    CHECK(same_bits(direction.first, gradients[0].first));
+    CHECK(same_bits(direction.second, gradients[1].second));
+    // By hand: the mean of 1 and -3; both project to 0.
+    CHECK(all_close(direction.shared, full<float>({2}, name == "mean" ? -1.0f : 0.0f), 0, 1e-6));
+  }
+  Aggregator average = MeanGradient();
+  CHECK_THROWS_AS(aggregate(gradients, average, Random(1), {"trunk"}), ValueError);
+}
+
+TEST_CASE("a direction of an aggregator's own is cut into the shared parameters", "[protocol]") {
+  struct Median {  // of two tasks: the mean, given as a direction
+    GRAFT_FIELDS()
+    Combination operator()(TaskGradients& g) const { return {.direction = mean(g.jacobian(), {0})}; }
+  };
+  struct Wrong {
+    GRAFT_FIELDS()
+    Combination operator()(TaskGradients&) const { return {.direction = zeros<double>({2})}; }
+  };
+  const std::vector<Linear<>> gradients{Linear<>(3, 2, Random(1)), Linear<>(3, 2, Random(2))};
+  Aggregator median = Median(), average = MeanGradient(), wrong = Wrong();
+  const Linear<> one = aggregate(gradients, median, Random(1)), other = aggregate(gradients, average, Random(1));
+  CHECK(all_close(to_vector(one), to_vector(other), 1e-6));
+  CHECK_THROWS_AS(aggregate(gradients, wrong, Random(1)), ShapeError);
+}
+
+TEST_CASE("what is chosen by name names its choices when there is none", "[protocol]") {
+  CHECK_THROWS_WITH(aggregators().make("median"), contains("'median'") && contains("mean, pcgrad"));
+  CHECK_THROWS_WITH(schedulers().make("greedy"), contains("'greedy'") && contains("uniform"));
+}
+
+TEST_CASE("a finite gradient of any size takes part in a round", "[protocol]") {
+  // The squares of 1e20 and their sum are beyond float's range.
+  const auto answer = [](const Net& net, Index, const Random&) {
+    return TaskAnswer<>{1e20 * sum(net.head.weight), 0};
+  };
+  State state = start(2);
+  const RoundReport report = run_round(state, answer, 1e-2, {.tasks_per_round = 2, .seed = 1, .clip = 1});
+  CHECK(report.dropped == 0);
+  CHECK(report.tasks == 2);
+  for_each_parameter([](const auto& p) { CHECK(all_finite(p)); }, state.model);
 }
 
 TEST_CASE("the scheduler draws tasks uniformly, each once while there are enough", "[protocol]") {

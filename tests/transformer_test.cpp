@@ -90,10 +90,10 @@ TEST_CASE("multi-head attention", "[nn]") {
     Tensor<bool> seen =
         from_span(std::span<const bool>(std::array{true, true, true, false, true, true, true, false}), {2, 4});
     const Tensor<double> kept = slice(x, 1, 0, 3);
-    const Tensor<double> y = layer(x, context, {.key_mask = seen});
+    const Tensor<double> y = layer(x, {.key_mask = seen}, context);
     CHECK(all_close(slice(y, 1, 0, 3), layer(kept, context), 1e-11, 1e-11));
     const auto gradient =
-        grad([&](const Tensor<double>& v) { return sum(square(layer(x, v, v, context, {.key_mask = seen}))); }, x);
+        grad([&](const Tensor<double>& v) { return sum(square(layer(x, v, v, {.key_mask = seen}, context))); }, x);
     CHECK(largest(slice(gradient, 1, 3, 4)) == 0);
     CHECK(largest(slice(gradient, 1, 0, 3)) > 0);
   }
@@ -102,16 +102,16 @@ TEST_CASE("multi-head attention", "[nn]") {
         from_span(std::span<const bool>(std::array{false, false, false, false, true, true, true, true}), {2, 4});
     MultiHeadAttention<double> biased = layer;
     biased.out_proj.bias = randn<double>({8}, random);
-    const Tensor<double> y = biased(x, context, {.key_mask = none});
+    const Tensor<double> y = biased(x, {.key_mask = none}, context);
     CHECK(all_close(slice(y, 0, 0, 1), broadcast_to(*biased.out_proj.bias, {1, 4, 8}), 1e-12, 1e-12));
     const auto gradient =
-        grad([&](const Tensor<double>& v) { return sum(square(biased(v, context, {.key_mask = none}))); }, x);
+        grad([&](const Tensor<double>& v) { return sum(square(biased(v, {.key_mask = none}, context))); }, x);
     CHECK(largest(slice(gradient, 0, 0, 1)) == 0);
     CHECK(largest(gradient) > 0);
   }
   SECTION("causal: no gradient from a result to later inputs") {
     const auto gradient = grad(
-        [&](const Tensor<double>& v) { return sum(square(slice(layer(v, context, {.causal = true}), 1, 1, 2))); }, x);
+        [&](const Tensor<double>& v) { return sum(square(slice(layer(v, {.causal = true}, context), 1, 1, 2))); }, x);
     CHECK(largest(slice(gradient, 1, 2, 4)) == 0);
     CHECK(largest(slice(gradient, 1, 0, 2)) > 0);
   }
@@ -168,7 +168,7 @@ TEST_CASE("Transformer encoder layer", "[nn]") {
   SECTION("padding does not matter") {
     Tensor<bool> seen =
         from_span(std::span<const bool>(std::array{true, true, true, false, true, true, true, false}), {2, 4});
-    CHECK(all_close(slice(post(x, context, {.key_mask = seen}), 1, 0, 3), post(slice(x, 1, 0, 3), context), 1e-11,
+    CHECK(all_close(slice(post(x, {.key_mask = seen}, context), 1, 0, 3), post(slice(x, 1, 0, 3), context), 1e-11,
                     1e-11));
   }
   SECTION("second derivatives equal differences of the first") {

@@ -23,6 +23,7 @@ struct GraphNet {
   Gat<> first, second;
   double rate;
   GRAFT_FIELDS(first, second)
+  GRAFT_CONFIG(rate)
   /// `x` dense or sparse.
   template <class Features>
   Tensor<> operator()(const Graph& graph, const Features& x, Context& context) const {

@@ -11,6 +11,21 @@ namespace graft {
 inline namespace GRAFT_ABI {
 namespace detail {
 
+/// True while a function that is to be differentiated runs on this thread.
+inline constinit thread_local bool differentiating = false;
+
+/// Says so for as long as it lives.
+class Differentiating {
+ public:
+  Differentiating() : before_(std::exchange(differentiating, true)) {}
+  ~Differentiating() { differentiating = before_; }
+  Differentiating(const Differentiating&) = delete;
+  Differentiating& operator=(const Differentiating&) = delete;
+
+ private:
+  bool before_;
+};
+
 /// The nodes of a walk in the order in which they were met, found by address (open addressing). Nodes hold no scratch
 /// state, so several threads may differentiate graphs that share nodes.
 class NodeTable {

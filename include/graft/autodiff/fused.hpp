@@ -42,7 +42,8 @@ void replay(const Composite& composite, const Tensor<T>& gradient, const bool* n
         return replay_argument(inputs, wanted, linked);
       }()...};
   Tensor<T> value = [&] {
-    Recording on(true);
+    const Recording on(true);
+    const Differentiating here;
     return std::apply(composite, arguments);
   }();
   Node* targets[kCount];

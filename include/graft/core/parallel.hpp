@@ -6,6 +6,7 @@
 #include <atomic>
 #include <exception>
 
+#include "graft/core/crowding.hpp"
 #include "graft/core/errors.hpp"
 #include "graft/core/float_mode.hpp"
 
@@ -37,7 +38,7 @@ class FirstException {
   }
 
  private:
-  std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+  std::atomic_flag busy_;
   std::exception_ptr error_;
   Index chunk_ = 0;
 };
@@ -51,7 +52,7 @@ struct InsideParallel {
 };
 }  // namespace detail
 
-/// Number of threads that a parallel region uses: what `set_threads` said, else OMP_NUM_THREADS, else the machine's.
+/// Number of threads that a parallel region uses at most (fewer while other programs have the cores): what `set_threads` said, else OMP_NUM_THREADS, else the machine's.
 inline int threads() {
 #ifdef _OPENMP
   const int limit = detail::thread_limit.load(std::memory_order_relaxed);
@@ -72,8 +73,11 @@ inline bool inside_parallel() { return detail::inside_parallel; }
 
 namespace detail {
 
+/// Tasks of the caller's, of any length; jobs of one kernel, about equally long; the same with a fixed thread for each.
+enum class Parts { tasks, jobs, even };
+
 /// The regions themselves, compiled once: callables come as a pointer and a function that calls it.
-inline void run_tasks(Index count, bool even, void (*call)(const void*, Index), const void* run) {
+inline void run_parts(Index count, [[maybe_unused]] Parts kind, void (*call)(const void*, Index), const void* run) {
   FirstException first;
   const unsigned denormals = denormal_mode();
   const auto guarded = [&](Index i) {
@@ -85,15 +89,22 @@ inline void run_tasks(Index count, bool even, void (*call)(const void*, Index), 
     }
   };
 #ifdef _OPENMP
-  const int team = static_cast<int>(count < threads() ? count : threads());
-  if (team > 1 && !inside_parallel) {
-    if (even) {
-#pragma omp parallel for schedule(static, 1) num_threads(team)
-      for (Index i = 0; i < count; ++i) guarded(i);
-    } else {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
-      for (Index i = 0; i < count; ++i) guarded(i);
+  const int most = inside_parallel || count < 2 ? 1 : kind == Parts::tasks ? threads() : crowding.allowed(threads());
+  if (most > 1) {
+    const int team = static_cast<int>(count < most ? count : most);
+    Ends ends;
+#pragma omp parallel num_threads(team)
+    {
+      if (kind == Parts::even) {
+#pragma omp for schedule(static, 1) nowait
+        for (Index i = 0; i < count; ++i) guarded(i);
+      } else {
+#pragma omp for schedule(dynamic, 1) nowait
+        for (Index i = 0; i < count; ++i) guarded(i);
+      }
+      ends.mark();
     }
+    if (kind != Parts::tasks) ends.report();
     first.rethrow();
     return;
   }
@@ -104,16 +115,23 @@ inline void run_tasks(Index count, bool even, void (*call)(const void*, Index), 
 
 inline void run_chunks(Index count, Index chunk, void (*call)(const void*, Index, Index), const void* run) noexcept {
 #ifdef _OPENMP
-  if (count > chunk && !inside_parallel && threads() > 1) {
+  const int most = count > chunk && !inside_parallel ? crowding.allowed(threads()) : 1;
+  if (most > 1) {
     const Index chunks = (count + chunk - 1) / chunk;
-    const int team = static_cast<int>(chunks < threads() ? chunks : threads());
+    const int team = static_cast<int>(chunks < most ? chunks : most);
     const unsigned denormals = denormal_mode();
-#pragma omp parallel for schedule(static) num_threads(team)
-    for (Index i = 0; i < chunks; ++i) {
-      const InsideParallel mark(denormals);
-      const Index end = (i + 1) * chunk;
-      call(run, i * chunk, end < count ? end : count);
+    Ends ends;
+#pragma omp parallel num_threads(team)
+    {
+#pragma omp for schedule(static) nowait
+      for (Index i = 0; i < chunks; ++i) {
+        const InsideParallel mark(denormals);
+        const Index end = (i + 1) * chunk;
+        call(run, i * chunk, end < count ? end : count);
+      }
+      ends.mark();
     }
+    ends.report();
     return;
   }
 #endif
@@ -126,14 +144,23 @@ inline void run_chunks(Index count, Index chunk, void (*call)(const void*, Index
 /// independent. All of them run, also when one throws; the exception of the lowest i is rethrown at the end.
 template <class Run>
 void parallel_tasks(Index count, const Run& run) {
-  detail::run_tasks(count, false, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
+  detail::run_parts(
+      count, detail::Parts::tasks, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
 }
 
-/// The same for calls that take equally long. Which thread makes a call is fixed, so each finds in its cache the memory
-/// that it asked for last time.
+/// The same for the jobs of a kernel, each about as long as the others and too short to share a core with another
+/// program.
 template <class Run>
-void parallel_even_tasks(Index count, const Run& run) {
-  detail::run_tasks(count, true, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
+void parallel_jobs(Index count, const Run& run) {
+  detail::run_parts(
+      count, detail::Parts::jobs, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
+}
+
+/// The same where which thread does a job is fixed, so each finds in its cache the memory that it asked for last time.
+template <class Run>
+void parallel_even_jobs(Index count, const Run& run) {
+  detail::run_parts(
+      count, detail::Parts::even, [](const void* f, Index i) { (*static_cast<const Run*>(f))(i); }, &run);
 }
 
 /// Calls `run(begin, end)` for the ranges [0, chunk), [chunk, 2 chunk) ... of [0, count). Ranges depend on `count` and

@@ -340,6 +340,15 @@ Tensor<T> rand(const Shape& shape, const Random& random, double low = 0, double 
   return result;
 }
 
+/// The numbers of `x` for reading on the host, in row-major order. How everything above the ops reads numbers: on the
+/// CPU they are the tensor's own. Valid while a handle lives.
+template <class T>
+std::span<const T> host(const Tensor<T>& x) {
+  return x.span();
+}
+template <class T>
+std::span<const T> host(Tensor<T>&&) = delete;
+
 /// Equal shapes and bits.
 template <class T>
 bool same_bits(const Tensor<T>& a, const Tensor<T>& b) {

@@ -68,7 +68,7 @@ struct EpisodeGraphLayer {
         attention(o.width, o.width / o.heads, random, {.heads = o.heads}, site),
         gate(full<T>({o.width}, static_cast<T>(o.gate))) {}
 
-  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, Dropout drop, Context& context) const {
+  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, Dropout drop, ContextRef context) const {
     return x + gate * drop(attention(graph, norm(x), context), context);
   }
 };
@@ -95,7 +95,7 @@ struct EpisodeTransformerLayer {
         down(o.hidden, o.width, random.stream("down"), {}, site),
         perceptron_gate(full<T>({o.width}, static_cast<T>(o.gate))) {}
 
-  Tensor<T> operator()(const Tensor<T>& x, Index memory, Dropout drop, Context& context) const {
+  Tensor<T> operator()(const Tensor<T>& x, Index memory, Dropout drop, ContextRef context) const {
     const Tensor<T> nodes = attention_norm(x), known = slice(nodes, 0, 0, memory);
     const Tensor<T> y = x + attention_gate * drop(attention(nodes, known, known, context), context);
     return y + perceptron_gate * drop(down(gelu(up(perceptron_norm(y)))), context);
@@ -114,8 +114,9 @@ struct GraphTransformer {
   std::vector<EpisodeGraphLayer<T>> graph_layers;
   std::vector<EpisodeTransformerLayer<T>> transformer_layers;
   Tensor<T> log_scale;  ///< []
-  GRAFT_FIELDS(kinds, graph_layers, transformer_layers, log_scale)
   GraphTransformerOptions options;
+  GRAFT_FIELDS(kinds, graph_layers, transformer_layers, log_scale)
+  GRAFT_CONFIG(options)
 
   GraphTransformer() = default;
   explicit GraphTransformer(const Random& random, const GraphTransformerOptions& o = {}, Site site = Site::current())
@@ -131,7 +132,7 @@ struct GraphTransformer {
 
   /// `support` [items, width] with `labels` [items] in 0 .. ways-1, `query` [queries, width] -> [queries, ways].
   Tensor<T> operator()(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
-                       Context& context, Site site = Site::current()) const {
+                       ContextRef context, Site site = Site::current()) const {
     const Named here("GraphTransformer", site);
     const Index memory = ways + support.size(0);
     const Dropout drop{options.dropout};

@@ -6,10 +6,7 @@
 //     auto meta_loss = [&](const Net& theta) { return maml_loss(theta, episode, loss, {.alpha = 0.4}); };
 //     const auto [value, gradient] = value_and_grad(meta_loss, net);
 
-#include <cmath>
-
-#include "graft/model/arithmetic.hpp"
-#include "graft/model/grad.hpp"
+#include "graft/model/descent.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -28,16 +25,8 @@ struct MamlOptions {
 /// finite.
 template <Model M, class Set, class Loss>
 M maml_adapt(const M& theta, const Set& support, Loss loss, const MamlOptions& options, Site site = Site::current()) {
-  if (options.steps < 0) fail("maml_adapt", {"steps is ", options.steps, ", expected 0 or more"}, {}, site);
-  if (!std::isfinite(options.alpha)) fail("maml_adapt", {"alpha is ", options.alpha}, {}, site);
-  bool tracked = false;
-  for_each_parameter([&](const auto& parameter) { tracked |= parameter.tracked(); }, theta);
-  const GradOptions how{.create_graph = tracked && !options.first_order};
-
-  M phi = theta;
-  for (int k = 0; k < options.steps; ++k)  // lines 6-7
-    phi = phi - options.alpha * grad([&](const M& m) { return loss(m, support); }, phi, how, site);
-  return phi;
+  const auto support_loss = [&](const M& phi) { return loss(phi, support); };
+  return descend(support_loss, theta, {options.alpha, options.steps, options.first_order}, site);  // lines 5-7
 }
 
 /// Meta-loss of one task: the query loss after adaptation (line 10). `task` has a `support` and a `query`. Its gradient

@@ -33,6 +33,26 @@ class Graph {
   Graph(Index nodes, std::span<const GraphEdge> edges, Site site = Site::current())
       : Graph(nodes, nodes, edges, site) {}
 
+  /// From an `edge_index` [2, edges], as PyTorch Geometric has it: row 0 the sources, row 1 the destinations. Throws
+  /// ShapeError, and what the list of edges throws.
+  template <Integer I>
+  static Graph from_edge_index(Index sources, Index destinations, const Tensor<I>& edge_index,
+                               Site site = Site::current()) {
+    if (edge_index.rank() != 2 || edge_index.size(0) != 2)
+      fail<ShapeError>("Graph::from_edge_index", "expected an edge_index [2, edges]",
+                       {{"edge_index", edge_index.shape()}}, site);
+    const Index count = edge_index.size(1);
+    const std::span<const I> ends = host(edge_index);
+    std::vector<GraphEdge> edges;
+    for (Index e = 0; e < count; ++e)
+      edges.push_back({ends[static_cast<std::size_t>(e)], ends[static_cast<std::size_t>(count + e)]});
+    return Graph(sources, destinations, edges, site);
+  }
+  template <Integer I>
+  static Graph from_edge_index(Index nodes, const Tensor<I>& edge_index, Site site = Site::current()) {
+    return from_edge_index(nodes, nodes, edge_index, site);
+  }
+
   Index sources() const { return data_->sources; }
   Index destinations() const { return data_->destinations; }
   Index edges() const { return data_->source_of.count(); }

@@ -41,9 +41,9 @@ Tensor<T> join_heads(const Tensor<T>& per_head, bool concatenate, const std::opt
 }
 
 // In training a stream is always drawn, so that one layer's rate does not move another layer's mask.
-inline GraphAttentionOptions attention_options(const GatOptions& options, Context& context) {
-  if (!context.training()) return {.negative_slope = options.negative_slope};
-  return {options.negative_slope, options.dropout, context.stream("attention dropout")};
+inline GraphAttentionOptions attention_options(const GatOptions& options, ContextRef context) {
+  if (!context->training()) return {.negative_slope = options.negative_slope};
+  return {options.negative_slope, options.dropout, context->stream("attention dropout")};
 }
 
 }  // namespace detail
@@ -57,8 +57,9 @@ struct Gat {
   Tensor<T> weight;            ///< [heads width, in]
   Tensor<T> att_src, att_dst;  ///< [heads, width]
   std::optional<Tensor<T>> bias;
-  GRAFT_FIELDS(weight, att_src, att_dst, bias)
   GatOptions options;
+  GRAFT_FIELDS(weight, att_src, att_dst, bias)
+  GRAFT_CONFIG(options)
 
   Gat() = default;
   /// Glorot uniform weights, zero bias. Throws ValueError for options out of range.
@@ -71,13 +72,13 @@ struct Gat {
     if (o.bias) bias = zeros<T>({o.concatenate ? o.heads * width : width});
   }
 
-  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, Context& context, Site site = Site::current()) const {
+  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("Gat", site);
     check_rows(graph, x.shape(), site);
     return attend(graph, matmul(x, weight, {.transpose_b = true}, site), context, site);
   }
   /// The same of constant features that are mostly zeros.
-  Tensor<T> operator()(const Graph& graph, const SparseMatrix<T>& x, Context& context,
+  Tensor<T> operator()(const Graph& graph, const SparseMatrix<T>& x, ContextRef context,
                        Site site = Site::current()) const {
     const Named here("Gat", site);
     check_rows(graph, {x.rows(), x.columns()}, site);
@@ -91,7 +92,7 @@ struct Gat {
                        {{"x", x}, {"graph (sources, destinations)", {graph.sources(), graph.destinations()}}}, site);
   }
   /// What follows h = x W^T [nodes, heads width].
-  Tensor<T> attend(const Graph& graph, const Tensor<T>& h, Context& context, Site site) const {
+  Tensor<T> attend(const Graph& graph, const Tensor<T>& h, ContextRef context, Site site) const {
     const Index heads = att_src.size(0), width = att_src.size(1);
     const bool added = bias && options.concatenate;  // otherwise it belongs to the mean of the heads
     const Tensor<T> out = graph_self_attention(graph, reshape(h, {h.size(0), heads, width}), att_src, att_dst,

@@ -17,8 +17,9 @@ struct GatV2 {
   std::optional<Tensor<T>> bias_l, bias_r;  ///< [heads width]
   Tensor<T> att;                            ///< [heads, width]
   std::optional<Tensor<T>> bias;
-  GRAFT_FIELDS(weight_l, weight_r, bias_l, bias_r, att, bias)
   GatOptions options;
+  GRAFT_FIELDS(weight_l, weight_r, bias_l, bias_r, att, bias)
+  GRAFT_CONFIG(options)
 
   GatV2() = default;
   /// Glorot uniform weights, zero biases. Throws ValueError for options out of range.
@@ -34,7 +35,7 @@ struct GatV2 {
     bias = zeros<T>({o.concatenate ? o.heads * width : width});
   }
 
-  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, Context& context, Site site = Site::current()) const {
+  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("GatV2", site);
     if (graph.sources() != graph.destinations() || x.rank() != 2 || x.size(0) != graph.sources())
       fail<ShapeError>("GatV2", "x must be [nodes, in] with one row for each of the graph's nodes",

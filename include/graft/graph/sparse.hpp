@@ -14,13 +14,45 @@ inline namespace GRAFT_ABI {
 template <Real T = float>
 class SparseMatrix {
  public:
-  /// Numbers [edges], in destination order, on the edges of a graph; those of equal edges add up. Throws ShapeError.
-  SparseMatrix(const Graph& pattern, const Tensor<T>& values, Site site = Site::current())
-      : pattern_(pattern), values_(values.detach()) {
-    if (!(values.shape() == Shape{pattern.edges()}))
-      fail<ShapeError>("SparseMatrix", {"values must be one number for each of ", pattern.edges(), " edges"},
-                       {{"values", values.shape()}}, site);
+  /// values[e] at (row[e], column[e]), in any order; those of equal places add up. `row`, `column`, `values` [entries].
+  /// Throws ShapeError, IndexError for a place outside the matrix.
+  template <Integer I>
+  static SparseMatrix from_coordinates(Index rows, Index columns, const Tensor<I>& row, const Tensor<I>& column,
+                                       const Tensor<T>& values, Site site = Site::current()) {
+    const char* op = "SparseMatrix::from_coordinates";
+    if (values.rank() != 1 || !(row.shape() == values.shape()) || !(column.shape() == values.shape()))
+      fail<ShapeError>(op, "row, column and values must be lists of one length",
+                       {{"row", row.shape()}, {"column", column.shape()}, {"values", values.shape()}}, site);
+    std::vector<GraphEdge> edges;
+    for (Index e = 0; e < values.count(); ++e) edges.push_back({column.data()[e], row.data()[e]});
+    check_places(op, rows, columns, edges, site);
+    return in_given_order(Graph(columns, rows, edges, site), values, site);
   }
+  /// Compressed rows, as SciPy's csr_matrix((values, columns, offsets)): the numbers of row i are those from offsets[i]
+  /// up to offsets[i + 1], in any order of their columns. `offsets` [rows + 1], `column` and `values` [entries]. Throws
+  /// ShapeError, IndexError for a column outside the matrix, ValueError unless the offsets rise from 0 to the entries.
+  template <Integer I>
+  static SparseMatrix from_csr(Index columns, const Tensor<I>& offsets, const Tensor<I>& column,
+                               const Tensor<T>& values, Site site = Site::current()) {
+    const char* op = "SparseMatrix::from_csr";
+    if (values.rank() != 1 || !(column.shape() == values.shape()) || offsets.rank() != 1 || offsets.count() == 0)
+      fail<ShapeError>(op, "offsets must be [rows + 1], columns and values lists of one length",
+                       {{"offsets", offsets.shape()}, {"column", column.shape()}, {"values", values.shape()}}, site);
+    const Index rows = offsets.count() - 1;
+    const I* const from = offsets.data();
+    bool rising = from[0] == 0 && from[rows] == values.count();
+    for (Index i = 0; i < rows; ++i) rising = rising && from[i] <= from[i + 1];
+    if (!rising) fail(op, {"offsets must rise from 0 to the number of values, ", values.count()}, {}, site);
+    std::vector<GraphEdge> edges;
+    for (Index i = 0; i < rows; ++i)
+      for (Index e = from[i]; e < from[i + 1]; ++e) edges.push_back({column.data()[e], i});
+    check_places(op, rows, columns, edges, site);
+    return in_given_order(Graph(columns, rows, edges, site), values, site);
+  }
+  /// A number for each edge of a graph, [edges], in the order of the list that the graph was made from; those of equal
+  /// edges add up. Throws ShapeError.
+  SparseMatrix(const Graph& pattern, const Tensor<T>& values, Site site = Site::current())
+      : SparseMatrix(in_given_order(pattern, values, site)) {}
   /// The numbers of `dense` [rows, columns] that are not zero. Throws ShapeError.
   explicit SparseMatrix(const Tensor<T>& dense, Site site = Site::current()) {
     if (dense.rank() != 2) fail<ShapeError>("SparseMatrix", "needs a matrix", {{"dense", dense.shape()}}, site);
@@ -42,7 +74,37 @@ class SparseMatrix {
   /// [edges] in destination order.
   const Tensor<T>& values() const { return values_; }
 
+  /// Other numbers [edges] on the same pattern, in destination order as `values` has them. Throws ShapeError.
+  SparseMatrix with_values(const Tensor<T>& values, Site site = Site::current()) const {
+    check_values(pattern_, values, site);
+    SparseMatrix result = *this;
+    result.values_ = values.detach();
+    return result;
+  }
+
  private:
+  SparseMatrix() = default;
+  static void check_values(const Graph& pattern, const Tensor<T>& values, Site site) {
+    if (!(values.shape() == Shape{pattern.edges()}))
+      fail<ShapeError>("SparseMatrix", {"values must be one number for each of ", pattern.edges(), " edges"},
+                       {{"values", values.shape()}}, site);
+  }
+  static void check_places(const char* op, Index rows, Index columns, const std::vector<GraphEdge>& edges, Site site) {
+    for (const GraphEdge& edge : edges)
+      if (edge.source < 0 || edge.source >= columns || edge.destination < 0 || edge.destination >= rows)
+        fail<IndexError>(op, {"a number at row ", edge.destination, ", column ", edge.source, " of ", rows, " x ",
+                              columns}, {}, site);
+  }
+  static SparseMatrix in_given_order(const Graph& pattern, const Tensor<T>& values, Site site) {
+    check_values(pattern, values, site);
+    SparseMatrix result;
+    result.pattern_ = pattern;
+    Tensor<T> sorted = detail::fresh<T>(values.shape());
+    for (Index e = 0; e < values.count(); ++e)
+      detail::writable(sorted)[e] = values.data()[pattern.input_order().data()[e]];
+    result.values_ = sorted;
+    return result;
+  }
   Graph pattern_;
   Tensor<T> values_;
 };
@@ -76,7 +138,7 @@ SparseMatrix<T> dropout(const SparseMatrix<T>& x, double rate, const Random& ran
   Tensor<T> kept = detail::fresh<T>(x.values().shape());
   cpu::sparse_dropout(detail::arrays(x.pattern()).by_destination, x.columns(), x.values().data(), random.bits(0),
                       detail::dropout_threshold(rate), static_cast<T>(1 / (1 - rate)), detail::writable(kept));
-  return SparseMatrix<T>(x.pattern(), kept, site);
+  return x.with_values(kept, site);
 }
 
 }  // namespace GRAFT_ABI

@@ -43,18 +43,19 @@ T scalar_of(const Array& array) {
   return array.with_shape({}).as<T>()[0];
 }
 
-/// Calls `visit(name, tensor)` for every tensor and buffer of the tree that has a value.
-template <class Visit, class M>
-void for_each_saved(Visit visit, M& tree) {
-  auto leaf_visit = [&](const std::string& path, auto& leaf) {
-    const auto name = checkpoint_name(path);
-    if constexpr (is_buffer<std::remove_cvref_t<decltype(leaf)>>) {
-      if (leaf.value.defined()) visit(name, leaf.value);
-    } else {
-      if (leaf.defined()) visit(name, leaf);
-    }
+/// Calls f.template operator()<T>() for the element type of a leaf.
+template <class F>
+void with_element_type(const Leaf& leaf, F f) {
+  const auto as = [&]<class T>() {
+    if (leaf.holds<T>()) f.template operator()<T>();
   };
-  walk_named(leaf_visit, tree, std::string());
+  as.template operator()<float>();
+  as.template operator()<double>();
+  as.template operator()<std::int32_t>();
+  as.template operator()<std::int64_t>();
+  as.template operator()<bool>();
+  as.template operator()<std::uint8_t>();
+  as.template operator()<std::uint16_t>();
 }
 
 inline Metadata read_metadata(const Npz& file) {
@@ -86,31 +87,74 @@ inline void check_version(const Npz& file) {
 
 }  // namespace detail
 
-/// Writes every tensor and buffer of the tree, the frozen marks and the metadata. Equal contents give equal bytes. An
-/// older file of that name stays as it was until the new one is complete. Throws FileError when it cannot be written.
-template <class M>
-void save_checkpoint(const std::string& path, const M& tree, const Metadata& metadata = {}) {
+namespace detail {
+
+[[gnu::noinline]] inline void save_leaves(const std::string& path, const LeafList& leaves, const Metadata& metadata) {
   std::map<std::string, Array> arrays;
   std::string frozen;
-  detail::for_each_saved(
-      [&](const std::string& name, const auto& tensor) {
-        if (!arrays.emplace(name, make_array(tensor.span(), tensor.shape())).second)
-          fail("save_checkpoint", {"the tree has two tensors named '", name, "'"});
-        if (tensor.frozen()) frozen += name + "\n";
-      },
-      tree);
-  arrays.emplace("@version", detail::scalar_array(kCheckpointVersion));
-  arrays.emplace("@frozen", detail::text_array(frozen));
+  const std::vector<std::string> names = leaves.names();
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].tensor->defined()) continue;
+    const std::string name = checkpoint_name(names[i]);
+    if (arrays.count(name)) fail("save_checkpoint", {"the tree has two tensors named '", name, "'"});
+    with_element_type(leaves[i], [&]<class T>() {
+      const Tensor<T>& tensor = leaves[i].as<T>();
+      arrays.emplace(name, make_array(tensor.span(), tensor.shape()));
+      if (tensor.frozen()) frozen += name + "\n";
+    });
+  }
+  arrays.emplace("@version", scalar_array(kCheckpointVersion));
+  arrays.emplace("@frozen", text_array(frozen));
   for (const auto& [name, value] : metadata)
     arrays.emplace("@meta/" + name, std::visit(
                                         [](const auto& v) {
                                           if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>)
-                                            return detail::text_array(v);
+                                            return text_array(v);
                                           else
-                                            return detail::scalar_array(v);
+                                            return scalar_array(v);
                                         },
                                         value));
   write_npz(path, arrays);
+}
+
+[[gnu::noinline]] inline Metadata load_leaves(const std::string& path, const LeafList& leaves) {
+  const Npz file = read_npz(path);
+  check_version(file);
+  Metadata metadata = read_metadata(file);
+  const std::string frozen = "\n" + text_of(file.at("@frozen"));
+
+  std::vector<AnyTensor> loaded(leaves.size());
+  std::map<std::string, bool> expected;
+  const std::vector<std::string> names = leaves.names();
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].tensor->defined()) continue;
+    const std::string name = checkpoint_name(names[i]);
+    if (!file.contains(name)) fail_file(path, {"has no array '", name, "', which the tree has"});
+    with_element_type(leaves[i], [&]<class T>() {
+      const Shape& shape = leaves[i].as<T>().shape();
+      const Array& array = file.at(name).with_shape(shape);
+      Tensor<T> value = from_span(array.as<T>(), shape);
+      value.body()->frozen = frozen.find("\n" + name + "\n") != std::string::npos;
+      loaded[i] = std::move(value);
+    });
+    expected[name] = true;
+  }
+  for (const auto& [name, array] : file.arrays)
+    if (name.compare(0, 1, "@") != 0 && !expected.count(name))
+      fail_file(path, {"has an array ", in_quotes(name), ", which the tree has not"});
+
+  for (std::size_t i = 0; i < leaves.size(); ++i)
+    if (loaded[i].defined()) *leaves[i].tensor = std::move(loaded[i]);
+  return metadata;
+}
+
+}  // namespace detail
+
+/// Writes every tensor and buffer of the tree, the frozen marks and the metadata. Equal contents give equal bytes. An
+/// older file of that name stays as it was until the new one is complete. Throws FileError when it cannot be written.
+template <class M>
+void save_checkpoint(const std::string& path, const M& tree, const Metadata& metadata = {}) {
+  detail::save_leaves(path, detail::leaves_of(tree), metadata);
 }
 
 /// Replaces the tensors and buffers of the tree by those of the file, and their frozen marks; returns the metadata. The
@@ -118,33 +162,7 @@ void save_checkpoint(const std::string& path, const M& tree, const Metadata& met
 /// the reason, and then leaves the tree as it was.
 template <class M>
 Metadata load_checkpoint(const std::string& path, M& tree) {
-  const Npz file = read_npz(path);
-  detail::check_version(file);
-  Metadata metadata = detail::read_metadata(file);
-  const std::string frozen = "\n" + detail::text_of(file.at("@frozen"));
-
-  std::vector<AnyTensor> loaded;
-  std::map<std::string, bool> expected;
-  detail::for_each_saved(
-      [&](const std::string& name, const auto& tensor) {
-        if (!file.contains(name)) fail_file(path, {"has no array '", name, "', which the tree has"});
-        using T = typename std::remove_cvref_t<decltype(tensor)>::Scalar;
-        const Array& array = file.at(name).with_shape(tensor.shape());
-        Tensor<T> value = from_span(array.as<T>(), tensor.shape());
-        value.body()->frozen = frozen.find("\n" + name + "\n") != std::string::npos;
-        loaded.push_back(std::move(value));
-        expected[name] = true;
-      },
-      std::as_const(tree));
-  for (const auto& [name, array] : file.arrays)
-    if (name.compare(0, 1, "@") != 0 && !expected.count(name))
-      fail_file(path, {"has an array ", detail::in_quotes(name), ", which the tree has not"});
-
-  std::size_t i = 0;
-  detail::for_each_saved(
-      [&](const std::string&, auto& tensor) { tensor = std::remove_cvref_t<decltype(tensor)>(std::move(loaded[i++])); },
-      tree);
-  return metadata;
+  return detail::load_leaves(path, detail::leaves_of(tree));
 }
 
 /// The metadata of a checkpoint alone: to construct the tree that the rest is loaded into.

@@ -4,10 +4,13 @@
 // double tensors) take part: buffers, index tensors, configuration and frozen marks of a result are those of the left
 // operand.
 
+#include <cmath>
+#include <limits>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "graft/core/options.hpp"
 #include "graft/model/names.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/map.hpp"
@@ -18,24 +21,39 @@ inline namespace GRAFT_ABI {
 
 namespace detail {
 
-template <class M>
-[[noreturn, gnu::cold, gnu::noinline]] void fail_shapes(const char* op, const M& a, std::size_t i, const Shape& shape_a,
-                                                        const Shape& shape_b, Site site) {
-  const std::string name = parameter_name(a, i);
-  fail<ShapeError>(op, {"shapes of ", name, " differ"}, {{"a", shape_a}, {"b", shape_b}}, site);
+/// Throws unless every parameter of `b` has the shape and the type of its twin in `a`.
+[[gnu::noinline]] inline void check_same_shapes(const char* op, const LeafList& a, const LeafList& b, Site site) {
+  a.check_same_structure(b);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const Body *x = a[i].tensor->body(), *y = b[i].tensor->body();
+    const Shape shape_x = x ? x->shape : Shape(), shape_y = y ? y->shape : Shape();
+    if (!x == !y && shape_x == shape_y && a[i].type == b[i].type) continue;
+    const std::string name = a.name(i);
+    fail<ShapeError>(op, {"shapes of ", name, " differ"}, {{"a", shape_x}, {"b", shape_y}}, site);
+  }
+}
+template <Model M>
+void check_same_shapes(const char* op, const M& a, const M& b, Site site) {
+  check_same_shapes(op, parameters_of(a), parameters_of(b), site);
 }
 
-/// Throws unless every parameter of `b` has the shape of its twin in `a`.
-template <class M>
-void check_same_shapes(const char* op, const M& a, const M& b, Site site) {
-  std::size_t i = 0;
-  for_each_parameter(
-      [&](const auto& x, const auto& y) {
-        const Shape shape_x = x.defined() ? x.shape() : Shape(), shape_y = y.defined() ? y.shape() : Shape();
-        if (x.defined() != y.defined() || !(shape_x == shape_y)) fail_shapes(op, a, i, shape_x, shape_y, site);
-        ++i;
-      },
-      a, b);
+/// s x for a plain number.
+template <class T>
+Tensor<T> scaled(T s, const Tensor<T>& x) {
+  using B = Batch<T>;
+  Tensor<T> value = cpu::mapped(
+      "multiply", {}, [s](const std::array<B, 1>& b) { return std::array{B(s) * b[0]}; }, x);
+  return record("multiply", std::move(value), Edge(x, [s](const Tensor<T>& g) { return scaled(s, g); }));
+}
+
+/// y + s x for tensors of equal shape, in one pass and one node, rounded once.
+template <class T>
+Tensor<T> add_scaled(const Tensor<T>& y, T s, const Tensor<T>& x) {
+  using B = Batch<T>;
+  Tensor<T> value = cpu::mapped(
+      "axpy", {}, [s](const std::array<B, 2>& b) { return std::array{fma(B(s), b[1], b[0])}; }, y, x);
+  return record("axpy", std::move(value), Edge(y, [](const Tensor<T>& g) { return g; }),
+                Edge(x, [s](const Tensor<T>& g) { return s == T(1) ? g : scaled(s, g); }));
 }
 
 }  // namespace detail
@@ -90,25 +108,49 @@ M detach(const M& model) {
   return result;
 }
 
-namespace detail {
-
-/// s x for a plain number.
-template <class T>
-Tensor<T> scaled(T s, const Tensor<T>& x) {
-  using B = Batch<T>;
-  Tensor<T> value = cpu::mapped(
-      "multiply", {}, [s](const std::array<B, 1>& b) { return std::array{B(s) * b[0]}; }, x);
-  return record("multiply", std::move(value), Edge(x, [s](const Tensor<T>& g) { return scaled(s, g); }));
+/// The model with numbers of its own in every parameter: no two share a tensor any more, with each other or with
+/// `model`. Gradients pass.
+template <Model M>
+M untied(const M& model) {
+  return zip([]<class T>(const Tensor<T>& leaf) { return detail::scaled(T(1), leaf); }, model);
 }
 
-/// y + s x for tensors of equal shape, in one pass and one node, rounded once.
+namespace detail {
+
+/// y + s x for the parameters of element type T, put in place of those of y; frozen marks are y's.
 template <class T>
-Tensor<T> add_scaled(const Tensor<T>& y, T s, const Tensor<T>& x) {
-  using B = Batch<T>;
-  Tensor<T> value = cpu::mapped(
-      "axpy", {}, [s](const std::array<B, 2>& b) { return std::array{fma(B(s), b[1], b[0])}; }, y, x);
-  return record("axpy", std::move(value), Edge(y, [](const Tensor<T>& g) { return g; }),
-                Edge(x, [s](const Tensor<T>& g) { return s == T(1) ? g : scaled(s, g); }));
+void add_scaled(const LeafList& y, double s, const LeafList& x) {
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    if (!y[i].holds<T>() || !y[i].tensor->defined()) continue;
+    Tensor<T>& leaf = y[i].as<T>();
+    leaf = with_frozen_mark(add_scaled(leaf, static_cast<T>(s), x[i].as<T>()), leaf.frozen());
+  }
+}
+template <class M>
+M add_scaled(const char* op, const M& y, double s, const M& x, Site site) {
+  M result = y;
+  const LeafList to = parameters_of(result), from = parameters_of(x);
+  check_same_shapes(op, to, from, site);
+  for_each_scalar<M>([&]<class T>() { add_scaled<T>(to, s, from); });
+  return result;
+}
+
+/// Multiplies the parameters of element type T by s.
+template <class T>
+void scale(const LeafList& x, double s) {
+  for (const Leaf& leaf : x)
+    if (leaf.holds<T>() && leaf.tensor->defined())
+      leaf.as<T>() = with_frozen_mark(scaled(static_cast<T>(s), leaf.as<T>()), leaf.as<T>().frozen());
+}
+
+/// Adds the inner product of the parameters of element type U to `total`, which is undefined for 0.
+template <class T, class U>
+void add_dot(Tensor<T>& total, const LeafList& a, const LeafList& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].holds<U>() || !a[i].tensor->defined()) continue;
+    const Tensor<T> part = cast<T>(sum(a[i].as<U>() * b[i].as<U>()));
+    total = total.defined() ? total + part : part;
+  }
 }
 
 }  // namespace detail
@@ -116,18 +158,19 @@ Tensor<T> add_scaled(const Tensor<T>& y, T s, const Tensor<T>& x) {
 // Sums and multiples. ShapeError names the parameter whose shapes differ.
 template <ModelTree M>
 M operator+(const M& a, const M& b) {
-  detail::check_same_shapes("operator+", a, b, {});
-  return zip([]<class T>(const Tensor<T>& x, const Tensor<T>& y) { return detail::add_scaled(x, T(1), y); }, a, b);
+  return detail::add_scaled("operator+", a, 1, b, {});
 }
 template <ModelTree M>
 M operator-(const M& a, const M& b) {
-  detail::check_same_shapes("operator-", a, b, {});
-  return zip([]<class T>(const Tensor<T>& x, const Tensor<T>& y) { return detail::add_scaled(x, T(-1), y); }, a, b);
+  return detail::add_scaled("operator-", a, -1, b, {});
 }
 template <class S, ModelTree M>
   requires std::is_arithmetic_v<S>
 M operator*(S s, const M& a) {
-  return zip([s]<class T>(const Tensor<T>& x) { return detail::scaled(static_cast<T>(s), x); }, a);
+  M result = a;
+  const detail::LeafList parameters = detail::parameters_of(result);
+  detail::for_each_scalar<M>([&]<class T>() { detail::scale<T>(parameters, static_cast<double>(s)); });
+  return result;
 }
 template <ModelTree M>
 M operator-(const M& a) {
@@ -156,38 +199,75 @@ M operator*(const M& a, const Tensor<T>& s) {
 template <class S, Model M>
   requires std::is_arithmetic_v<S>
 M axpy(S s, const M& x, const M& y, Site site = Site::current()) {
-  detail::check_same_shapes("axpy", x, y, site);
-  return zip(
-      [s]<class T>(const Tensor<T>& b, const Tensor<T>& a) { return detail::add_scaled(b, static_cast<T>(s), a); }, y,
-      x);
+  return detail::add_scaled("axpy", y, static_cast<double>(s), x, site);
 }
 
 /// Inner product of all parameters: sum over tensors and elements of a b, shape [].
 template <ModelTree M>
 Tensor<ModelScalar<M>> dot(const M& a, const M& b, Site site = Site::current()) {
-  detail::check_same_shapes("dot", a, b, site);
-  using T = ModelScalar<M>;
-  Tensor<T> total;
-  for_each_parameter(
-      [&](const auto& x, const auto& y) {
-        if (!x.defined()) return;
-        const Tensor<T> part = cast<T>(sum(x * y));
-        total = total.defined() ? total + part : part;
-      },
-      a, b);
-  return total.defined() ? total : zeros<T>({});
+  const detail::LeafList left = detail::parameters_of(a), right = detail::parameters_of(b);
+  detail::check_same_shapes("dot", left, right, site);
+  Tensor<ModelScalar<M>> total;
+  detail::for_each_scalar<M>([&]<class T>() { detail::add_dot<ModelScalar<M>, T>(total, left, right); });
+  return total.defined() ? total : zeros<ModelScalar<M>>({});
 }
 
-/// Euclidean norm over all parameters, sqrt(dot(m, m)), shape []; its gradient at 0 is 0.
+/// True when no parameter holds a NaN or an infinity.
+template <Model M>
+bool all_finite(const M& model) {
+  bool other = false;
+  for_each_parameter(
+      [&](const auto& leaf) {
+        if (!leaf.defined()) return;
+        for (const auto value : host(leaf)) other |= !(value - value == 0);
+      },
+      model);
+  return !other;
+}
+
+namespace detail {
+
+/// Largest |number| of all parameters; NaN where there is one.
+template <class M>
+double largest_size(const M& model) {
+  double largest = 0;
+  for_each_parameter(
+      [&](const auto& leaf) {
+        if (!leaf.defined()) return;
+        for (const auto value : host(leaf)) {
+          const double size = std::fabs(static_cast<double>(value));
+          if (!(size <= largest)) largest = size != size || largest != largest ? size + largest : size;
+        }
+      },
+      model);
+  return largest;
+}
+
+}  // namespace detail
+
+/// Euclidean norm over all parameters, sqrt(dot(m, m)), shape []; its gradient at 0 is 0. Where the squares leave the
+/// range of the type the model is scaled by a power of two first.
 template <ModelTree M>
 Tensor<ModelScalar<M>> norm(const M& model) {
-  return map([](auto square) { return where(square != 0, sqrt(where(square != 0, square, 1)), 0); }, dot(model, model));
+  using T = ModelScalar<M>;
+  const auto root = [](const Tensor<T>& square) {
+    return map([](auto s) { return where(s != 0, sqrt(where(s != 0, s, 1)), 0); }, square);
+  };
+  const Tensor<T> square = dot(model, model);
+  const double plain = static_cast<double>(square.item());
+  if (plain >= static_cast<double>(std::numeric_limits<T>::min()) && plain <= static_cast<double>(std::numeric_limits<T>::max()))
+    return root(square);
+  const double largest = detail::largest_size(model);
+  if (!(largest > 0) || !std::isfinite(largest)) return root(square);
+  const double scale = std::ldexp(1.0, std::ilogb(largest));
+  const M small = (1 / scale) * model;
+  return static_cast<T>(scale) * root(dot(small, small));
 }
 
 /// The gradient, scaled down to norm `largest` if its norm is above: gradient min(1, largest / (norm + 1e-6)).
 template <ModelTree M>
 M clip_by_norm(const M& gradient, double largest, Site site = Site::current()) {
-  if (!(largest >= 0)) fail("clip_by_norm", {"the largest norm is ", largest, ", expected 0 or more"}, {}, site);
+  detail::check_option<ModelScalar<M>>("clip_by_norm", "the largest norm", largest, detail::Range::not_negative, site);
   return map([largest](auto length) { return minimum(largest / (length + 1e-6), 1); }, norm(gradient)) * gradient;
 }
 

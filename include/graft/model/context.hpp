@@ -24,7 +24,7 @@ struct StateUpdate {
   double momentum;
 };
 
-/// Passed by reference through one forward pass (or several, one after the other). Not for several threads at once.
+/// Passed (as ContextRef) through one forward pass (or several, one after the other). Not for several threads at once.
 ///
 ///     Context context(Phase::training, random.stream("training").stream(step));
 ///     auto [loss, gradient] = value_and_grad([&](const Net& net) { return loss_of(net, batch, context); }, net);
@@ -68,6 +68,19 @@ class Context {
   std::vector<StateUpdate, detail::CacheAllocator<StateUpdate>> updates_;
 };
 
+/// How layers take a context: a reference to the caller's, or to a temporary that lives as long as the call, as in
+/// `layer(x, Context())`.
+class ContextRef {
+ public:
+  ContextRef(Context& context) : context_(&context) {}
+  ContextRef(Context&& context) : context_(&context) {}
+  operator Context&() const { return *context_; }
+  Context* operator->() const { return context_; }
+
+ private:
+  Context* context_;
+};
+
 namespace detail {
 
 template <Real T>
@@ -80,6 +93,37 @@ Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double) {
   for (Index i = 0; i < value.count(); ++i) writable(result)[i] = value.data()[i] + observed.data()[i];
   return result;
 }
+inline void apply_update(const Leaf& leaf, const StateUpdate& update) {
+  const auto as = [&]<class T>(std::type_identity<T>) {
+    if (leaf.holds<T>()) leaf.as<T>() = updated(leaf.as<T>(), Tensor<T>(update.observed), update.momentum);
+  };
+  as(std::type_identity<float>());
+  as(std::type_identity<double>());
+  as(std::type_identity<std::int32_t>());
+  as(std::type_identity<std::int64_t>());
+}
+/// Applies the updates of all contexts to the buffers of a model.
+[[gnu::noinline]] inline void apply_updates(const LeafList& leaves, std::span<const Context> contexts, Site site) {
+  const Recording off(false);
+  std::vector<const Body*> seen;
+  for (const Leaf& leaf : leaves) {
+    if (!leaf.buffer) continue;
+    const AnyTensor held = *leaf.tensor;
+    bool changed = false;
+    for (const Context& context : contexts)
+      for (const StateUpdate& update : context.updates()) {
+        if (update.target.body() != held.body()) continue;
+        apply_update(leaf, update);
+        changed = true;
+      }
+    if (!changed) continue;
+    for (const Body* other : seen)
+      if (other == held.body())
+        fail("apply_updates",
+             "two buffers of the model share one tensor: construct each layer anew instead of copying one", {}, site);
+    seen.push_back(held.body());
+  }
+}
 
 }  // namespace detail
 
@@ -89,31 +133,8 @@ Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double) {
 /// of constructed anew), since their updates could not be told apart.
 template <class M>
 [[nodiscard]] M apply_updates(const M& model, std::span<const Context> contexts, Site site = Site::current()) {
-  const Recording off(false);
   M result = model;
-  std::vector<const detail::Body*> seen;
-  auto visit = [&](auto& leaf) {
-    using Leaf = std::remove_cvref_t<decltype(leaf)>;
-    if constexpr (detail::is_buffer<Leaf>) {
-      const AnyTensor held = leaf.value;
-      bool changed = false;
-      for (const Context& context : contexts)
-        for (const auto& update : context.updates()) {
-          if (update.target.body() != held.body()) continue;
-          using T = typename decltype(leaf.value)::Scalar;
-          if constexpr (Real<T> || Integer<T>)
-            leaf.value = detail::updated(leaf.value, Tensor<T>(update.observed), update.momentum);
-          changed = true;
-        }
-      if (!changed) return;
-      for (const detail::Body* other : seen)
-        if (other == held.body())
-          fail("apply_updates",
-               "two buffers of the model share one tensor: construct each layer anew instead of copying one", {}, site);
-      seen.push_back(held.body());
-    }
-  };
-  detail::walk(visit, result);
+  detail::apply_updates(detail::leaves_of(result), contexts, site);
   return result;
 }
 /// The model with the updates of one context.

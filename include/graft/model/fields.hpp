@@ -1,8 +1,10 @@
 #pragma once
-// Trees of tensors: what a model is made of. A struct becomes a branch by naming its fields once with GRAFT_FIELDS;
-// tensors are leaves; vectors, optionals, arrays, pairs and tuples of trees are trees. All walks visit leaves in the
-// same order, with the same names.
+// Trees of tensors: what a model is made of. A struct becomes a branch by naming its members once, with GRAFT_FIELDS
+// and GRAFT_CONFIG; tensors are leaves; vectors, optionals, arrays, pairs and tuples of trees are trees. One walk a
+// type lists the leaves, always in the same order, with the same names; all else works on the list.
 
+#include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +13,7 @@
 #include <vector>
 
 #include "graft/core/tensor.hpp"
+#include "graft/model/members.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -22,18 +25,6 @@ struct Buffer {
   Tensor<T> value;
 };
 
-}  // namespace GRAFT_ABI
-}  // namespace graft
-
-/// Names the fields of a struct that are tensors, buffers, models, or vectors or optionals of these, in saving order:
-/// `GRAFT_FIELDS(hidden, head)`. Other fields (sizes, rates, modes) are configuration and travel with copies only.
-#define GRAFT_FIELDS(...)                                                         \
-  auto graft_fields() { return std::tie(__VA_ARGS__); }                           \
-  auto graft_fields() const { return std::tie(__VA_ARGS__); }                     \
-  static constexpr std::string_view graft_field_names() { return #__VA_ARGS__; }
-
-namespace graft {
-inline namespace GRAFT_ABI {
 namespace detail {
 
 template <class M>
@@ -76,70 +67,172 @@ constexpr std::string_view next_name(std::string_view& names) {
   return name;
 }
 
-inline std::string join(const std::string& path, std::string_view name) {
-  return path.empty() ? std::string(name) : path + "." + std::string(name);
-}
+/// Element types as numbers, for lists of tensors of different types.
+enum class ElementType : std::uint8_t { float32, float64, int32, int64, boolean, uint8, uint16 };
+template <Element T>
+inline constexpr ElementType element_type = std::is_same_v<T, float>          ? ElementType::float32
+                                            : std::is_same_v<T, double>       ? ElementType::float64
+                                            : std::is_same_v<T, std::int32_t> ? ElementType::int32
+                                            : std::is_same_v<T, std::int64_t> ? ElementType::int64
+                                            : std::is_same_v<T, bool>         ? ElementType::boolean
+                                            : std::is_same_v<T, std::uint8_t> ? ElementType::uint8
+                                                                              : ElementType::uint16;
 
-/// A call that is never inlined: a walk over a model with a hundred leaves compiles the visit once a leaf type.
-template <class Visit, class... Leaves>
-[[gnu::noinline]] void visit_leaf(Visit& visit, Leaves&... leaves) {
-  visit(leaves...);
-}
+/// One tensor of a model: where the model holds it, of which type, and whether in a Buffer.
+struct Leaf {
+  AnyTensor* tensor;
+  ElementType type;
+  bool buffer;
 
-/// Calls `visit(leaf)` with `leaf` a Tensor<U>& or Buffer<U>&, or several leaves at the same place of trees of equal
-/// structure. `First` decides the structure.
-template <class Visit, class First, class... Rest>
-void walk(Visit& visit, First& first, Rest&... rest) {
-  using M = std::remove_const_t<First>;
-  if constexpr (is_tensor<M> || is_buffer<M>) {
-    visit_leaf(visit, first, rest...);
+  bool is_parameter() const { return !buffer && type <= ElementType::float64; }
+  template <class T>
+  bool holds() const {
+    return type == element_type<T>;
+  }
+  template <class T>
+  Tensor<T>& as() const {
+    return *static_cast<Tensor<T>*>(tensor);
+  }
+};
+
+/// The leaves of a model in field order. Pointers into the model: it must stay where it is, and keep its structure, as
+/// long as the list is used. A list of a const model is for reading.
+class LeafList {
+ public:
+  using Gather = void (*)(LeafList& list, const void* model);
+  enum class Which : bool { all, parameters };
+
+  LeafList(const void* model, Gather gather, Which which) : model_(model), gather_(gather), which_(which) {
+    gather(*this, model);
+  }
+
+  std::size_t size() const { return leaves_.size(); }
+  const Leaf& operator[](std::size_t i) const { return leaves_[i]; }
+  auto begin() const { return leaves_.begin(); }
+  auto end() const { return leaves_.end(); }
+
+  /// Dotted names of the leaves, "encoder.layers.0.weight"; "" for a model that is a tensor.
+  [[gnu::noinline]] std::vector<std::string> names() const {
+    LeafList again(which_);
+    again.named_ = true;
+    gather_(again, model_);
+    return std::move(again.names_);
+  }
+  /// The name of one leaf for messages.
+  [[gnu::cold, gnu::noinline]] std::string name(std::size_t i) const {
+    const std::string name = names()[i];
+    return name.empty() ? "the argument" : name;
+  }
+
+  // For `gather_leaves`.
+  [[gnu::noinline]] void add(const AnyTensor& tensor, ElementType type, bool buffer) {
+    const Leaf leaf{const_cast<AnyTensor*>(&tensor), type, buffer};
+    if (which_ == Which::parameters && !leaf.is_parameter()) return;
+    leaves_.push_back(leaf);
+    if (named_) names_.push_back(path_);
+  }
+  /// Goes down to the next of `names`, or to place `i` of a list; returns what `leave` needs to come back.
+  [[gnu::noinline]] std::size_t enter(std::string_view& names) { return named_ ? append(next_name(names)) : 0; }
+  [[gnu::noinline]] std::size_t enter(std::size_t i) { return named_ ? append(as_text(i)) : 0; }
+  void leave(std::size_t length) {
+    if (named_) path_.resize(length);
+  }
+  /// Notes the length of a list, or whether a part is there: models of one type differ in nothing else.
+  [[gnu::noinline]] void note(std::size_t length) { structure_.push_back(static_cast<Index>(length)); }
+
+  /// Throws ShapeError unless `other` has as many leaves in each list of models, and the same parts.
+  [[gnu::noinline]] void check_same_structure(const LeafList& other) const {
+    if (structure_ == other.structure_ && size() == other.size()) return;
+    fail<ShapeError>("model", "the models differ in structure: lists of unequal length, or a part that one has only");
+  }
+
+ private:
+  explicit LeafList(Which which) : which_(which) {}
+  std::size_t append(std::string_view name) {
+    const std::size_t before = path_.size();
+    if (before > 0) path_ += '.';
+    path_ += name;
+    return before;
+  }
+
+  const void* model_ = nullptr;
+  Gather gather_ = nullptr;
+  Which which_;
+  bool named_ = false;
+  std::vector<Leaf, CacheAllocator<Leaf>> leaves_;
+  std::vector<Index, CacheAllocator<Index>> structure_;
+  std::vector<std::string> names_;
+  std::string path_;
+};
+
+/// A model that hides its type and walks itself.
+template <class M>
+concept GathersItself = requires(const M& m, LeafList& list) { m.gather(list); };
+
+/// Adds the leaves of `model` to the list: the one walk over a model's type.
+template <class M>
+void gather_leaves(LeafList& list, const M& model) {
+  if constexpr (is_tensor<M>) {
+    list.add(model, element_type<typename M::Scalar>, false);
+  } else if constexpr (is_buffer<M>) {
+    list.add(model.value, element_type<typename decltype(model.value)::Scalar>, true);
+  } else if constexpr (GathersItself<M>) {
+    model.gather(list);
   } else if constexpr (HasFields<M>) {
-    auto fields = first.graft_fields();
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (void)fields;
-      [[maybe_unused]] const auto at = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
-        walk(visit, std::get<J>(fields), std::get<J>(rest.graft_fields())...);
-      };
-      (at(std::integral_constant<std::size_t, I>()), ...);
-    }(std::make_index_sequence<std::tuple_size_v<decltype(fields)>>());
+    static_assert(all_members_named<M>,
+                  "a member of this model stands neither in GRAFT_FIELDS (tensors and models) nor in GRAFT_CONFIG");
+    std::string_view names = M::graft_field_names();
+    std::apply(
+        [&](const auto&... field) {
+          [[maybe_unused]] const auto visit = [&](const auto& one) {
+            const std::size_t back = list.enter(names);
+            gather_leaves(list, one);
+            list.leave(back);
+          };
+          (visit(field), ...);
+        },
+        model.graft_fields());
   } else if constexpr (is_sequence<M>) {
-    if (((rest.size() != first.size()) || ...)) fail<ShapeError>("model", "lists of models of unequal length");
-    for (std::size_t i = 0; i < first.size(); ++i) walk(visit, first[i], rest[i]...);
+    list.note(model.size());
+    for (std::size_t i = 0; i < model.size(); ++i) {
+      const std::size_t back = list.enter(i);
+      gather_leaves(list, model[i]);
+      list.leave(back);
+    }
   } else if constexpr (is_optional<M>) {
-    if (((rest.has_value() != first.has_value()) || ...))
-      fail<ShapeError>("model", "a part is present in one model only");
-    if (first.has_value()) walk(visit, *first, (*rest)...);
+    list.note(model.has_value());
+    if (model.has_value()) gather_leaves(list, *model);
   } else if constexpr (is_tuple<M>) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      [[maybe_unused]] const auto at = [&]<std::size_t J>(std::integral_constant<std::size_t, J>) {
-        walk(visit, std::get<J>(first), std::get<J>(rest)...);
-      };
-      (at(std::integral_constant<std::size_t, I>()), ...);
-    }(std::make_index_sequence<std::tuple_size_v<M>>());
+    std::size_t i = 0;
+    std::apply(
+        [&](const auto&... part) {
+          [[maybe_unused]] const auto visit = [&](const auto& one) {
+            const std::size_t back = list.enter(i++);
+            gather_leaves(list, one);
+            list.leave(back);
+          };
+          (visit(part), ...);
+        },
+        model);
   } else {
     static_assert(is_tensor<M>,
-                  "a tree of tensors needs GRAFT_FIELDS, or is a tensor, vector, optional or tuple of trees");
+                  "this type is no model: name its tensors and models with GRAFT_FIELDS(a, b), all else with GRAFT_CONFIG");
   }
 }
 
-/// Calls `visit(path, leaf)` with the dotted path of every leaf: "encoder.layers.0.weight".
-template <class Visit, class M>
-void walk_named(Visit& visit, M& model, const std::string& path) {
-  using Plain = std::remove_const_t<M>;
-  if constexpr (is_tensor<Plain> || is_buffer<Plain>) {
-    visit_leaf(visit, path, model);
-  } else if constexpr (HasFields<Plain>) {
-    std::string_view names = Plain::graft_field_names();
-    std::apply([&](auto&... fields) { (walk_named(visit, fields, join(path, next_name(names))), ...); },
-               model.graft_fields());
-  } else if constexpr (is_sequence<Plain>) {
-    for (std::size_t i = 0; i < model.size(); ++i) walk_named(visit, model[i], join(path, detail::as_text(i)));
-  } else if constexpr (is_optional<Plain>) {
-    if (model.has_value()) walk_named(visit, *model, path);
-  } else if constexpr (is_tuple<Plain>) {
-    std::size_t i = 0;
-    std::apply([&](auto&... parts) { (walk_named(visit, parts, join(path, detail::as_text(i++))), ...); }, model);
-  }
+template <class M>
+void gather_erased(LeafList& list, const void* model) {
+  gather_leaves(list, *static_cast<const M*>(model));
+}
+/// All leaves of a model, buffers and index tensors among them.
+template <class M>
+LeafList leaves_of(const M& model) {
+  return LeafList(&model, gather_erased<M>, LeafList::Which::all);
+}
+/// The leaves that are parameters: tensors of floats or doubles outside buffers.
+template <class M>
+LeafList parameters_of(const M& model) {
+  return LeafList(&model, gather_erased<M>, LeafList::Which::parameters);
 }
 
 }  // namespace detail
@@ -147,7 +240,7 @@ void walk_named(Visit& visit, M& model, const std::string& path) {
 /// A tree of tensors: a tensor, a struct with GRAFT_FIELDS, or vectors, optionals, pairs and tuples of these.
 template <class M>
 concept Model = detail::is_tensor<M> || detail::HasFields<M> || detail::is_sequence<M> || detail::is_optional<M> ||
-                detail::is_tuple<M>;
+                detail::is_tuple<M> || detail::GathersItself<M>;
 
 namespace detail {
 
@@ -188,6 +281,28 @@ struct FirstScalar<std::pair<A, B>> : FirstScalar<std::tuple<A, B>> {};
 template <HasFields M>
 struct FirstScalar<M> : FirstScalar<decltype(std::declval<const M&>().graft_fields())> {};
 
+/// Whether a model may have parameters of element type T.
+template <class M, class T>
+inline constexpr bool may_hold = false;
+template <Real U, class T>
+inline constexpr bool may_hold<Tensor<U>, T> = std::is_same_v<U, T>;
+template <class M, class T>
+  requires(is_sequence<M> || is_optional<M>)
+inline constexpr bool may_hold<M, T> = may_hold<typename M::value_type, T>;
+template <class... Ms, class T>
+inline constexpr bool may_hold<std::tuple<Ms...>, T> = (may_hold<std::remove_cvref_t<Ms>, T> || ...);
+template <class A, class B, class T>
+inline constexpr bool may_hold<std::pair<A, B>, T> = may_hold<A, T> || may_hold<B, T>;
+template <HasFields M, class T>
+inline constexpr bool may_hold<M, T> = may_hold<decltype(std::declval<const M&>().graft_fields()), T>;
+
+/// Calls f.template operator()<T>() for each element type T that parameters of M may have.
+template <class M, class F>
+void for_each_scalar(F f) {
+  if constexpr (may_hold<M, float>) f.template operator()<float>();
+  if constexpr (may_hold<M, double>) f.template operator()<double>();
+}
+
 }  // namespace detail
 
 /// A model that is not itself a tensor: what the operators of this file are for.
@@ -199,28 +314,33 @@ template <Model M>
 using ModelScalar = std::conditional_t<std::is_void_v<detail::FirstScalarOf<M>>, float, detail::FirstScalarOf<M>>;
 
 /// Calls `visit(parameter)` for every tensor of floats or doubles that is not a buffer, in field order. With several
-/// models of the same structure, calls `visit(a, b, ...)` with the tensors at the same place.
+/// models of the same structure, calls `visit(a, b, ...)` with the tensors at the same place. Throws ShapeError when
+/// lists have unequal lengths, a part is present in one model only, or tensors at the same place differ in type.
 template <class Visit, class M, class... Ms>
 void for_each_parameter(Visit visit, M& model, Ms&... others) {
-  auto only_parameters = [&](auto& first, auto&... rest) {
-    using Leaf = std::remove_cvref_t<decltype(first)>;
-    if constexpr (detail::is_tensor<Leaf>) {
-      if constexpr (Real<typename Leaf::Scalar>) visit(first, rest...);
-    }
+  using detail::LeafList;
+  const LeafList lists[]{detail::parameters_of(model), detail::parameters_of(others)...};
+  for (std::size_t n = 0; n < sizeof...(Ms); ++n) lists[0].check_same_structure(lists[n + 1]);
+  const auto call = [&]<class T, std::size_t... n>(std::size_t i, std::type_identity<T>, std::index_sequence<n...>) {
+    if ((!lists[n + 1][i].template holds<T>() || ...))
+      fail<ShapeError>("model", {lists[0].name(i), " has another element type in another model"});
+    using Own = std::conditional_t<std::is_const_v<M>, const Tensor<T>, Tensor<T>>;
+    Own& own = lists[0][i].template as<T>();
+    visit(own, static_cast<std::conditional_t<std::is_const_v<Ms>, const Tensor<T>, Tensor<T>>&>(
+                   lists[n + 1][i].template as<T>())...);
   };
-  detail::walk(only_parameters, model, others...);
+  for (std::size_t i = 0; i < lists[0].size(); ++i)
+    detail::for_each_scalar<std::remove_const_t<M>>([&]<class T>() {
+      if (lists[0][i].template holds<T>()) call(i, std::type_identity<T>(), std::make_index_sequence<sizeof...(Ms)>());
+    });
 }
 
 /// Calls `visit(path, parameter)` with dotted names: "encoder.layers.0.weight".
 template <class Visit, class M>
 void for_each_named_parameter(Visit visit, M& model) {
-  auto only_parameters = [&](const std::string& path, auto& leaf) {
-    using Leaf = std::remove_cvref_t<decltype(leaf)>;
-    if constexpr (detail::is_tensor<Leaf>) {
-      if constexpr (Real<typename Leaf::Scalar>) visit(path, leaf);
-    }
-  };
-  detail::walk_named(only_parameters, model, std::string());
+  const std::vector<std::string> names = detail::parameters_of(model).names();
+  std::size_t i = 0;
+  for_each_parameter([&](auto& parameter) { visit(names[i++], parameter); }, model);
 }
 
 }  // namespace GRAFT_ABI

@@ -2,10 +2,12 @@
 // Gradients as functions: grad, vjp, jvp, hvp, jacobian. There is no `.grad` field and nothing to zero.
 
 #include <concepts>
+#include <optional>
 #include <string>
 
 #include "graft/autodiff/backward.hpp"
 #include "graft/model/names.hpp"
+#include "graft/ops/arithmetic.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/reduce.hpp"
 
@@ -14,8 +16,10 @@ inline namespace GRAFT_ABI {
 
 /// How `grad` differentiates.
 struct GradOptions {
-  bool create_graph = false;  ///< the gradients can be differentiated again
-  bool strict = false;        ///< parameters that the value does not depend on are an error that names them, not zeros
+  /// Whether the gradients can be differentiated again. By default they can where somebody may want to: inside a
+  /// function that is itself being differentiated, and where the argument is tracked.
+  std::optional<bool> create_graph = {};
+  bool strict = false;  ///< parameters that the value does not depend on are an error that names them, not zeros
 };
 
 namespace detail {
@@ -31,164 +35,212 @@ void require_scalar(const char* op, const Tensor<T>& y, Site site) {
     fail<ShapeError>(op, "the value to differentiate must have one element", {{"value", y.shape()}}, site);
 }
 
-/// Tracked aliases of all parameters that are not frozen: linked to their source when a graph is kept.
+/// Whether gradients with respect to these parameters keep a graph.
+[[gnu::noinline]] inline bool keeps_graph(const GradOptions& options, const LeafList& parameters) {
+  if (options.create_graph) return *options.create_graph;
+  if (!recording()) return false;
+  bool tracked = differentiating;
+  for (const Leaf& leaf : parameters) tracked = tracked || leaf.tensor->tracked();
+  return tracked;
+}
+
+/// Throws ValueError when two parameters hold one tensor: each would get a gradient and a step of its own.
+[[gnu::noinline]] inline void check_held_once(const char* op, const LeafList& parameters, Site site) {
+  const auto numbers = [&](std::size_t i) -> const void* {
+    const Body* body = parameters[i].tensor->body();
+    return body && body->count > 0 ? body->data : nullptr;
+  };
+  std::uint64_t seen = 0;  // a filter by 6 bits of the address: pairs are compared after a hit only
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const void* data = numbers(i);
+    if (!data) continue;
+    const std::uint64_t bit = std::uint64_t{1} << (reinterpret_cast<std::uintptr_t>(data) * 0x9E3779B97F4A7C15u >> 58);
+    for (std::size_t j = 0; j < i && (seen & bit) != 0; ++j)
+      if (numbers(j) == data && parameters[j].tensor->body()->count == parameters[i].tensor->body()->count)
+        fail(op,
+             {"parameters ", parameters.name(j), " and ", parameters.name(i),
+              " hold one tensor: keep tied weights in one field and use it twice, or part them with untied(model)"},
+             {}, site);
+    seen |= bit;
+  }
+}
+
+/// Makes tracked aliases of the parameters of element type T that are not frozen and, if there is a choice, chosen:
+/// linked to their source when a graph is kept.
+template <class T>
+void track(const LeafList& parameters, const NameSet* chosen, bool linked) {
+  const std::vector<std::string> names = chosen ? parameters.names() : std::vector<std::string>();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i].holds<T>() || (chosen && !chosen->holds(names[i]))) continue;
+    Tensor<T>& leaf = parameters[i].as<T>();
+    if (!leaf.defined() || leaf.frozen()) continue;
+    leaf = linked && leaf.tracked() ? identity(leaf) : variable(leaf);
+  }
+}
 template <class M>
 M tracked_aliases(const M& model, bool linked) {
   M aliases = model;
-  for_each_parameter(
-      [&](auto& leaf) {
-        if (!leaf.defined() || leaf.frozen()) return;
-        leaf = linked && leaf.tracked() ? identity(leaf) : variable(leaf);
-      },
-      aliases);
+  const LeafList parameters = parameters_of(aliases);
+  for_each_scalar<M>([&]<class T>() { track<T>(parameters, nullptr, linked); });
   return aliases;
 }
-template <class M>
-std::vector<Node*> parameter_nodes(const M& model) {
-  std::vector<Node*> nodes;
-  for_each_parameter([&](const auto& leaf) { nodes.push_back(leaf.frozen() ? nullptr : node_of(leaf)); }, model);
+
+/// The nodes of the parameters, null where one is frozen, without value or not chosen.
+[[gnu::noinline]] inline std::vector<Node*> nodes_of(const LeafList& parameters, const NameSet* chosen = nullptr) {
+  const std::vector<std::string> names = chosen ? parameters.names() : std::vector<std::string>();
+  std::vector<Node*> nodes(parameters.size());
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const Body* body = parameters[i].tensor->body();
+    if (body && !body->frozen && (!chosen || chosen->holds(names[i]))) nodes[i] = node_of(*parameters[i].tensor);
+  }
   return nodes;
 }
 
-/// Gradients in the shape of the model; zeros where there is none.
+/// Replaces the parameters of element type T by their gradients, zeros where there is none.
+template <class T>
+void put_gradients(const LeafList& parameters, std::vector<AnyTensor>& gradients) {
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i].holds<T>() || !parameters[i].tensor->defined()) continue;
+    Tensor<T>& leaf = parameters[i].as<T>();
+    leaf = gradients[i].defined() ? Tensor<T>(std::move(gradients[i])) : zeros<T>(leaf.shape());
+  }
+}
 template <class M>
 M gradients_as_model(const M& model, std::vector<AnyTensor> gradients) {
   M result = model;
-  std::size_t i = 0;
-  for_each_parameter(
-      [&](auto& leaf) {
-        using T = typename std::remove_cvref_t<decltype(leaf)>::Scalar;
-        AnyTensor& gradient = gradients[i++];
-        if (!leaf.defined()) return;
-        leaf = gradient.defined() ? Tensor<T>(std::move(gradient)) : zeros<T>(leaf.shape());
-      },
-      result);
+  const LeafList parameters = parameters_of(result);
+  for_each_scalar<M>([&]<class T>() { put_gradients<T>(parameters, gradients); });
   return result;
 }
 
-/// Throws ValueError when no parameter was reached, or, if `strict`, when one was not.
-template <class M>
-void check_reached(const M& aliases, const std::vector<AnyTensor>& gradients, bool strict, Site site) {
-  bool any = false;
-  for (const AnyTensor& gradient : gradients) any |= gradient.defined();
-  if (any && !strict) return;
-  std::string missing;
-  std::size_t i = 0;
-  auto visit = [&](const std::string& path, const auto& leaf) {
-    if (gradients[i++].defined() || !leaf.tracked() || leaf.frozen()) return;
-    missing += (missing.empty() ? "" : ", ") + (path.empty() ? "the argument" : path);
-  };
-  for_each_named_parameter(visit, aliases);
-  if (missing.empty()) return;
-  if (!any)
+/// Throws ValueError when no parameter was reached, or, if `strict`, when one was not. `nodes` are those that could be.
+[[gnu::noinline]] inline void check_reached(const LeafList& parameters, const std::vector<Node*>& nodes,
+                                            const std::vector<AnyTensor>& gradients, bool strict, bool all_parameters,
+                                            Site site) {
+  bool any = false, all = true;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    any = any || gradients[i].defined();
+    all = all && (gradients[i].defined() || !nodes[i]);
+  }
+  if (all || (any && !strict)) return;
+  if (!any && all_parameters)
     fail("grad",
          "the value does not depend on the argument (does the function use a captured model instead of its argument?)",
          {}, site);
+  std::string missing;
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    if (nodes[i] && !gradients[i].defined()) missing += (missing.empty() ? "" : ", ") + parameters.name(i);
   fail("grad", {"the value does not depend on: ", missing}, {}, site);
+}
+
+/// The value of f at tracked aliases, computed as something to be differentiated.
+template <class F, class M>
+auto differentiable_value(F& f, const M& aliases) {
+  const Recording on(true);
+  const Differentiating here;
+  return f(aliases);
+}
+
+template <class F, class M>
+auto value_and_grad_of(F& f, const M& model, const NameSet* chosen, const GradOptions& options, Site site) {
+  M aliases = model;
+  const LeafList parameters = parameters_of(aliases);
+  if (chosen) chosen->check("grad", parameters, site);
+  check_held_once("grad", parameters, site);
+  const bool keep = keeps_graph(options, parameters);
+  for_each_scalar<M>([&]<class T>() { track<T>(parameters, chosen, keep); });
+  auto value = differentiable_value(f, std::as_const(aliases));
+  require_scalar("grad", value, site);
+  const std::vector<Node*> nodes = nodes_of(parameters, chosen);
+  auto shown = keep ? value : value.detach();
+  auto seed = one_like(value);
+  std::vector<AnyTensor> gradients = backward(std::move(value), std::move(seed), nodes, keep, true);
+  check_reached(parameters, nodes, gradients, options.strict, !chosen, site);
+  return std::pair(std::move(shown), gradients_as_model(model, std::move(gradients)));
+}
+
+/// sum over parameters of <a_i, b_i>, shape []; a_i are tensors of the parameters' types or undefined, for zero. Not
+/// defined when all are. Throws ShapeError unless b has the parameters' shapes.
+template <class Y, class M>
+Y product_with(const char* op, const std::vector<AnyTensor>& a, const M& b, const M& model, Site site) {
+  const LeafList directions = parameters_of(b), parameters = parameters_of(model);
+  directions.check_same_structure(parameters);
+  Y product;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!directions[i].tensor->defined() && !parameters[i].tensor->defined()) continue;
+    for_each_scalar<M>([&]<class T>() {
+      if (!parameters[i].holds<T>()) return;
+      const Tensor<T>&at = parameters[i].as<T>(), &direction = directions[i].as<T>();
+      if (!(direction.shape() == at.shape()))
+        fail<ShapeError>(op, {"the direction must have the argument's shapes, not so ", parameters.name(i)},
+                         {{"argument", at.shape()}, {"direction", direction.shape()}}, site);
+      if (!a[i].defined()) return;
+      const Y term = cast<typename Y::Scalar>(sum(Tensor<T>(a[i]) * direction));
+      product = product.defined() ? product + term : term;
+    });
+  }
+  return product;
 }
 
 }  // namespace detail
 
 /// Value and gradient of `f(model)`, a scalar: d f / d parameter for every parameter, as a model of the same type.
-/// `f` gets tracked aliases of the parameters. With `create_graph` the gradient is itself differentiable, and the
+/// `f` gets tracked aliases of the parameters. Where a graph is kept the gradient is itself differentiable, and the
 /// aliases are linked to the model's own tape, so a gradient step can be differentiated through. Frozen and unused
-/// parameters get zeros. Throws ValueError when the value reaches none of the parameters.
+/// parameters get zeros. Throws ValueError when the value reaches none of the parameters, or two of them hold one
+/// tensor.
 template <class F, Model M>
 auto value_and_grad(F&& f, const M& model, GradOptions options = {}, Site site = Site::current()) {
-  const M aliases = detail::tracked_aliases(model, options.create_graph);
-  auto value = [&] {
-    Recording on(true);
-    return f(aliases);
-  }();
-  detail::require_scalar("grad", value, site);
-  const std::vector<detail::Node*> nodes = detail::parameter_nodes(aliases);
-  auto shown = options.create_graph ? value : value.detach();
-  auto seed = detail::one_like(value);
-  std::vector<AnyTensor> gradients =
-      detail::backward(std::move(value), std::move(seed), nodes, options.create_graph, true);
-  detail::check_reached(aliases, gradients, options.strict, site);
-  return std::pair(std::move(shown), detail::gradients_as_model(model, std::move(gradients)));
+  return detail::value_and_grad_of(f, model, nullptr, options, site);
+}
+/// Value and gradient with respect to the named parts; zeros elsewhere.
+template <class F, Model M>
+auto value_and_grad(F&& f, const M& model, const Only& parts, GradOptions options = {}, Site site = Site::current()) {
+  return detail::value_and_grad_of(f, model, &parts.names, options, site);
 }
 
 /// The gradient alone; see `value_and_grad`.
 template <class F, Model M>
   requires std::invocable<F&, const M&>
 M grad(F&& f, const M& model, GradOptions options = {}, Site site = Site::current()) {
-  return value_and_grad(f, model, options, site).second;
+  return detail::value_and_grad_of(f, model, nullptr, options, site).second;
 }
-
-/// Value and gradient of `f(model)` with respect to the named parts; zeros elsewhere. See `value_and_grad(f, model)`.
-template <class F, Model M>
-auto value_and_grad(F&& f, const M& model, const Only& parts, GradOptions options = {}, Site site = Site::current()) {
-  parts.names.check("grad", model, site);
-  M aliases = model;
-  std::vector<detail::Node*> nodes;
-  for_each_named_parameter(
-      [&](const std::string& path, auto& leaf) {
-        const bool chosen = leaf.defined() && !leaf.frozen() && parts.names.holds(path);
-        if (chosen) leaf = options.create_graph && leaf.tracked() ? identity(leaf) : variable(leaf);
-        nodes.push_back(chosen ? detail::node_of(leaf) : nullptr);
-      },
-      aliases);
-  auto value = [&] {
-    Recording on(true);
-    return f(std::as_const(aliases));
-  }();
-  detail::require_scalar("grad", value, site);
-  auto shown = options.create_graph ? value : value.detach();
-  auto seed = detail::one_like(value);
-  std::vector<AnyTensor> gradients =
-      detail::backward(std::move(value), std::move(seed), nodes, options.create_graph, true);
-  bool any_reached = false;
-  std::string missing;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    any_reached = any_reached || gradients[i].defined();
-    if (nodes[i] && !gradients[i].defined())
-      missing += (missing.empty() ? "" : ", ") + detail::parameter_name(model, i);
-  }
-  if (!missing.empty() && (options.strict || !any_reached))
-    fail("grad", {"the value does not depend on: ", missing}, {}, site);
-  return std::pair(std::move(shown), detail::gradients_as_model(model, std::move(gradients)));
-}
-
-/// The gradient alone.
 template <class F, Model M>
 M grad(F&& f, const M& model, const Only& parts, GradOptions options = {}, Site site = Site::current()) {
-  return value_and_grad(f, model, parts, options, site).second;
+  return detail::value_and_grad_of(f, model, &parts.names, options, site).second;
 }
 
 /// d y / d x for tracked tensors x (one, or a tree of them) from which the scalar `y` was computed. `y` keeps its
-/// graph.
+/// graph; the gradients have one only where `create_graph` asks for it, or inside a function being differentiated.
 template <class T, Model M>
 M grad(const Tensor<T>& y, const M& xs, GradOptions options = {}, Site site = Site::current()) {
   detail::require_scalar("grad", y, site);
-  for_each_parameter(
-      [&](const auto& leaf) {
-        if (!leaf.tracked() && !leaf.frozen())
-          fail("grad", "an argument is not tracked: start its tape with variable(x) or use grad(f, x)",
-               {{"argument", leaf.shape()}}, site);
-      },
-      xs);
-  const std::vector<detail::Node*> nodes = detail::parameter_nodes(xs);
-  std::vector<AnyTensor> gradients = detail::backward(y, detail::one_like(y), nodes, options.create_graph, false);
-  detail::check_reached(xs, gradients, options.strict, site);
+  const detail::LeafList parameters = detail::parameters_of(xs);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const AnyTensor& leaf = *parameters[i].tensor;
+    if (leaf.defined() && !leaf.tracked() && !leaf.body()->frozen)
+      fail("grad", {parameters.name(i), " is not tracked: start its tape with variable(x) or use grad(f, x)"},
+           {{"argument", leaf.body()->shape}}, site);
+  }
+  const bool keep = options.create_graph.value_or(recording() && detail::differentiating);
+  const std::vector<detail::Node*> nodes = detail::nodes_of(parameters);
+  std::vector<AnyTensor> gradients = detail::backward(y, detail::one_like(y), nodes, keep, false);
+  detail::check_reached(parameters, nodes, gradients, options.strict, true, site);
   return detail::gradients_as_model(xs, std::move(gradients));
 }
 
 /// Value y = f(x) and the product of `v` (shaped like y) with the Jacobian: v^T dy/dx, shaped like x.
 template <class F, Model M, class T>
 auto vjp(F&& f, const M& x, const Tensor<T>& v, GradOptions options = {}, Site site = Site::current()) {
-  const M aliases = detail::tracked_aliases(x, options.create_graph);
-  Tensor<T> y = [&] {
-    Recording on(true);
-    return f(aliases);
-  }();
+  const bool keep = detail::keeps_graph(options, detail::parameters_of(x));
+  const M aliases = detail::tracked_aliases(x, keep);
+  Tensor<T> y = detail::differentiable_value(f, aliases);
   if (!(y.shape() == v.shape()))
     fail<ShapeError>("vjp", "the cotangent must have the value's shape",
                      {{"value", y.shape()}, {"cotangent", v.shape()}}, site);
-  const auto nodes = detail::parameter_nodes(aliases);
-  Tensor<T> shown = options.create_graph ? y : y.detach();
-  auto gradients = detail::backward(std::move(y), v, nodes, options.create_graph, true);
+  const auto nodes = detail::nodes_of(detail::parameters_of(aliases));
+  Tensor<T> shown = keep ? y : y.detach();
+  auto gradients = detail::backward(std::move(y), v, nodes, keep, true);
   return std::pair(std::move(shown), detail::gradients_as_model(x, std::move(gradients)));
 }
 
@@ -196,82 +248,111 @@ auto vjp(F&& f, const M& x, const Tensor<T>& v, GradOptions options = {}, Site s
 /// (linear in u) in direction v, so every op that has a gradient has it.
 template <class F, Model M>
 auto jvp(F&& f, const M& x, const M& v, GradOptions options = {}, Site site = Site::current()) {
-  const M aliases = detail::tracked_aliases(x, options.create_graph);
-  Recording on(true);
-  auto y = f(aliases);
+  const bool keep = detail::keeps_graph(options, detail::parameters_of(x));
+  const M aliases = detail::tracked_aliases(x, keep);
+  const Recording on(true);
+  auto y = detail::differentiable_value(f, aliases);
   using Y = decltype(y);
   const Y u = variable(zeros<typename Y::Scalar>(y.shape()));
-  const auto nodes = detail::parameter_nodes(aliases);
-  auto pulled = detail::backward(y, u, nodes, true, true);
+  const auto nodes = detail::nodes_of(detail::parameters_of(aliases));
+  const auto pulled = detail::backward(y, u, nodes, true, true);
   // <v, u^T dy/dx> is linear in u; its gradient with respect to u is dy/dx v.
-  Y product;
-  std::size_t i = 0;
-  for_each_parameter(
-      [&](const auto& direction, const auto& at) {
-        if (!(direction.shape() == at.shape()))
-          fail<ShapeError>("jvp", "the direction must have the argument's shapes",
-                           {{"argument", at.shape()}, {"direction", direction.shape()}}, site);
-        const AnyTensor& gradient = pulled[i++];
-        if (!gradient.defined()) return;
-        Y term = sum(Y(gradient) * direction);
-        product = product.defined() ? product + term : term;
-      },
-      v, x);
-  if (!product.defined()) return std::pair(options.create_graph ? y : y.detach(), zeros<typename Y::Scalar>(y.shape()));
-  detail::Node* target[] = {detail::node_of(u)};
-  auto seed = detail::one_like(product);
-  auto forward = detail::backward(std::move(product), seed, target, options.create_graph, true);
-  Y tangent = forward[0].defined() ? Y(forward[0]) : zeros<typename Y::Scalar>(y.shape());
-  return std::pair(options.create_graph ? y : y.detach(), tangent);
+  Y product = detail::product_with<Y>("jvp", pulled, v, x, site), tangent;
+  if (product.defined()) {
+    detail::Node* target[] = {detail::node_of(u)};
+    auto seed = detail::one_like(product);
+    tangent = Y(detail::backward(std::move(product), std::move(seed), target, keep, true)[0]);
+  }
+  if (!tangent.defined()) tangent = zeros<typename Y::Scalar>(y.shape());
+  return std::pair(keep ? y : y.detach(), std::move(tangent));
 }
 
 /// Gradient of f at `model` and its Hessian times `v`: d/de grad f(model + e v) at e = 0.
 template <class F, Model M>
 std::pair<M, M> hvp(F&& f, const M& model, const M& v, GradOptions options = {}, Site site = Site::current()) {
-  const M aliases = detail::tracked_aliases(model, options.create_graph);
-  Recording on(true);
-  const M gradient = grad(f, aliases, {.create_graph = true}, site);
+  const bool keep = detail::keeps_graph(options, detail::parameters_of(model));
+  const M aliases = detail::tracked_aliases(model, keep);
+  const Recording on(true);
+  M gradient = grad(f, aliases, {.create_graph = true}, site);
+  std::vector<AnyTensor> slopes;
+  for (const detail::Leaf& leaf : detail::parameters_of(gradient)) slopes.push_back(*leaf.tensor);
   using Scalar = decltype(f(model));
-  Scalar product;
-  for_each_parameter(
-      [&](const auto& g, const auto& direction) {
-        if (!(direction.shape() == g.shape()))
-          fail<ShapeError>("hvp", "the direction must have the model's shapes",
-                           {{"model", g.shape()}, {"direction", direction.shape()}}, site);
-        Scalar term = sum(g * direction);
-        product = product.defined() ? product + term : term;
-      },
-      gradient, v);
-  std::vector<AnyTensor> second(detail::parameter_nodes(aliases).size());
+  Scalar product = detail::product_with<Scalar>("hvp", slopes, v, model, site);
+  const auto nodes = detail::nodes_of(detail::parameters_of(aliases));
+  std::vector<AnyTensor> second(nodes.size());
   if (product.defined() && product.tracked()) {
-    const auto nodes = detail::parameter_nodes(aliases);
     auto seed = detail::one_like(product);
-    second = detail::backward(std::move(product), seed, nodes, options.create_graph, true);
+    second = detail::backward(std::move(product), std::move(seed), nodes, keep, true);
   }
-  M first = gradient;
-  if (!options.create_graph) for_each_parameter([](auto& leaf) { leaf = leaf.detach(); }, first);
-  return {first, detail::gradients_as_model(model, std::move(second))};
+  if (!keep) for_each_parameter([](auto& leaf) { leaf = leaf.detach(); }, gradient);
+  return {std::move(gradient), detail::gradients_as_model(model, std::move(second))};
 }
 
-/// dy/dx [y..., x...] of y = f(x), one backward pass a row. The rank of the result, rank y + rank x, must not exceed 6.
-template <class F, class T>
-Tensor<T> jacobian(F&& f, const Tensor<T>& x, GradOptions options = {}, Site site = Site::current()) {
-  const Tensor<T> alias = detail::tracked_aliases(x, options.create_graph);
-  Recording on(true);
-  const Tensor<T> y = f(alias);
-  Shape shape = y.shape();
-  for (Index size : x.shape()) shape.push_back(size);
-  detail::checked_count("jacobian", shape, sizeof(T), site);
-  detail::Node* target[] = {detail::node_of(alias)};
-  std::vector<Tensor<T>> rows;
+namespace detail {
+
+/// Calls `check(y)`, then `row(i, gradients)` with the gradients of element i of y = f(x) with respect to the parameters
+/// of x, for every i, from one forward pass.
+template <class F, class M, class Check, class Row>
+void each_row_of_jacobian(F& f, const M& x, bool keep, Check check, Row row) {
+  const M aliases = tracked_aliases(x, keep);
+  const auto y = differentiable_value(f, aliases);
+  using T = typename std::remove_const_t<decltype(y)>::Scalar;
+  check(y);
+  const std::vector<Node*> nodes = nodes_of(parameters_of(aliases));
   for (Index i = 0; i < y.count(); ++i) {
     Tensor<T> one = zeros<T>(y.shape());
-    detail::writable(one)[i] = T(1);
-    auto row = detail::backward(y, one, target, options.create_graph, true);
-    rows.push_back(row[0].defined() ? Tensor<T>(row[0]) : zeros<T>(x.shape()));
+    writable(one)[i] = T(1);
+    row(i, backward(y, std::move(one), nodes, keep, true));
   }
-  if (rows.empty()) return zeros<T>(shape, site);
-  return reshape(stack(rows), shape);
+}
+
+}  // namespace detail
+
+/// dy/dx [y..., x...] of y = f(x) for a tensor x, one backward pass a row. The rank of the result, rank y + rank x, must
+/// not exceed 6.
+template <class F, Real T>
+Tensor<T> jacobian(F&& f, const Tensor<T>& x, GradOptions options = {}, Site site = Site::current()) {
+  const bool keep = detail::keeps_graph(options, detail::parameters_of(x));
+  const Recording recorded_rows(keep);
+  Shape shape;
+  const auto check = [&](const Tensor<T>& y) {
+    shape = y.shape();
+    for (Index size : x.shape()) shape.push_back(size);
+    detail::checked_count("jacobian", shape, sizeof(T), site);
+  };
+  std::vector<Tensor<T>> rows;
+  detail::each_row_of_jacobian(f, x, keep, check, [&](Index, std::vector<AnyTensor> row) {
+    rows.push_back(row[0].defined() ? Tensor<T>(std::move(row[0])) : zeros<T>(x.shape()));
+  });
+  return rows.empty() ? zeros<T>(shape, site) : reshape(stack(rows), shape, site);
+}
+
+/// The Jacobian of several losses [tasks] = f(model) with respect to all parameters, [tasks, count(model)], from one
+/// forward pass: row i is `to_vector` of the gradient of loss i, zeros where it does not depend on a parameter. What
+/// aggregators of conflicting gradients take. Throws ShapeError unless f gives one axis.
+template <class F, ModelTree M>
+Tensor<ModelScalar<M>> jacobian(F&& f, const M& model, GradOptions options = {}, Site site = Site::current()) {
+  using T = ModelScalar<M>;
+  const detail::LeafList parameters = detail::parameters_of(model);
+  const bool keep = detail::keeps_graph(options, parameters);
+  const Recording recorded_rows(keep);
+  const auto check = [&](const auto& y) {
+    if (y.rank() != 1)
+      fail<ShapeError>("jacobian", "the function of a model must give losses [tasks]", {{"losses", y.shape()}}, site);
+  };
+  std::vector<Tensor<T>> rows;
+  detail::each_row_of_jacobian(f, model, keep, check, [&](Index, std::vector<AnyTensor> row) {
+    std::vector<Tensor<T>> parts;
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      detail::for_each_scalar<M>([&]<class U>() {
+        if (!parameters[i].holds<U>() || !parameters[i].tensor->defined()) return;
+        const Index numbers = parameters[i].as<U>().count();
+        parts.push_back(row[i].defined() ? cast<T>(reshape(Tensor<U>(std::move(row[i])), {numbers}))
+                                         : zeros<T>({numbers}));
+      });
+    rows.push_back(parts.empty() ? zeros<T>({0}) : concat(parts));
+  });
+  return rows.empty() ? zeros<T>({0, count(model)}, site) : stack(rows);
 }
 
 }  // namespace GRAFT_ABI

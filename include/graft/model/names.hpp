@@ -11,16 +11,22 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+namespace detail {
+
+/// The names of the leaves that have a value.
+[[gnu::noinline]] inline std::vector<std::string> defined_names(const LeafList& leaves) {
+  std::vector<std::string> all = leaves.names(), defined;
+  for (std::size_t i = 0; i < leaves.size(); ++i)
+    if (leaves[i].tensor->defined()) defined.push_back(std::move(all[i]));
+  return defined;
+}
+
+}  // namespace detail
+
 /// Dotted names of the parameters, in field order: "encoder.layers.0.weight".
 template <Model M>
 std::vector<std::string> names(const M& model) {
-  std::vector<std::string> list;
-  for_each_named_parameter(
-      [&](const std::string& path, const auto& leaf) {
-        if (leaf.defined()) list.push_back(path);
-      },
-      model);
-  return list;
+  return detail::defined_names(detail::parameters_of(model));
 }
 
 /// Number of numbers in all parameters.
@@ -36,18 +42,6 @@ Index count(const M& model) {
 }
 
 namespace detail {
-
-/// "the argument" or the name of parameter number `i` of the model, for errors.
-template <class M>
-std::string parameter_name(const M& model, std::size_t i) {
-  std::string name = "the argument";
-  for_each_named_parameter(
-      [&](const std::string& path, const auto&) {
-        if (i-- == 0 && !path.empty()) name = path;
-      },
-      model);
-  return name;
-}
 
 /// `x` with or without the frozen mark; a tracked tensor stays on its tape.
 template <class T>
@@ -74,10 +68,9 @@ class NameSet {
       if (covers(name, path)) return true;
     return false;
   }
-  /// Throws ValueError for a name that no parameter of the model has or begins with.
-  template <class M>
-  void check(const char* op, const M& model, Site site) const {
-    const std::vector<std::string> valid = names(model);
+  /// Throws ValueError for a name that no parameter in the list has or begins with.
+  [[gnu::noinline]] void check(const char* op, const LeafList& parameters, Site site) const {
+    const std::vector<std::string> valid = defined_names(parameters);
     for (const std::string& name : names_) {
       bool found = false;
       for (const std::string& path : valid) found = found || covers(name, path);
@@ -98,16 +91,22 @@ class NameSet {
   std::vector<std::string> names_;
 };
 
+/// Sets or takes the frozen marks of the parameters of element type T that are chosen, of all if there is no choice.
+template <class T>
+void mark(const LeafList& parameters, const NameSet* chosen, bool frozen) {
+  const std::vector<std::string> names = chosen ? parameters.names() : std::vector<std::string>();
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    if (parameters[i].holds<T>() && (!chosen || chosen->holds(names[i])))
+      parameters[i].as<T>() = with_frozen_mark(parameters[i].as<T>(), frozen);
+}
+
 template <class M>
-M marked(const char* op, const M& model, const std::vector<std::string>& names, bool frozen, Site site) {
-  const NameSet chosen(names);
-  chosen.check(op, model, site);
+M marked(const char* op, const M& model, const std::vector<std::string>* names, bool frozen, Site site) {
   M result = model;
-  for_each_named_parameter(
-      [&](const std::string& path, auto& leaf) {
-        if (chosen.holds(path)) leaf = with_frozen_mark(leaf, frozen);
-      },
-      result);
+  const LeafList parameters = parameters_of(result);
+  const NameSet chosen(names ? *names : std::vector<std::string>());
+  chosen.check(op, parameters, site);
+  for_each_scalar<M>([&]<class T>() { mark<T>(parameters, names ? &chosen : nullptr, frozen); });
   return result;
 }
 
@@ -118,19 +117,17 @@ M marked(const char* op, const M& model, const std::vector<std::string>& names, 
 /// Throws ValueError for a name that the model does not have.
 template <Model M>
 [[nodiscard]] M freeze(const M& model, const std::vector<std::string>& names, Site site = Site::current()) {
-  return detail::marked("freeze", model, names, true, site);
+  return detail::marked("freeze", model, &names, true, site);
 }
 /// Takes the marks of `freeze` away from the named parameters.
 template <Model M>
 [[nodiscard]] M unfreeze(const M& model, const std::vector<std::string>& names, Site site = Site::current()) {
-  return detail::marked("unfreeze", model, names, false, site);
+  return detail::marked("unfreeze", model, &names, false, site);
 }
 /// Takes all marks away.
 template <Model M>
 [[nodiscard]] M unfreeze(const M& model) {
-  M result = model;
-  for_each_parameter([](auto& leaf) { leaf = detail::with_frozen_mark(leaf, false); }, result);
-  return result;
+  return detail::marked("unfreeze", model, nullptr, false, {});
 }
 
 /// The parts of a model that `grad` differentiates: `grad(f, model, only("head", "norm.bias"))`.

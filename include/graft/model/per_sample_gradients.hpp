@@ -35,7 +35,7 @@ HeadGradients<T> per_sample_gradients(Loss&& loss, const Tensor<T>& logits, cons
         return sum(losses);
       },
       logits, options, site);
-  const Recording record_products(options.create_graph);
+  const Recording record_products(g.tracked());
   return {matmul(reshape(g, {samples, out, 1}), reshape(x, {samples, 1, in})), g};
 }
 

@@ -37,6 +37,7 @@ struct MultiHeadAttention {
   Index heads = 1;
   double dropout = 0;
   GRAFT_FIELDS(in_proj_weight, in_proj_bias, out_proj)
+  GRAFT_CONFIG(heads, dropout)
 
   MultiHeadAttention() = default;
   /// Glorot uniform input projection, zero biases. Throws ValueError when `head_count` does not divide `width`.
@@ -53,12 +54,19 @@ struct MultiHeadAttention {
   }
 
   /// Self-attention: query, key and value are x.
-  Tensor<T> operator()(const Tensor<T>& x, Context& context, const AttentionMask<T>& mask = {},
+  Tensor<T> operator()(const Tensor<T>& x, const AttentionMask<T>& mask, ContextRef context,
                        Site site = Site::current()) const {
-    return (*this)(x, x, x, context, mask, site);
+    return (*this)(x, x, x, mask, context, site);
   }
-  Tensor<T> operator()(const Tensor<T>& query, const Tensor<T>& key, const Tensor<T>& value, Context& context,
-                       const AttentionMask<T>& mask = {}, Site site = Site::current()) const {
+  Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
+    return (*this)(x, x, x, {}, context, site);
+  }
+  Tensor<T> operator()(const Tensor<T>& query, const Tensor<T>& key, const Tensor<T>& value, ContextRef context,
+                       Site site = Site::current()) const {
+    return (*this)(query, key, value, {}, context, site);
+  }
+  Tensor<T> operator()(const Tensor<T>& query, const Tensor<T>& key, const Tensor<T>& value,
+                       const AttentionMask<T>& mask, ContextRef context, Site site = Site::current()) const {
     const Named here("MultiHeadAttention", site);
     const Index width = in_proj_weight.shape()[1];
     const int rank = query.rank();
@@ -72,16 +80,16 @@ struct MultiHeadAttention {
                        site);
     if (rank == 2) {
       const auto batched = [&](const Tensor<T>& x) { return reshape(x, {1, x.shape()[0], width}, site); };
-      const Tensor<T> y = (*this)(batched(query), batched(key), batched(value), context, mask, site);
+      const Tensor<T> y = (*this)(batched(query), batched(key), batched(value), mask, context, site);
       return reshape(y, query.shape(), site);
     }
     AttentionOptions<T> options;
     options.causal = mask.causal;
     options.key_mask = mask.key_mask;
     options.bias = mask.bias;
-    if (context.training()) {
+    if (context->training()) {
       options.dropout = dropout;
-      options.random = context.stream("attention dropout");
+      options.random = context->stream("attention dropout");
     }
     const Tensor<T> mixed = scaled_dot_product_attention(project(query, 0, site), project(key, 1, site),
                                                          project(value, 2, site), options, site);

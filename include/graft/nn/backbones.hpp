@@ -85,9 +85,9 @@ struct PatchTransformer {
                 {.layer = {.dropout = 0, .activation = Activation::gelu, .norm_first = true}, .final_norm = true},
                 site) {}
 
-  Tensor<T> operator()(const Tensor<T>& images, Context& context, Site site = Site::current()) const {
+  Tensor<T> operator()(const Tensor<T>& images, ContextRef context, Site site = Site::current()) const {
     const Named here("PatchTransformer", site);
-    return mean(encoder(patches(images, site), context, {}, site), {1});
+    return mean(encoder(patches(images, site), context, site), {1});
   }
 };
 

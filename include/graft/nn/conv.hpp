@@ -26,6 +26,7 @@ struct Conv2d {
   std::optional<Tensor<T>> bias;  ///< [out]
   ConvOptions options;
   GRAFT_FIELDS(weight, bias)
+  GRAFT_CONFIG(options)
 
   Conv2d() = default;
   /// Weight and bias uniform in +-1 / sqrt(in / groups kernel^2). Throws ValueError when `groups` divides in or out

@@ -20,10 +20,10 @@ struct ConvBlock {
   ConvBlock(Index in, Index out, const Random& random, BatchNormOptions o = {}, Site site = Site::current())
       : conv(in, out, 3, random, {.padding = 1, .bias = false}, site), norm(out, o, site) {}
 
-  Tensor<T> operator()(const Tensor<T>& x, Context& context, Site site = Site::current()) const {
+  Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("ConvBlock", site);
     const bool running = norm.options.mode == BatchNormMode::running;
-    if (!norm.weight || (running && !context.training())) return relu(max_pool2d(norm(conv(x, site), context, site)));
+    if (!norm.weight || (running && !context->training())) return relu(max_pool2d(norm(conv(x, site), context, site)));
     const BatchNormResult<T> result =
         conv_batch_norm_pool(x, conv.weight, *norm.weight, *norm.bias, conv.options, norm.options.eps, site);
     if (running) norm.track(result.statistics, x.size(0) * x.size(1) * x.size(2), context, site);

@@ -18,10 +18,10 @@ struct Dropout {
     requires requires(const X& x, const Random& random, Site site) {
       { dropout(x, 0.5, random, site) } -> std::same_as<X>;
     }
-  X operator()(const X& x, Context& context, Site site = Site::current()) const {
+  X operator()(const X& x, ContextRef context, Site site = Site::current()) const {
     const Named here("Dropout", site);
-    if (!context.training()) return x;
-    return dropout(x, rate, context.stream("dropout"), site);
+    if (!context->training()) return x;
+    return dropout(x, rate, context->stream("dropout"), site);
   }
 };
 

@@ -42,6 +42,7 @@ struct LayerNorm : detail::NormParameters<T> {
   using detail::NormParameters<T>::bias;
   double eps = 1e-5;
   GRAFT_FIELDS(weight, bias)
+  GRAFT_CONFIG(eps)
 
   LayerNorm() = default;
   explicit LayerNorm(Index width, NormOptions o = {}, Site site = Site::current())
@@ -59,6 +60,7 @@ struct RmsNorm {
   std::optional<Tensor<T>> weight;  ///< [width]
   double eps = 1e-6;
   GRAFT_FIELDS(weight)
+  GRAFT_CONFIG(eps)
 
   RmsNorm() = default;
   explicit RmsNorm(Index width, NormOptions o = {.eps = 1e-6}, Site site = Site::current()) : eps(o.eps) {
@@ -79,6 +81,7 @@ struct GroupNorm : detail::NormParameters<T> {
   Index groups = 1;
   double eps = 1e-5;
   GRAFT_FIELDS(weight, bias)
+  GRAFT_CONFIG(groups, eps)
 
   GroupNorm() = default;
   GroupNorm(Index group_count, Index channels, NormOptions o = {}, Site site = Site::current())
@@ -113,6 +116,7 @@ struct BatchNorm : detail::NormParameters<T> {
   Buffer<std::int64_t> num_batches_tracked;  ///< []
   BatchNormOptions options;
   GRAFT_FIELDS(weight, bias, running_mean, running_var, num_batches_tracked)
+  GRAFT_CONFIG(options)
 
   BatchNorm() = default;
   /// Running mean 0 and variance 1.
@@ -124,11 +128,11 @@ struct BatchNorm : detail::NormParameters<T> {
     num_batches_tracked.value = zeros<std::int64_t>({}, site);
   }
 
-  Tensor<T> operator()(const Tensor<T>& x, Context& context, Site site = Site::current()) const {
+  Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("BatchNorm", site);
     const double eps = options.eps;
     if (options.mode == BatchNormMode::batch) return by_batch(x, site);
-    if (!context.training()) {
+    if (!context->training()) {
       const ChannelStatistics<T> running{running_mean.value, running_var.value};
       return weight ? batch_norm(x, running, *weight, *bias, eps, site) : batch_norm(x, running, eps, site);
     }
@@ -140,16 +144,16 @@ struct BatchNorm : detail::NormParameters<T> {
   }
   /// Leaves the update of the running averages by the statistics of a batch of `rows` numbers a channel in the
   /// context's list, for whoever normalised the batch.
-  void track(const ChannelStatistics<T>& statistics, Index rows, Context& context, Site site = Site::current()) const {
+  void track(const ChannelStatistics<T>& statistics, Index rows, ContextRef context, Site site = Site::current()) const {
     if (!(statistics.mean.shape() == running_mean.value.shape()))
       fail<ShapeError>("BatchNorm", "the last axis of x must be the channels",
                        {{"channels of x", statistics.mean.shape()}, {"running_mean", running_mean.value.shape()}},
                        site);
     if (rows == 0) return;
     const double unbiased = rows > 1 ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1;
-    context.average(running_mean, statistics.mean, options.momentum);
-    context.average(running_var, statistics.variance * unbiased, options.momentum);
-    context.count(num_batches_tracked, ones<std::int64_t>({}));
+    context->average(running_mean, statistics.mean, options.momentum);
+    context->average(running_var, statistics.variance * unbiased, options.momentum);
+    context->count(num_batches_tracked, ones<std::int64_t>({}));
   }
   /// Mode `batch` alone. Throws ValueError in mode `running`, which needs a context.
   Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {

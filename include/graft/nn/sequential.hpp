@@ -37,6 +37,23 @@ struct PlaceNames {
 template <class... Layers>
 inline constexpr PlaceNames<sizeof...(Layers)> kPlaceNames{std::array<bool, sizeof...(Layers)>{is_tree<Layers>...}};
 
+template <class F, class Arguments>
+inline constexpr bool applies = false;
+template <class F, class... Args>
+inline constexpr bool applies<F, std::tuple<Args...>> = std::is_invocable_v<const F&, Args...>;
+
+/// f of the first list of arguments that it takes.
+template <class F, class First, class... Rest>
+auto apply_first(const F& f, const First& first, const Rest&... rest) {
+  if constexpr (applies<F, First>)
+    return std::apply(f, first);
+  else {
+    static_assert(sizeof...(Rest) > 0, "a part of Sequential takes none of (x), (x, context) and what was passed "
+                                       "besides; one that needs a context wants the call net(x, context)");
+    return apply_first(f, rest...);
+  }
+}
+
 /// A tuple of the tensor or model itself, or of nothing for a plain function.
 template <class Layer>
 auto field_of(Layer& layer) {
@@ -48,8 +65,8 @@ auto field_of(Layer& layer) {
 
 }  // namespace detail
 
-/// The composition of layers and functions: f_n(... f_1(x)). A part is called with (x, context) if it takes that, else
-/// with (x). Parameters are named by place, "0.weight", as in torch.nn.Sequential; functions (lambdas, `Relu`) have
+/// The composition of layers and functions: f_n(... f_1(x)). A part is called with all that the caller passed, as
+/// (x, mask, context) or (graph, x, context), if it takes that, else with (x, context), else with (x). Parameters are named by place, "0.weight", as in torch.nn.Sequential; functions (lambdas, `Relu`) have
 /// none.
 ///
 ///     const Sequential net(Linear<>(2, 8, random.stream(0)), Relu(), Linear<>(8, 1, random.stream(1)));
@@ -70,44 +87,47 @@ struct Sequential {
   }
   static constexpr std::string_view graft_field_names() { return detail::kPlaceNames<Layers...>.view(); }
 
-  template <class T>
-  auto operator()(const Tensor<T>& x, Context& context, Site site = Site::current()) const {
-    const Named here("Sequential", site);
-    return from<0>(x, &context, site);
+  template <class X>
+  auto operator()(const X& x, Site site = Site::current()) const {
+    return run(std::tuple<>(), x, std::tuple<>(), std::tuple<>(), site);
   }
-  template <class T>
-  auto operator()(const Tensor<T>& x, Site site = Site::current()) const {
-    const Named here("Sequential", site);
-    return from<0>(x, nullptr, site);
+  template <class X>
+  auto operator()(const X& x, ContextRef context, Site site = Site::current()) const {
+    return run(std::tuple<>(), x, std::tuple<>(), std::tuple(context), site);
+  }
+  /// With something that parts may want besides: (x, mask, context) if the first is a tensor, else (graph, x, context).
+  template <class A, class B>
+  auto operator()(const A& a, const B& b, ContextRef context, Site site = Site::current()) const {
+    if constexpr (detail::is_tensor<A>)
+      return run(std::tuple<>(), a, std::tie(b), std::tuple(context), site);
+    else
+      return run(std::tie(a), b, std::tuple<>(), std::tuple(context), site);
   }
 
  private:
-  template <std::size_t I, class X, class C>
-  auto from(const X& x, C context, Site site) const {
+  template <class X, class Before, class After, class Contexts>
+  auto run(const Before& before, const X& x, const After& after, const Contexts& context, Site site) const {
+    const Named here("Sequential", site);
+    return from<0>(before, x, after, context, site);
+  }
+  template <std::size_t I, class X, class Before, class After, class Contexts>
+  auto from(const Before& before, const X& x, const After& after, const Contexts& context, Site site) const {
     if constexpr (I == sizeof...(Layers)) {
       return x;
     } else {
       const std::string place = detail::as_text(I);
       auto y = [&] {
         const Named here(place.c_str(), site);
-        return call(std::get<I>(layers), x, context, site);
+        const auto& layer = std::get<I>(layers);
+        // With all that the caller gave, with the context alone, or with nothing but x; each with the call's site if
+        // the part takes it.
+        const std::tuple<const X&> input(x);
+        const std::tuple<Site> at(site);
+        return detail::apply_first(layer, std::tuple_cat(before, input, after, context, at),
+                                   std::tuple_cat(before, input, after, context), std::tuple_cat(input, context, at),
+                                   std::tuple_cat(input, context), std::tuple_cat(input, at), input);
       }();
-      return from<I + 1>(y, context, site);
-    }
-  }
-  template <class Layer, class X, class C>
-  static auto call(const Layer& layer, const X& x, [[maybe_unused]] C context, [[maybe_unused]] Site site) {
-    constexpr bool has_context = !std::is_same_v<C, std::nullptr_t>;
-    if constexpr (has_context && std::is_invocable_v<const Layer&, const X&, Context&, Site>)
-      return layer(x, *context, site);
-    else if constexpr (has_context && std::is_invocable_v<const Layer&, const X&, Context&>)
-      return layer(x, *context);
-    else if constexpr (std::is_invocable_v<const Layer&, const X&, Site>)
-      return layer(x, site);
-    else {
-      static_assert(std::is_invocable_v<const Layer&, const X&>,
-                    "a part of Sequential needs a context: call it with (x, context)");
-      return layer(x);
+      return from<I + 1>(before, y, after, context, site);
     }
   }
 };

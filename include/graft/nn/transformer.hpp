@@ -31,6 +31,7 @@ struct TransformerEncoderLayer {
   LayerNorm<T> norm1, norm2;
   TransformerOptions options;
   GRAFT_FIELDS(self_attn, linear1, linear2, norm1, norm2)
+  GRAFT_CONFIG(options)
 
   TransformerEncoderLayer() = default;
   TransformerEncoderLayer(Index width, Index heads, Index hidden, const Random& random, TransformerOptions o = {},
@@ -42,13 +43,16 @@ struct TransformerEncoderLayer {
         norm2(width, {.eps = o.eps}, site),
         options(o) {}
 
-  Tensor<T> operator()(const Tensor<T>& x, Context& context, const AttentionMask<T>& mask = {},
+  Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
+    return (*this)(x, {}, context, site);
+  }
+  Tensor<T> operator()(const Tensor<T>& x, const AttentionMask<T>& mask, ContextRef context,
                        Site site = Site::current()) const {
     const Named here("TransformerEncoderLayer", site);
     const Dropout drop{options.dropout};
     const auto attention = [&](const Tensor<T>& h) {
       const Named part("self_attn", site);
-      return drop(self_attn(h, context, mask, site), context, site);
+      return drop(self_attn(h, mask, context, site), context, site);
     };
     const auto perceptron = [&](const Tensor<T>& h) {
       const Named part("linear1, linear2", site);
@@ -87,14 +91,17 @@ struct TransformerEncoder {
     if (o.final_norm) norm.emplace(width, NormOptions{.eps = o.layer.eps}, site);
   }
 
-  Tensor<T> operator()(const Tensor<T>& x, Context& context, const AttentionMask<T>& mask = {},
+  Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
+    return (*this)(x, {}, context, site);
+  }
+  Tensor<T> operator()(const Tensor<T>& x, const AttentionMask<T>& mask, ContextRef context,
                        Site site = Site::current()) const {
     const Named here("TransformerEncoder", site);
     Tensor<T> h = x;
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const std::string place = "layers." + detail::as_text(i);
       const Named part(place.c_str(), site);
-      h = layers[i](h, context, mask, site);
+      h = layers[i](h, mask, context, site);
     }
     return norm ? (*norm)(h, site) : h;
   }

@@ -14,9 +14,34 @@ struct AdamOptions {
   double beta2 = 0.999;     ///< decay of the mean square, in [0, 1)
   double epsilon = 1e-8;    ///< added to the root, above 0
   double weight_decay = 0;  ///< Adam: added to the gradient; AdamW: shrinks the parameter by rate weight_decay
+  bool maximize = false;    ///< climb instead of descend: the gradient's sign is turned before all else
 };
 
 namespace detail {
+
+/// One step of the parameters of element type T, number i for the `counts[i]`-th time; see `AdamBase`.
+template <class T>
+void adam_step(const AdamOptions& o, bool decoupled, const LeafList& model, const LeafList& gradient,
+               const LeafList& mean, const LeafList& square, std::int64_t* counts, double rate) {
+  using B = Batch<T>;
+  const B keep(decoupled ? 1 - rate * o.weight_decay : 1), decay(decoupled ? 0 : o.weight_decay);
+  const B sign(o.maximize ? -1 : 1), beta1(o.beta1), new1(1 - o.beta1), beta2(o.beta2), new2(1 - o.beta2);
+  const B epsilon(o.epsilon);
+  for (std::size_t i = 0; i < model.size(); ++i) {
+    if (!is_stepped<T>(model[i])) continue;
+    const double time = static_cast<double>(++counts[i]);
+    const B down(-rate / (1 - std::pow(o.beta1, time))), root_scale(1 / std::sqrt(1 - std::pow(o.beta2, time)));
+    update_in_one_pass<T>(
+        [=](const std::array<B, 3>& x, B slope) {
+          const B full = fma(decay, x[0], sign * slope);
+          const B first = without_denormals(fma(beta1, x[1], new1 * full));
+          const B second = without_denormals(fma(beta2, x[2], new2 * full * full));
+          const B root = fma(native::sqrt(second), root_scale, epsilon);
+          return std::array{fma(down, first / root, keep * x[0]), first, second};
+        },
+        gradient[i].as<T>(), model[i].as<T>(), mean[i].as<T>(), square[i].as<T>());
+  }
+}
 
 /// m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
 /// p <- p - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
@@ -28,46 +53,30 @@ class AdamBase {
   M square;                    ///< v, zeros at first
   Buffer<std::int64_t> steps;  ///< t of each parameter [tensors]: one that is unfrozen later starts its own count
   GRAFT_FIELDS(mean, square, steps)
+  GRAFT_CONFIG(options)
 
   AdamBase(const char* op, const M& model, AdamOptions o, Site site)
-      : options(o), mean(optimizer_state(model)), square(optimizer_state(model)) {
-    if (!(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1 && o.epsilon > 0 && o.weight_decay >= 0))
-      fail(op, "beta1 and beta2 must be in [0, 1), epsilon above 0 and weight_decay 0 or more", {}, site);
-    Index tensors = 0;
-    for_each_parameter([&](const auto&) { ++tensors; }, model);
-    steps.value = zeros<std::int64_t>({tensors});
+      : options(o), mean(optimizer_state(op, model, site)), square(optimizer_state(op, model, site)) {
+    for_each_scalar<M>([&]<class T>() {
+      check_option<T>(op, "beta1", o.beta1, Range::below_one, site);
+      check_option<T>(op, "beta2", o.beta2, Range::below_one, site);
+      check_option<T>(op, "epsilon", o.epsilon, Range::positive, site);
+      check_option<T>(op, "weight_decay", o.weight_decay, Range::not_negative, site);
+    });
+    steps.value = zeros<std::int64_t>({static_cast<Index>(parameters_of(model).size())});
   }
 
   /// One step on the model in place; frozen parameters and their state stay as they are. Tensors that somebody else
   /// holds get new numbers elsewhere, so copies of the model made before do not change.
   void step(M& model, const M& gradient, double rate, Site site = Site::current()) {
-    check_step(decoupled ? "AdamW::step" : "Adam::step", model, gradient, mean, rate, site);
-    check_same_shapes(decoupled ? "AdamW::step" : "Adam::step", model, square, site);
+    const LeafList to = parameters_of(model), from = parameters_of(gradient), first = parameters_of(mean),
+                   second = parameters_of(square);
+    for_each_scalar<M>([&]<class T>() {
+      check_step<T>(decoupled ? "AdamW::step" : "Adam::step", to, from, {&first, &second}, rate, site);
+    });
     Tensor<std::int64_t> counts = from_span(steps.value.span(), steps.value.shape());
-    std::int64_t* count = writable(counts);
-    for_each_parameter(
-        [&](auto& p, const auto& g, auto& m, auto& v) {
-          std::int64_t& t = *count++;
-          if (!p.defined() || p.frozen()) return;
-          ++t;
-          using T = typename std::remove_cvref_t<decltype(p)>::Scalar;
-          using B = Batch<T>;
-          const double time = static_cast<double>(t);
-          const B keep(decoupled ? 1 - rate * options.weight_decay : 1), decay(decoupled ? 0 : options.weight_decay);
-          const B beta1(options.beta1), new1(1 - options.beta1), beta2(options.beta2), new2(1 - options.beta2);
-          const B down(-rate / (1 - std::pow(options.beta1, time)));
-          const B root_scale(1 / std::sqrt(1 - std::pow(options.beta2, time))), epsilon(options.epsilon);
-          update_in_one_pass<T>(
-              [=](const std::array<B, 3>& x, B slope) {
-                const B full = fma(decay, x[0], slope);
-                const B first = without_denormals(fma(beta1, x[1], new1 * full));
-                const B second = without_denormals(fma(beta2, x[2], new2 * full * full));
-                const B root = fma(native::sqrt(second), root_scale, epsilon);
-                return std::array{fma(down, first / root, keep * x[0]), first, second};
-              },
-              g, p, m, v);
-        },
-        model, gradient, mean, square);
+    for_each_scalar<M>(
+        [&]<class T>() { adam_step<T>(options, decoupled, to, from, first, second, writable(counts), rate); });
     steps.value = counts;
   }
 };
@@ -80,7 +89,7 @@ class AdamBase {
 ///     optimizer.step(net, grad(loss, net), 1e-3);
 template <Model M>
 struct Adam : detail::AdamBase<M, false> {
-  /// Throws ValueError for options outside their range.
+  /// Throws ValueError for options outside their range, and when two parameters hold one tensor.
   explicit Adam(const M& model, AdamOptions o = {}, Site site = Site::current())
       : detail::AdamBase<M, false>("Adam", model, o, site) {}
 };
@@ -88,7 +97,7 @@ struct Adam : detail::AdamBase<M, false> {
 /// Adam with decoupled weight decay: p <- (1 - rate weight_decay) p before the step.
 template <Model M>
 struct AdamW : detail::AdamBase<M, true> {
-  /// Throws ValueError for options outside their range.
+  /// Throws ValueError for options outside their range, and when two parameters hold one tensor.
   explicit AdamW(const M& model, AdamOptions o = {.weight_decay = 0.01}, Site site = Site::current())
       : detail::AdamBase<M, true>("AdamW", model, o, site) {}
 };

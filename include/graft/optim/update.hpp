@@ -3,10 +3,12 @@
 // fused pass a tensor writes in place where nobody else holds the numbers, else into a new block.
 
 #include <array>
+#include <initializer_list>
 #include <limits>
-#include <string>
 
+#include "graft/core/options.hpp"
 #include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -14,26 +16,27 @@ namespace detail {
 
 /// Zeros for every parameter of the model; buffers and index tensors are left out.
 template <class M>
-M optimizer_state(const M& model) {
+M optimizer_state(const char* op, const M& model, Site site) {
+  check_held_once(op, parameters_of(model), site);
   M state = zeros_like(model);
-  auto visit = [](auto& leaf) {
-    using Leaf = std::remove_cvref_t<decltype(leaf)>;
-    if constexpr (is_buffer<Leaf>)
-      leaf = Leaf();
-    else if constexpr (!Real<typename Leaf::Scalar>)
-      leaf = Leaf();
-  };
-  walk(visit, state);
+  for (const Leaf& leaf : leaves_of(state))
+    if (!leaf.is_parameter()) *leaf.tensor = AnyTensor();
   return state;
 }
 
-/// Throws unless gradient and state fit the model and the rate is a finite number.
-template <class M>
-void check_step(const char* op, const M& model, const M& gradient, const M& state, double rate, Site site) {
-  if (!(rate > -std::numeric_limits<double>::infinity() && rate < std::numeric_limits<double>::infinity()))
-    fail(op, "the learning rate is not a finite number", {}, site);
+/// Throws unless gradient and state fit the model and the rate is a number that T can hold, 0 or more.
+template <class T>
+void check_step(const char* op, const LeafList& model, const LeafList& gradient,
+                std::initializer_list<const LeafList*> state, double rate, Site site) {
+  check_option<T>(op, "the learning rate", rate, Range::not_negative, site);
   check_same_shapes(op, model, gradient, site);
-  check_same_shapes(op, model, state, site);
+  for (const LeafList* part : state) check_same_shapes(op, model, *part, site);
+}
+
+/// Whether a parameter is of element type T, has a value, and is not frozen.
+template <class T>
+bool is_stepped(const Leaf& leaf) {
+  return leaf.holds<T>() && leaf.tensor->defined() && !leaf.as<T>().frozen();
 }
 
 /// Where the new numbers of `tensor` go: its own block if nobody else can see it, else a new one, which takes its place

@@ -5,7 +5,7 @@
 //   2 each task draws an episode from its     5 step the shared model
 //     own stream (seed, task, draw number)    6 the caller validates, saves or stops between rounds
 //   3 each task takes loss and gradient, in parallel
-// Everything that a later round depends on is in ProtocolState, so a resumed run continues bit for bit; nothing depends
+// Scheduler and aggregator are values of the state. Everything that a later round depends on is in ProtocolState, so a resumed run continues bit for bit; nothing depends
 // on the number of threads.
 
 #include <cmath>
@@ -14,6 +14,7 @@
 
 #include "graft/core/parallel.hpp"
 #include "graft/model/grad.hpp"
+#include "graft/multitask/mean.hpp"
 #include "graft/protocol/aggregation.hpp"
 #include "graft/protocol/scheduler.hpp"
 
@@ -25,23 +26,28 @@ template <Model M, class Optimizer>
 struct ProtocolState {
   M model;
   Optimizer optimizer;
+  Scheduler scheduler;
+  Aggregator aggregator;
   Tensor<std::int64_t> draws;  ///< [tasks]: episodes that each task has drawn so far
   Tensor<std::int64_t> round;  ///< []: rounds done so far
-  GRAFT_FIELDS(model, optimizer, draws, round)
+  GRAFT_FIELDS(model, optimizer, scheduler, aggregator, draws, round)
 };
 
 /// A state at round 0 for `tasks` tasks.
 template <Model M, class Optimizer>
-ProtocolState<M, Optimizer> start_protocol(M model, Optimizer optimizer, Index tasks) {
-  return {std::move(model), std::move(optimizer), zeros<std::int64_t>({tasks}), zeros<std::int64_t>({})};
+ProtocolState<M, Optimizer> start_protocol(M model, Optimizer optimizer, Index tasks,
+                                           Aggregator aggregator = MeanGradient(),
+                                           Scheduler scheduler = UniformTasks()) {
+  return {std::move(model),      std::move(optimizer),         std::move(scheduler),
+          std::move(aggregator), zeros<std::int64_t>({tasks}), zeros<std::int64_t>({})};
 }
 
 /// How rounds are run.
 struct ProtocolOptions {
   Index tasks_per_round = 4;
-  Aggregation aggregation = Aggregation::mean;
   std::uint64_t seed = 0;
-  double clip = 0;  ///< largest norm of the aggregated gradient; 0: no limit
+  double clip = 0;                       ///< largest norm of the aggregated gradient; 0: no limit
+  std::vector<std::string> shared = {};  ///< parameters that the aggregator acts on; none: all
 };
 
 /// A task's answer for one episode: the loss to differentiate, and a figure to report (accuracy, error).
@@ -68,8 +74,14 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   const Index tasks = state.draws.count();
   const Random root(options.seed);
   const auto round = static_cast<std::uint64_t>(state.round.item());
+  // What may change itself is copied, and put back when the round has succeeded.
+  Scheduler scheduler = state.scheduler;
+  Aggregator aggregator = state.aggregator;
   const std::vector<Index> chosen =
-      uniform_tasks(tasks, options.tasks_per_round, root.stream("scheduler").stream(round), site);
+      scheduler({tasks, options.tasks_per_round, root.stream("scheduler").stream(round)});
+  for (Index task : chosen)
+    if (task < 0 || task >= tasks)
+      fail<IndexError>("run_round", {"the scheduler chose task ", task, " of ", tasks}, {}, site);
 
   std::vector<std::int64_t> draws(state.draws.span().begin(), state.draws.span().end());
   std::vector<Random> streams;
@@ -94,13 +106,15 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
         },
         state.model, {}, site);
     part.loss = static_cast<double>(loss.item());
-    if (std::isfinite(part.loss) && std::isfinite(static_cast<double>(norm(gradient).item())))
-      part.gradient = std::move(gradient);
+    if (std::isfinite(part.loss) && all_finite(gradient)) part.gradient = std::move(gradient);
   });
 
   RoundReport report;
   std::vector<M> gradients;
-  for (Part& part : parts) {
+  List<double> losses;
+  List<Index> ids;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Part& part = parts[i];
     if (!part.gradient) {
       ++report.dropped;
       continue;
@@ -109,15 +123,26 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
     report.loss += part.loss;
     report.metric += part.metric;
     gradients.push_back(std::move(*part.gradient));
+    losses.push_back(part.loss);
+    ids.push_back(chosen[i]);
   }
   parts.clear();
-  state.draws = from_vector(draws);
-  state.round = Tensor<std::int64_t>(static_cast<std::int64_t>(round) + 1);
-  if (gradients.empty()) return report;
+  const auto finish = [&] {
+    state.scheduler = std::move(scheduler);
+    state.aggregator = std::move(aggregator);
+    state.draws = from_vector(draws);
+    state.round = Tensor<std::int64_t>(static_cast<std::int64_t>(round) + 1);
+  };
+  if (gradients.empty()) {
+    finish();
+    return report;
+  }
   report.loss /= static_cast<double>(report.tasks);
   report.metric /= static_cast<double>(report.tasks);
   const auto step = [&](Index = 0) {
-    M direction = aggregate(gradients, options.aggregation, root.stream("aggregation").stream(round), site);
+    M direction =
+        aggregate(gradients, aggregator, root.stream("aggregation").stream(round), options.shared,
+                  from_span(std::span<const double>(losses), {losses.size()}), ids, tasks, site);
     if (options.clip > 0) direction = clip_by_norm(direction, options.clip);
     state.optimizer.step(state.model, direction, learning_rate);
   };
@@ -128,6 +153,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
     parallel_tasks(1, step);
   else
     step();
+  finish();
   return report;
 }
 

@@ -235,7 +235,7 @@ void for_heads_and_groups(Index heads, Index count, Index group_size, Index work
   const Index groups = std::max((count + group_size - 1) / group_size, Index{1});
   const Index work = std::max(work_of_head / groups, Index{1});
   const Index chunk = std::max(Index{1}, (Index{1} << 20) / work), jobs = heads * groups;
-  parallel_tasks((jobs + chunk - 1) / chunk, [&](Index c) {
+  parallel_jobs((jobs + chunk - 1) / chunk, [&](Index c) {
     for (Index job = c * chunk; job < std::min((c + 1) * chunk, jobs); ++job) run(job / groups, job % groups);
   });
 }

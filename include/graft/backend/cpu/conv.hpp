@@ -382,7 +382,7 @@ void conv2d(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y
   const Tensor<T> packed = packed_weight(s, weight);
   const Index block = window_step(forward_windows(s, x, 0));
   const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.out, Index{1}))) * block;
-  parallel_tasks((pixels + job - 1) / job, [&](Index i) {
+  parallel_jobs((pixels + job - 1) / job, [&](Index i) {
     const Index begin = i * job, end = std::min(begin + job, pixels);
     if (bias)
       for (Index at = begin; at < end; ++at) std::copy(bias, bias + s.out, y + at * s.out);
@@ -420,7 +420,7 @@ void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
       arrange_weights(window_path(all), length, in, detail::writable(packed) + g * length * in);
     const Index block = window_step(all);
     const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.in, Index{1}))) * block;
-    parallel_tasks((pixels + job - 1) / job, [&](Index i) {
+    parallel_jobs((pixels + job - 1) / job, [&](Index i) {
       const Index begin = i * job, end = std::min(begin + job, pixels);
       const Tensor<T> apart = detail::fresh<T>({s.stride > 1 ? (end - begin) * in : 0});
       for (Index g = 0; g < s.groups; ++g) {
@@ -488,7 +488,7 @@ void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
   const Index lines = std::max((2048 + s.out_w - 1) / s.out_w, (s.batch * s.out_h + 31) / 32);
   const Index chunk = lines * s.out_w, chunks = (pixels + chunk - 1) / chunk;
   const Tensor<T> sums = detail::fresh<T>({chunks * size});
-  parallel_tasks(chunks, [&](Index i) {
+  parallel_jobs(chunks, [&](Index i) {
     const Index begin = i * chunk, end = std::min(begin + chunk, pixels);
     add_weight_products(s, x, y + begin * s.out, begin, end, true, detail::writable(sums) + i * size);
   });

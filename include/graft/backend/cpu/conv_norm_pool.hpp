@@ -115,7 +115,7 @@ void conv_moments(const ConvShape& s, const ChannelLayout& layout, const T* x, c
   const Index stride = whole_batches<T>(s.out), parts = s.batch * blocks.strips * blocks.chunks;
   std::vector<T, detail::CacheAllocator<T>> moments(static_cast<std::size_t>(2 * parts * stride));
   T *const means = moments.data(), *const squares = means + parts * stride;
-  parallel_tasks(blocks.count, [&](Index block) {
+  parallel_jobs(blocks.count, [&](Index block) {
     const detail::Workspace<T> scratch(y ? 0 : blocks.most_pixels() * s.out + Batch<T>::size);
     const Index first = blocks.first_strip(block), end = blocks.end_strip(block);
     const Index begin = blocks.first_pixel(first);
@@ -139,7 +139,7 @@ void conv_norm_pool(const ConvNorm<T>& n, const T* y, T* out, T* centred) {
   using B = Batch<T>;
   const ConvShape& s = n.s;
   const ConvBlocks<T> blocks(s);
-  parallel_tasks(blocks.count, [&](Index block) {
+  parallel_jobs(blocks.count, [&](Index block) {
     const detail::Workspace<T> scratch(y ? 0 : blocks.most_pixels() * s.out + B::size);
     const Index first = blocks.first_strip(block), end = blocks.end_strip(block), line = s.out_w * s.out;
     const Index begin = blocks.first_pixel(first);
@@ -250,7 +250,7 @@ void conv_norm_pool_backward(const ConvNorm<T>& n, const T* y, const T* centred,
   const Index job = std::max(2048 / blocks.most_pixels() + 1, (blocks.count + 31) / 32);
   const Index jobs = (blocks.count + job - 1) / job;
   const detail::Workspace<T> kernels(gradients.kernel ? jobs * size + B::size : 0);
-  parallel_tasks(jobs, [&](Index i) {
+  parallel_jobs(jobs, [&](Index i) {
     const Index most = blocks.most_pixels() * channels + B::size;
     const detail::Workspace<T> scratch(y ? 0 : most), slopes(gradients.map ? 0 : most);
     const ConvOutput<T> output{s, n.x, n.packed, y, scratch.data()};

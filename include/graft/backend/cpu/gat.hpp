@@ -145,7 +145,7 @@ void head_scores(const HeadRow<T>& heads, Index rows, const HeadScores<T>& work)
   });
   if (held) return;
   // Tasks, not `parallel_for`: each asks for memory.
-  parallel_even_tasks((rows + chunk - 1) / chunk, [&](Index task) {
+  parallel_even_jobs((rows + chunk - 1) / chunk, [&](Index task) {
     const Index last = std::min((task + 1) * chunk, rows);
     const detail::Workspace<T> scratch(heads.scratch_numbers());
     for (Index begin = task * chunk; begin < last; begin += heads.block) {

@@ -204,7 +204,7 @@ template <class Tiles>
     }
   };
   std::atomic<Index> next{0};
-  parallel_tasks(shares, [&](Index share) {
+  parallel_jobs(shares, [&](Index share) {
     Tiles tiles;
     for (Index block; (block = next.fetch_add(1, std::memory_order_relaxed)) < rows * columns;)
       multiply_block(tiles, block, all_sums + share * kSplitRows * kSplitColumns * kSplitSums);

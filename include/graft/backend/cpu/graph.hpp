@@ -55,7 +55,7 @@ void for_graph_chunks(const GraphSide& side, const Run& run) {
     return low;
   };
   // Tasks, not `parallel_for`: a chunk may fail to get memory.
-  parallel_even_tasks(graph_chunks(side), [&](Index chunk) {
+  parallel_even_jobs(graph_chunks(side), [&](Index chunk) {
     const Index begin = chunk * kGraphChunk, end = std::min(begin + kGraphChunk, side.edges() + side.rows);
     run(chunk, row_at(begin), row_at(end));
   });

@@ -222,7 +222,7 @@ void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
   });
   if (held) return;
   // Tasks, not `parallel_for`: each asks for memory.
-  parallel_even_tasks((work.destinations + kRecordChunk - 1) / kRecordChunk, [&](Index task) {
+  parallel_even_jobs((work.destinations + kRecordChunk - 1) / kRecordChunk, [&](Index task) {
     const Index first = task * kRecordChunk, last = std::min(first + kRecordChunk, work.destinations);
     const detail::Workspace<T> scratch(heads.scratch_numbers()), none(work.bias ? 0 : whole_batches<T>(row) + B::size);
     if (!work.bias) std::memset(none.data(), 0, static_cast<std::size_t>(row + B::size) * sizeof(T));
