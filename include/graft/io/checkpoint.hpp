@@ -136,7 +136,7 @@ Metadata load_checkpoint(const std::string& path, M& tree) {
         expected[name] = true;
       },
       std::as_const(tree));
-  for (const auto& [name, array] : file.arrays)
+  for (const std::string& name : file.names())
     if (name.compare(0, 1, "@") != 0 && !expected.count(name))
       fail_file(path, {"has an array ", detail::in_quotes(name), ", which the tree has not"});
 
