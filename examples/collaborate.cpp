@@ -177,23 +177,27 @@ void run(const Options& o) {
       draw_suite("validation", data.train, data.validation, o.test, o.validation_episodes, root.stream("validation"));
   const EpisodeSuite test = draw_suite("test", data.test, data.unseen, o.test, o.test_episodes, root.stream("test"));
 
-  auto& options = record.options();
-  options = {{"data", o.data.empty() ? "glyphs" : o.data},
-             {"eval", o.eval},
-             {"validation", data.validation.names},
-             {"ways", o.test.ways},
-             {"shots", o.test.shots},
-             {"queries", o.test.queries},
-             {"train-ways", o.train_ways},
-             {"train-queries", o.train_queries},
-             {"rounds", o.rounds},
-             {"tasks-per-round", o.tasks_per_round},
-             {"aggregate", o.aggregate},
-             {"learning-rate", o.learning_rate},
-             {"embedding", o.embedding},
-             {"validation-episodes", o.validation_episodes},
-             {"test-episodes", o.test_episodes},
-             {"seed", o.seed}};
+  nlohmann::ordered_json options;
+  const std::vector<std::pair<const char*, OptionValue>> stated{{"data", o.data.empty() ? "glyphs" : o.data},
+                                                                {"eval", o.eval},
+                                                                {"validation", data.validation.names},
+                                                                {"ways", o.test.ways},
+                                                                {"shots", o.test.shots},
+                                                                {"queries", o.test.queries},
+                                                                {"train-ways", o.train_ways},
+                                                                {"train-queries", o.train_queries},
+                                                                {"rounds", o.rounds},
+                                                                {"tasks-per-round", o.tasks_per_round},
+                                                                {"aggregate", o.aggregate},
+                                                                {"learning-rate", o.learning_rate},
+                                                                {"embedding", o.embedding},
+                                                                {"validation-episodes", o.validation_episodes},
+                                                                {"test-episodes", o.test_episodes},
+                                                                {"seed", o.seed}};
+  for (const auto& [name, value] : stated) {
+    record.option(name, value);
+    options[name] = nlohmann::ordered_json::parse(to_json(value));
+  }
   record.add_seed(o.seed);
 
   TrainingPlan plan;
@@ -221,7 +225,7 @@ void run(const Options& o) {
     if (error) throw UsageError(o.checkpoint + ": cannot make the checkpoint folder: " + error.message());
     for (const std::string& name : learners) check_checkpoint(plan, name);
   }
-  if (!o.json.empty()) record.check(o.json);
+  if (!o.json.empty()) OutputFile::check(o.json);
 
   if (!o.quiet)
     std::printf(

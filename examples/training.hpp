@@ -17,6 +17,7 @@
 #include "few_shot_learners.hpp"
 #include "graft/evaluate/intervals.hpp"
 #include "graft/io/checkpoint.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/optim/adam.hpp"
 #include "graft/optim/schedule.hpp"
 

@@ -1,7 +1,9 @@
 // Episodes: what N-way K-shot means (support and query disjoint, K of each class, reproducible, uniform over classes).
 
 #include <algorithm>
+#include <limits>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "catch.hpp"
@@ -48,6 +50,8 @@ TEST_CASE("labels count the classes of an episode", "[episodes]") {
   const Tensor<std::int64_t> labels = episode_labels(3, 2);
   CHECK(same_bits(labels, tensor<std::int64_t>({0, 0, 1, 1, 2, 2})));
   CHECK(episode_labels(3, 0).count() == 0);
+  CHECK_THROWS_WITH(episode_labels(-1, 2), contains("episode_labels") && contains("-1 ways"));
+  CHECK_THROWS_AS(episode_labels(Index{1} << 40, Index{1} << 40), ValueError);
 }
 
 TEST_CASE("the same stream gives the same episodes on any number of threads", "[episodes][threads]") {
@@ -104,6 +108,11 @@ TEST_CASE("an impossible episode is an error that says what is missing", "[episo
                       contains("5 ways") && contains("4 classes"));
   REQUIRE_THROWS_WITH(draw_episode(items, range(4), {.ways = 2, .shots = 2, .queries = 2}, Random(1)),
                       contains("2 shots and 2 queries") && contains("3 items"));
+  for (Index outside : {-1, 4})
+    REQUIRE_THROWS_WITH(draw_episode(items, {outside}, {.ways = 1, .shots = 1, .queries = 1}, Random(1)),
+                        contains("class " + std::to_string(outside)) && contains("4 classes"));
+  const Index most = std::numeric_limits<Index>::max();
+  REQUIRE_THROWS_AS(draw_episode(items, range(4), {.ways = 1, .shots = most, .queries = most}, Random(1)), ValueError);
   REQUIRE_THROWS_AS(draw_episode(items, range(4), {.ways = 0, .shots = 1, .queries = 1}, Random(1)), ValueError);
   REQUIRE_THROWS_AS(draw_episode(items, range(4), {.ways = 2, .shots = 0, .queries = 1}, Random(1)), ValueError);
   CHECK(draw_episode(items, range(4), {.ways = 4, .shots = 3, .queries = 0}, Random(1)).query.empty());

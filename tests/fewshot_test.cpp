@@ -10,6 +10,7 @@
 #include "graft/nn/backbones.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/optim/adam.hpp"
+#include "messages.hpp"
 
 using namespace graft;
 
@@ -166,6 +167,12 @@ TEST_CASE("the graph of an episode has the edges of its definition, none out of 
   // Two classes with one support each at 0 and 1, queries at 0.9 and 5: nodes 0 1 | 2 3 | 4 5.
   const Tensor<double> support = tensor<double>({{0}, {1}}), query = tensor<double>({{0.9}, {5}});
   const Graph graph = episode_graph(support, tensor<std::int64_t>({0, 1}), query, 2, 1);
+  const auto refused = [&](const Tensor<std::int64_t>& labels, Index ways) {
+    return message([&] { episode_graph(support, labels, query, ways, 1); });
+  };
+  CHECK_THAT(refused(tensor<std::int64_t>({0}), 2), contains("episode_graph") && contains("labels [1]"));
+  CHECK_THAT(refused(tensor<std::int64_t>({0, 2}), 2), contains("label 2 of 2 ways"));
+  CHECK_THAT(refused(tensor<std::int64_t>({-1, 0}), 2), contains("label -1"));
   std::vector<std::pair<Index, Index>> edges;
   for (Index e = 0; e < graph.edges(); ++e)
     edges.emplace_back(graph.source_of().data()[e], graph.destination_of().data()[e]);

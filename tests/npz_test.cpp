@@ -119,6 +119,32 @@ TEST_CASE("npz archives of other writers", "[io]") {
   CHECK(bytes_of(path) == expected);
 }
 
+TEST_CASE("arrays that are not asked for are not looked at", "[io]") {
+  const Folder folder;
+  const std::string path = folder / "mixed.npz",
+                    text = npy("{'descr': '<U2', 'fortran_order': False, 'shape': (1,)}", std::string(8, 'x'));
+  const std::string fortran = npy("{'descr': '<f4', 'fortran_order': True, 'shape': (1,)}", std::string(4, '\0'));
+  put(path, zip({{"three.npy", kThree}, {"text.npy", text}, {"fortran.npy", fortran}}));
+  const Npz all = read_npz(path);
+  CHECK(three(all.at("three")) == std::vector<std::int32_t>{1, -2, 3});
+  CHECK(all.names() == std::vector<std::string>{"three", "fortran", "text"});
+  CHECK(all.contains("text"));
+  CHECK_THAT(refusal(path, [&] { all.at("text"); }), contains("'text'") && contains("'<U2'"));
+  CHECK_THAT(refusal(path, [&] { all.at("fortran"); }), contains("'fortran'") && contains("Fortran order"));
+  CHECK_THAT(refusal(path, [&] { all.at("more"); }), contains("'three'") && contains("'text'"));
+
+  // A damaged array is refused also where its kind is not read, but not where nobody asks for it.
+  std::string damaged = zip({{"three.npy", kThree}, {"text.npy", text}, {"notes.txt", "text"}, {"z.npy", kThree, 8}});
+  damaged[30 + 9 + kThree.size() + 30 + 8 + text.size() - 1] ^= 1;
+  put(path, damaged);
+  CHECK_THAT(refusal(path, [&] { read_npz(path); }), contains("'text'") && contains("CRC"));
+  const Npz one = read_npz(path, {"three", "absent"});
+  CHECK(three(one.at("three")) == std::vector<std::int32_t>{1, -2, 3});
+  CHECK_THAT(refusal(path, [&] { one.at("text"); }), contains("not asked for"));
+  CHECK_FALSE(one.contains("absent"));
+  CHECK_THAT(refusal(path, [&] { read_npz(path, {"z"}); }), contains("'z.npy'") && contains("compressed"));
+}
+
 TEST_CASE("npz archives that are refused", "[io]") {
   const Folder folder;
   const std::string path = folder / "bad.npz";

@@ -95,6 +95,7 @@ TEST_CASE("integers below a bound are uniform and below it", "[random]") {
   for (int count : histogram) chi += (count - n / 7.0) * (count - n / 7.0) / (n / 7.0);
   CHECK(chi < 27.9);  // 6 degrees of freedom: exceeded once in 10 000 seeds
   CHECK(random.below(0, 1) == 0);
+  CHECK_THROWS_WITH(random.below(0, 0), contains("Random::below") && contains("bound is 0"));
 }
 
 TEST_CASE("permutations are permutations, and every order is as likely", "[random]") {
@@ -109,6 +110,8 @@ TEST_CASE("permutations are permutations, and every order is as likely", "[rando
   const auto whole = random.permutation(10), part = random.permutation(10, 4);
   CHECK(part == std::vector<Index>(whole.begin(), whole.begin() + 4));
   CHECK_THROWS_WITH(random.permutation(3, 4), contains("Random::permutation") && contains("4 of 3"));
+  CHECK_THROWS_WITH(random.permutation(3, -1), contains("Random::permutation") && contains("-1 of 3"));
+  CHECK_THROWS_WITH(random.permutation(-1), contains("Random::permutation") && contains("of -1 numbers"));
 
   int histogram[6] = {};
   constexpr int n = 60000;

@@ -83,14 +83,19 @@ class Random {
     const double angle = 2 * std::numbers::pi * uniform(2 * pair + 1);
     return radius * (index & 1 ? std::sin(angle) : std::cos(angle));
   }
-  /// Uniform integer in [0, bound); bias below bound / 2^64.
-  constexpr Index below(std::uint64_t index, Index bound) const {
+  /// Uniform integer in [0, bound); bias below bound / 2^64. Throws ValueError for a bound below 1.
+  constexpr Index below(std::uint64_t index, Index bound, Site site = Site::current()) const {
+    if (bound < 1) fail("Random::below", {"the bound is ", bound, ", expected 1 or more"}, {}, site);
     return static_cast<Index>((static_cast<unsigned __int128>(bits(index)) * static_cast<std::uint64_t>(bound)) >> 64);
   }
-  /// The first `chosen` entries of a uniform permutation of 0 .. count-1 (Fisher and Yates).
-  std::vector<Index> permutation(Index count, Index chosen = -1) const {
-    if (chosen < 0) chosen = count;
-    if (chosen > count) fail("Random::permutation", {chosen, " of ", count, " asked for"});
+  /// A uniform permutation of 0 .. count-1 (Fisher and Yates). Throws ValueError for a negative count.
+  std::vector<Index> permutation(Index count, Site site = Site::current()) const {
+    return permutation(count, count, site);
+  }
+  /// The first `chosen` entries of a permutation. Throws ValueError unless 0 <= chosen <= count.
+  std::vector<Index> permutation(Index count, Index chosen, Site site = Site::current()) const {
+    if (count < 0) fail("Random::permutation", {"of ", count, " numbers, expected 0 or more"}, {}, site);
+    if (chosen < 0 || chosen > count) fail("Random::permutation", {chosen, " of ", count, " asked for"}, {}, site);
     std::vector<Index> order(static_cast<std::size_t>(count));
     for (Index i = 0; i < count; ++i) order[static_cast<std::size_t>(i)] = i;
     for (Index i = 0; i < chosen; ++i) {

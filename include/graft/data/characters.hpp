@@ -33,8 +33,10 @@ struct CharacterImages {
   Index image_count() const { return static_cast<Index>(character_id.size()); }
   Index character_count() const { return static_cast<Index>(character_alphabet.size()); }
   Index alphabet_count() const { return static_cast<Index>(alphabet_names.size()); }
-  /// Pixels of one image, row by row.
-  std::span<const std::uint8_t> image(Index i) const {
+  /// Pixels of one image, row by row. Throws IndexError.
+  std::span<const std::uint8_t> image(Index i, Site site = Site::current()) const {
+    if (i < 0 || i >= image_count())
+      fail<IndexError>("CharacterImages::image", {"image ", i, " of ", image_count()}, {}, site);
     const auto size = static_cast<std::size_t>(height * width);
     return std::span(images).subspan(static_cast<std::size_t>(i) * size, size);
   }
@@ -79,11 +81,12 @@ inline std::vector<std::string> text_lines(const std::string& path) {
 ///     vinyals_split       int64  [characters], optional    0, 1 or 2
 ///
 /// and names the alphabets by the lines of NAME_alphabets.txt beside NAME.npz if there is such a file, else
-/// "alphabet_0", "alphabet_1" and so on. Other arrays are not looked at. Errors: FileError for a file that `read_npz`
-/// refuses, an array that is missing or has another dtype or shape, an id out of range or at odds with another, a
-/// character without images, or fewer names than alphabets.
+/// "alphabet_0", "alphabet_1" and so on. Other arrays, of whatever kind, are not looked at. Errors: FileError for a
+/// file that `read_npz` refuses, an array that is missing or has another dtype or shape, an id out of range or at odds
+/// with another, a character without images, or fewer names than alphabets.
 inline CharacterImages load_characters(const std::string& path) {
-  const Npz file = read_npz(path);
+  const Npz file =
+      read_npz(path, {"images", "character_id", "alphabet_id", "drawer_id", "character_alphabet", "vinyals_split"});
   CharacterImages data;
 
   const Array& images = file.at("images").with_shape({-1, -1, -1});

@@ -43,7 +43,8 @@ struct EpisodeIndices {
 using ClassItems = std::vector<std::vector<Index>>;
 
 /// Draws `ways` classes out of `classes` without replacement, and for each class `shots` + `queries` different items.
-/// Throws ValueError when the data have fewer classes, or a class fewer items, than asked for.
+/// Throws ValueError when the data have fewer classes, or a class fewer items, than asked for, and IndexError for a
+/// class that is not one of `items`.
 inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<Index>& classes,
                                    const EpisodeOptions& options, const Random& random, Site site = Site::current()) {
   const auto [ways, shots, queries] = options;
@@ -55,8 +56,11 @@ inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<In
   EpisodeIndices episode;
   for (Index rank : random.stream("classes").permutation(static_cast<Index>(classes.size()), ways)) {
     const Index chosen = classes[static_cast<std::size_t>(rank)];
+    if (chosen < 0 || chosen >= static_cast<Index>(items.size()))
+      fail<IndexError>("draw_episode", {"class ", chosen, ", but items are given of ", items.size(), " classes"}, {},
+                       site);
     const std::vector<Index>& own = items[static_cast<std::size_t>(chosen)];
-    if (shots + queries > static_cast<Index>(own.size()))
+    if (const auto held = static_cast<Index>(own.size()); shots > held || queries > held - shots)
       fail("draw_episode",
            {shots, " shots and ", queries, " queries, but class ", chosen, " has ", own.size(), " items"}, {}, site);
     const auto order = random.stream("items")
@@ -70,10 +74,13 @@ inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<In
   return episode;
 }
 
-/// Labels 0 0 .. 1 1 .. of `ways` classes with `each` items a class.
-inline Tensor<std::int64_t> episode_labels(Index ways, Index each) {
-  Tensor<std::int64_t> labels = detail::fresh<std::int64_t>({ways * each});
-  for (Index i = 0; i < ways * each; ++i) detail::writable(labels)[i] = i / each;
+/// Labels 0 0 .. 1 1 .. of `ways` classes with `each` items a class. Throws ValueError for negative numbers.
+inline Tensor<std::int64_t> episode_labels(Index ways, Index each, Site site = Site::current()) {
+  Index items = 0;
+  if (ways < 0 || each < 0 || __builtin_mul_overflow(ways, each, &items))
+    fail("episode_labels", {ways, " ways of ", each, " items"}, {}, site);
+  Tensor<std::int64_t> labels = detail::fresh<std::int64_t>({items});
+  for (Index i = 0; i < items; ++i) detail::writable(labels)[i] = i / each;
   return labels;
 }
 

@@ -1,23 +1,19 @@
 #pragma once
 // The record that every example and bench writes with --json: one form for all, so that tables can be put together from
-// files. Includes a JSON library; not part of graft.hpp.
+// files.
 
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/utsname.h>
-
-#include <cerrno>
 #include <chrono>
-#include <cstdio>
-#include <cstring>
+#include <cstdint>
 #include <string>
-#include <thread>
+#include <utility>
+#include <variant>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "graft/core/parallel.hpp"
 #include "graft/evaluate/intervals.hpp"
+#include "graft/evaluate/machine.hpp"
+#include "graft/io/file.hpp"
+#include "graft/io/json.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -30,92 +26,71 @@ struct ResultRow {
   double seconds = 0;
 };
 
+/// What an option of a run may be.
+using OptionValue = std::variant<bool, std::int64_t, std::uint64_t, double, std::string, std::vector<std::string>>;
+
+/// An option's value as JSON.
+inline std::string to_json(const OptionValue& value) {
+  struct Writer {
+    std::string operator()(bool v) const { return v ? "true" : "false"; }
+    std::string operator()(std::int64_t v) const { return std::to_string(v); }
+    std::string operator()(std::uint64_t v) const { return std::to_string(v); }
+    std::string operator()(double v) const { return json_number(v); }
+    std::string operator()(const std::string& v) const { return json_text(v); }
+    std::string operator()(const std::vector<std::string>& v) const {
+      std::string list;
+      for (const std::string& text : v) list += (list.empty() ? "" : ", ") + json_text(text);
+      return "[" + list + "]";
+    }
+  };
+  return std::visit(Writer(), value);
+}
+
 /// {"program", "options", "seeds", "threads", "machine", "seconds", "peak_bytes", "results"}; the clock starts at
-/// construction.
+/// construction. Text that is not UTF-8 is recorded with U+FFFD in its place.
 class Record {
  public:
   explicit Record(std::string program) : program_(std::move(program)), start_(std::chrono::steady_clock::now()) {}
 
-  /// The options of the run, whatever JSON holds: `record.options()["ways"] = 5`.
-  nlohmann::ordered_json& options() { return options_; }
+  /// States an option of the run. Throws ValueError for one that was stated before.
+  void option(const std::string& name, OptionValue value, Site site = Site::current()) {
+    for (const auto& [known, unused] : options_)
+      if (known == name) fail("Record::option", {"option '", name, "' is stated twice"}, {}, site);
+    options_.emplace_back(name, std::move(value));
+  }
   void add_seed(std::uint64_t seed) { seeds_.push_back(seed); }
   void add(ResultRow row) { rows_.push_back(std::move(row)); }
+  void add(const std::vector<ResultRow>& rows) { rows_.insert(rows_.end(), rows.begin(), rows.end()); }
   void add(std::string name, std::string metric, const Interval& interval, double seconds) {
     rows_.push_back({std::move(name), std::move(metric), interval.mean, interval.ci95, interval.n, seconds});
   }
   double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
+  /// The record as JSON.
   std::string text() const {
-    nlohmann::ordered_json json;
-    json["program"] = program_;
-    json["options"] = options_;
-    json["seeds"] = seeds_;
-    json["threads"] = threads();
-    json["machine"] = machine();
-    json["seconds"] = seconds();
-    json["peak_bytes"] = peak_bytes();
-    json["results"] = nlohmann::ordered_json::array();
+    std::string options, seeds, rows;
+    for (const auto& [name, value] : options_)
+      options += (options.empty() ? "\n    " : ",\n    ") + json_text(name) + ": " + to_json(value);
+    for (std::uint64_t seed : seeds_) seeds += (seeds.empty() ? "" : ", ") + std::to_string(seed);
     for (const ResultRow& row : rows_)
-      json["results"].push_back({{"name", row.name},
-                                 {"metric", row.metric},
-                                 {"value", row.value},
-                                 {"ci95", row.ci95},
-                                 {"n", row.n},
-                                 {"seconds", row.seconds}});
-    return json.dump(2) + "\n";
+      rows += (rows.empty() ? "\n    {" : ",\n    {") + ("\"name\": " + json_text(row.name)) +
+              ", \"metric\": " + json_text(row.metric) + ", \"value\": " + json_number(row.value) +
+              ", \"ci95\": " + json_number(row.ci95) + ", \"n\": " + std::to_string(row.n) +
+              ", \"seconds\": " + json_number(row.seconds) + "}";
+    return "{\n  \"program\": " + json_text(program_) + ",\n  \"options\": {" + options +
+           (options.empty() ? "}" : "\n  }") + ",\n  \"seeds\": [" + seeds +
+           "],\n  \"threads\": " + std::to_string(threads()) + ",\n  \"machine\": " + json_text(machine_name()) +
+           ",\n  \"seconds\": " + json_number(seconds()) + ",\n  \"peak_bytes\": " + std::to_string(peak_bytes()) +
+           ",\n  \"results\": [" + rows + (rows.empty() ? "]" : "\n  ]") + "\n}\n";
   }
-  /// Writes the record to a new file beside `path` and renames it. Throws FileError.
-  void write(const std::string& path) const {
-    const std::string body = text(), beside = path + ".new";
-    std::FILE* file = std::fopen(beside.c_str(), "wb");
-    bool written = file && std::fwrite(body.data(), 1, body.size(), file) == body.size();
-    if (file) written = std::fclose(file) == 0 && written;
-    if (written && std::rename(beside.c_str(), path.c_str()) == 0) return;
-    const std::string reason = std::strerror(errno);
-    std::remove(beside.c_str());
-    throw FileError("graft: " + path + ": cannot write it: " + reason);
-  }
-  /// Throws FileError now if `write` would later: before the work whose record it is.
-  static void check(const std::string& path) {
-    const std::string beside = path + ".new";
-    struct stat status;
-    const bool folder = stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-    std::FILE* file = folder ? nullptr : std::fopen(beside.c_str(), "wb");
-    if (!file)
-      throw FileError("graft: " + path + ": cannot write it: " + (folder ? "is a directory" : std::strerror(errno)));
-    std::fclose(file);
-    std::remove(beside.c_str());
-  }
-
-  /// Highest resident set of this process so far.
-  static Index peak_bytes() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return static_cast<Index>(usage.ru_maxrss) * 1024;
-  }
-  /// CPU model and core count as the system names them.
-  static std::string machine() {
-    std::string model = "unknown CPU";
-    if (std::FILE* file = std::fopen("/proc/cpuinfo", "rb")) {
-      char line[256];
-      while (std::fgets(line, sizeof line, file)) {
-        const std::string text = line;
-        if (text.rfind("model name", 0) != 0) continue;
-        const auto colon = text.find(": ");
-        if (colon != std::string::npos) model = text.substr(colon + 2, text.size() - colon - 3);
-        break;
-      }
-      std::fclose(file);
-    }
-    utsname system{};
-    uname(&system);
-    return model + ", " + std::to_string(std::thread::hardware_concurrency()) + " cores, " + system.sysname;
-  }
+  /// Writes the record to a file, as `OutputFile` does; `OutputFile::check(path)` says beforehand whether it will be
+  /// possible. Throws FileError.
+  void write(const std::string& path) const { write_text(path, text()); }
 
  private:
   std::string program_;
   std::chrono::steady_clock::time_point start_;
-  nlohmann::ordered_json options_ = nlohmann::ordered_json::object();
+  std::vector<std::pair<std::string, OptionValue>> options_;
   std::vector<std::uint64_t> seeds_;
   std::vector<ResultRow> rows_;
 };

@@ -36,10 +36,16 @@ struct GraphTransformerOptions {
 /// Edges among the nodes of an episode, numbered classes [ways], supports [items], queries [queries] in a row: a loop
 /// on every node, support -> support and support -> query from the `neighbours` nearest in embedding, and support <->
 /// class by label. None leaves a query. `support` [items, width] with `labels` [items] in 0 .. ways-1, `query`
-/// [queries, width].
+/// [queries, width]. Throws ShapeError, IndexError for a label out of range.
 template <Real T>
 Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
                     Index neighbours, Site site = Site::current()) {
+  if (support.rank() != 2 || query.rank() != 2 || labels.rank() != 1 || labels.size(0) != support.size(0))
+    fail<ShapeError>("episode_graph", "expected support [items, width], labels [items] and query [queries, width]",
+                     {{"support", support.shape()}, {"labels", labels.shape()}, {"query", query.shape()}}, site);
+  for (const std::int64_t label : labels.span())
+    if (label < 0 || label >= ways)
+      fail<IndexError>("episode_graph", {"label ", label, " of ", ways, " ways"}, {}, site);
   const Index items = support.size(0), first_query = ways + items, nodes = first_query + query.size(0);
   std::vector<GraphEdge> edges;
   for (Index i = 0; i < nodes; ++i) edges.push_back({i, i});
@@ -122,8 +128,12 @@ struct GraphTransformer {
   explicit GraphTransformer(const Random& random, const GraphTransformerOptions& o = {}, Site site = Site::current())
       : kinds(zeros<T>({3, o.width})), log_scale(static_cast<T>(std::log(o.scale))), options(o) {
     if (!(o.scale > 0)) fail("GraphTransformer", "the scale must be above 0", {}, site);
-    if (o.heads < 1 || o.width % o.heads != 0)
+    if (o.heads < 1 || o.width < 1 || o.width % o.heads != 0)
       fail("GraphTransformer", {o.heads, " heads do not divide a width of ", o.width}, {}, site);
+    if (o.neighbours < 0 || o.graph_layers < 0 || o.transformer_layers < 0)
+      fail("GraphTransformer",
+           {o.neighbours, " neighbours, ", o.graph_layers, " graph and ", o.transformer_layers, " Transformer layers"},
+           {}, site);
     for (Index i = 0; i < o.graph_layers; ++i)
       graph_layers.emplace_back(o, random.stream("graph").stream(static_cast<std::uint64_t>(i)), site);
     for (Index i = 0; i < o.transformer_layers; ++i)

@@ -139,7 +139,7 @@ namespace detail {
     });
     expected[name] = true;
   }
-  for (const auto& [name, array] : file.arrays)
+  for (const std::string& name : file.names())
     if (name.compare(0, 1, "@") != 0 && !expected.count(name))
       fail_file(path, {"has an array ", in_quotes(name), ", which the tree has not"});
 

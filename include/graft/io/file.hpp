@@ -1,18 +1,20 @@
 #pragma once
 // Files read and written whole, on POSIX calls. A reader knows the real length before anything is allocated; a writer
 // fills a temporary file in the same folder, which takes the target's name only when every byte is on the disk.
-// Every failure is a FileError of one line: "graft: FILE: reason".
+// Whatever graft writes, it writes with `OutputFile`. Every failure is a FileError of one line: "graft: FILE: reason".
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "graft/core/errors.hpp"
 
@@ -20,13 +22,16 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 /// Throws FileError "graft: path: reason".
-[[noreturn, gnu::cold, gnu::noinline]] inline void fail_file(const std::string& path,
-                                                             std::initializer_list<Piece> reason) {
+template <class E = FileError>
+[[noreturn, gnu::cold, gnu::noinline]] void fail_file(const std::string& path, std::initializer_list<Piece> reason) {
   std::string text = "graft: " + path + ": ";
   detail::append_pieces(text, reason);
-  throw FileError(text);
+  throw E(text);
 }
-[[noreturn]] inline void fail_file(const std::string& path, Piece reason) { fail_file(path, {reason}); }
+template <class E = FileError>
+[[noreturn]] void fail_file(const std::string& path, Piece reason) {
+  fail_file<E>(path, {reason});
+}
 
 namespace detail {
 
@@ -38,7 +43,61 @@ inline std::string in_quotes(const std::string& text) {
   return line + (text.size() > 80 ? "...'" : "'");
 }
 
+/// The part of `path` up to its last slash, "./" if it has none, and the part after it.
+inline std::pair<std::string, std::string> split_path(const std::string& path) {
+  const auto slash = path.find_last_of('/');
+  if (slash == std::string::npos) return {"./", path};
+  return {path.substr(0, slash + 1), path.substr(slash + 1)};
+}
+
+/// N for a path that names this process's open descriptor N (/dev/fd/N), else -1.
+inline int named_descriptor(const std::string& path) {
+  for (const char* folder : {"/dev/fd/", "/proc/self/fd/"}) {
+    const std::size_t length = std::strlen(folder), digits = path.size() - std::min(length, path.size());
+    if (path.compare(0, length, folder) != 0 || digits < 1 || digits > 6) continue;
+    int number = 0;
+    bool numeric = true;
+    for (std::size_t i = length; i < path.size(); ++i) {
+      numeric = numeric && path[i] >= '0' && path[i] <= '9';
+      number = 10 * number + (path[i] - '0');
+    }
+    if (numeric) return number;
+  }
+  return -1;
+}
+
+/// The file that `path` leads to by its symbolic links; it may be one that does not exist yet. /dev/stdout ends at the
+/// descriptor that it names.
+inline std::string follow_links(const std::string& path) {
+  std::string at = path;
+  char target[4096];
+  for (int links = 0; links < 40; ++links) {
+    if (named_descriptor(at) >= 0) return at;
+    const ssize_t length = ::readlink(at.c_str(), target, sizeof target);
+    if (length < 0) return at;
+    if (length == 0 || length == sizeof target) break;
+    const std::string next(target, static_cast<std::size_t>(length));
+    at = next[0] == '/' ? next : split_path(at).first + next;
+  }
+  fail_file(path, "is a link that leads nowhere");
+}
+
 }  // namespace detail
+
+/// True if both paths lead to one file, whatever links and folders they name it by. Of files that do not exist yet: if
+/// they would be made at the same place.
+inline bool same_file(const std::string& a, const std::string& b) {
+  const std::string first = detail::follow_links(a), second = detail::follow_links(b);
+  const auto equal = [](const std::string& x, const std::string& y) {
+    struct stat of_x, of_y;
+    return ::stat(x.c_str(), &of_x) == 0 && ::stat(y.c_str(), &of_y) == 0 && of_x.st_dev == of_y.st_dev &&
+           of_x.st_ino == of_y.st_ino;
+  };
+  if (::access(first.c_str(), F_OK) == 0 || ::access(second.c_str(), F_OK) == 0) return equal(first, second);
+  const auto [folder_a, name_a] = detail::split_path(first);
+  const auto [folder_b, name_b] = detail::split_path(second);
+  return name_a == name_b && equal(folder_a, folder_b);
+}
 
 /// A regular file opened for reading. Not copyable; `read` may be called from several threads.
 class InputFile {
@@ -94,30 +153,61 @@ class InputFile {
 };
 
 /// A file being written. Until `commit` returns, the file of that name, if there is one, is as it was; a writer that is
-/// destroyed before that leaves nothing behind.
+/// destroyed before that leaves nothing behind. A file that is replaced keeps its permissions; of a symbolic link the
+/// file that it leads to is replaced. What is no regular file (a device, a pipe, /dev/stdout) cannot be replaced: it is
+/// written into as the bytes come.
 class OutputFile {
  public:
-  /// Errors: the folder is missing or cannot be written, the target is a directory.
-  explicit OutputFile(std::string path) : path_(std::move(path)) {
-    struct stat status;
-    if (::stat(path_.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) fail_file(path_, "is a directory");
+  /// Errors: the folder is missing or cannot be written, the target is a directory or does not let itself be opened.
+  explicit OutputFile(std::string path) : path_(std::move(path)), target_(detail::follow_links(path_)) {
+    struct stat status {};
+    const bool exists = ::stat(target_.c_str(), &status) == 0;
+    direct_ = cannot_be_replaced(target_, exists, status);
+    if (exists && S_ISDIR(status.st_mode)) fail_file(path_, "is a directory");
+    if (direct_) {
+      std::fflush(stdout);  // what was printed before comes first
+      const int descriptor = detail::named_descriptor(target_);
+      file_ = descriptor >= 0 ? ::fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+                              : ::open(target_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+      if (file_ < 0) fail_file(path_, {"cannot write it: ", std::strerror(errno)});
+      return;
+    }
     // The name is this process's and this writer's own; O_EXCL keeps it from following anybody else's link.
     static std::atomic<unsigned> counter{0};
     for (int attempt = 0; attempt < 100 && file_ < 0; ++attempt) {
-      temporary_ = path_ + ".tmp-" + detail::as_text(::getpid()) + "-" + detail::as_text(counter.fetch_add(1));
+      temporary_ = target_ + ".tmp-" + detail::as_text(::getpid()) + "-" + detail::as_text(counter.fetch_add(1));
       file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (file_ < 0 && errno != EEXIST) break;
     }
     if (file_ < 0) fail_file(path_, {"cannot write into its folder: ", std::strerror(errno)});
+    if (exists) ::fchmod(file_, status.st_mode & 0777);
   }
   ~OutputFile() {
     if (file_ >= 0) ::close(file_);
-    if (!committed_) ::unlink(temporary_.c_str());
+    if (!committed_ && !direct_) ::unlink(temporary_.c_str());
   }
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
-  /// Appends `count` bytes. Errors: a full or failing disk.
+  /// Throws FileError now if a writer of `path` could not be made later: to be called before the work whose result it
+  /// is. Leaves everything as it is; a pipe is not opened, since its reader would take that for the end.
+  static void check(const std::string& path) {
+    const std::string target = detail::follow_links(path);
+    struct stat status {};
+    const bool exists = ::stat(target.c_str(), &status) == 0;
+    if (!cannot_be_replaced(target, exists, status)) {
+      const OutputFile probe(path);
+      return;
+    }
+    const int descriptor = detail::named_descriptor(target);
+    const int flags = descriptor < 0 ? 0 : ::fcntl(descriptor, F_GETFL);
+    const bool read_only = descriptor >= 0 && flags >= 0 && (flags & O_ACCMODE) == O_RDONLY;
+    if (read_only) errno = EBADF;
+    if (flags < 0 || read_only || (descriptor < 0 && ::access(target.c_str(), W_OK) != 0))
+      fail_file(path, {"cannot write it: ", std::strerror(errno)});
+  }
+
+  /// Appends `count` bytes. Errors: a full or failing disk, a pipe that nobody reads.
   void write(const void* data, Index count) {
     const char* from = static_cast<const char*>(data);
     while (count > 0) {
@@ -132,28 +222,41 @@ class OutputFile {
 
   /// Makes the bytes durable and gives the file its name, in one step for every reader. Call once, at the end.
   void commit() {
-    if (::fsync(file_) != 0) fail_file(path_, {"cannot write it: ", std::strerror(errno)});
+    // Pipes and most devices keep nothing that could be made durable, and say so.
+    if (::fsync(file_) != 0 && !(direct_ && errno != EIO && errno != ENOSPC))
+      fail_file(path_, {"cannot write it: ", std::strerror(errno)});
     const int closed = ::close(file_);
     file_ = -1;
     if (closed != 0) fail_file(path_, {"cannot write it: ", std::strerror(errno)});
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
+    if (direct_) return;
+    if (std::rename(temporary_.c_str(), target_.c_str()) != 0)
       fail_file(path_, {"cannot rename the finished file to it: ", std::strerror(errno)});
     committed_ = true;
     // The new name itself becomes durable with its folder. Some file systems refuse to sync folders; the file is whole
     // under its name either way, so that is no error.
-    const auto slash = path_.find_last_of('/');
-    const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-    const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int handle = ::open(detail::split_path(target_).first.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (handle < 0) return;
     ::fsync(handle);
     ::close(handle);
   }
 
  private:
-  std::string path_, temporary_;
+  static bool cannot_be_replaced(const std::string& target, bool exists, const struct stat& status) {
+    if (detail::named_descriptor(target) >= 0) return true;
+    return exists && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+  }
+
+  std::string path_, target_, temporary_;
   int file_ = -1;
-  bool committed_ = false;
+  bool direct_ = false, committed_ = false;
 };
+
+/// Writes `text` to a file, as `OutputFile` does.
+inline void write_text(const std::string& path, const std::string& text) {
+  OutputFile file(path);
+  file.write(text);
+  file.commit();
+}
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

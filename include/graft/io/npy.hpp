@@ -1,7 +1,8 @@
 #pragma once
 // NumPy's .npy format, versions 1.0 to 3.0 ("numpy.lib.format", NumPy reference; NEP 1): magic, header length, a Python
 // dict literal with descr, fortran_order and shape, then the elements. Read and written little-endian and in C order.
-// No size that a file states is believed before it is compared with the file's real length.
+// 16-bit floats exist in files only: they are widened when their numbers are asked for. No size that a file states is
+// believed before it is compared with the file's real length.
 
 #include <algorithm>
 #include <bit>
@@ -17,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "graft/core/tensor.hpp"
 #include "graft/io/file.hpp"
 
 namespace graft {
@@ -43,9 +45,26 @@ bool visit_dtype(std::string_view dtype, Visit visit) {
   return false;
 }
 
+/// NumPy's name of the 16-bit floats of IEEE 754, which have no C++ type.
+inline constexpr std::string_view kHalf = "<f2";
+
+/// The value of a 16-bit float: 1 sign bit, 5 of the exponent (bias 15), 10 of the fraction.
+inline float widened(std::uint16_t half) {
+  const std::uint32_t sign = std::uint32_t{half & 0x8000u} << 16, fraction = half & 0x3FFu,
+                      exponent = half >> 10 & 0x1F;
+  if (exponent == 0) return (sign ? -0x1p-24f : 0x1p-24f) * static_cast<float>(fraction);
+  const std::uint32_t biased = exponent == 31 ? 255 : exponent + 127 - 15;
+  return std::bit_cast<float>(sign | biased << 23 | fraction << 13);
+}
+
+/// An array that is whole but of a kind that graft has no type for.
+struct UnreadKind : FileError {
+  using FileError::FileError;
+};
+
 /// Bytes of one element, 0 for a dtype that graft does not read.
 inline Index dtype_size(std::string_view dtype) {
-  Index size = 0;
+  Index size = dtype == kHalf ? 2 : 0;
   visit_dtype(dtype, [&]<class T>() { size = sizeof(T); });
   return size;
 }
@@ -80,7 +99,7 @@ std::string dtype_of() {
 
 /// An array as a file holds it: row-major elements of a NumPy dtype.
 struct Array {
-  std::string dtype;  ///< "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f4" or "<f8"
+  std::string dtype;  ///< "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4" or "<f8"
   Shape shape;
   std::vector<std::byte> data;
   std::string origin;  ///< the file, and the name in it, for errors; empty for an array that was never in a file
@@ -97,19 +116,21 @@ struct Array {
   template <class T>
   std::vector<T> converted() const {
     std::vector<T> result;
-    const bool known = detail::visit_dtype(dtype, [&]<class From>() {
-      if (std::floating_point<From> && !std::floating_point<T>)
+    const auto convert = [&]<class From>(std::span<const From> values, auto widen) {
+      if (std::floating_point<decltype(widen(From{}))> && !std::floating_point<T>)
         fail({"dtype is '", dtype, "', which is not converted to '", dtype_of<T>(), "'"});
-      const std::span<const From> values = as<From>();
       result.resize(values.size());
       for (std::size_t i = 0; i < values.size(); ++i) {
         T value;
-        if (!detail::convert_value(values[i], value))
-          fail({"element ", i, " is ", values[i], ", which '", dtype_of<T>(), "' cannot hold"});
+        if (!detail::convert_value(widen(values[i]), value))
+          fail({"element ", i, " is ", widen(values[i]), ", which '", dtype_of<T>(), "' cannot hold"});
         result[i] = value;
       }
-    });
-    if (!known) fail({"dtype '", dtype, "' is not one that graft reads"});
+    };
+    if (dtype == detail::kHalf)
+      convert(std::span(reinterpret_cast<const std::uint16_t*>(data.data()), data.size() / 2), detail::widened);
+    else if (!detail::visit_dtype(dtype, [&]<class From>() { convert(as<From>(), [](From value) { return value; }); }))
+      fail({"dtype '", dtype, "' is not one that graft reads"});
     return result;
   }
 
@@ -141,6 +162,15 @@ Array make_array(const std::vector<T>& values, const Shape& shape) {
   return make_array(std::span<const T>(values), shape);
 }
 
+/// The array as a tensor of T, its elements converted as by `Array::converted`: 16-bit floats are widened. Errors:
+/// FileError for floats asked for as integers and for a value that T cannot hold, ShapeError if there are more or fewer
+/// elements than the shape says.
+template <Element T>
+Tensor<T> to_tensor(const Array& array, Site site = Site::current()) {
+  if (array.dtype == dtype_of<T>()) return from_span(array.as<T>(), array.shape, site);
+  return from_vector(array.converted<T>(), array.shape, site);
+}
+
 namespace detail {
 
 /// Reads the dict literal of an .npy header: descr and shape, in any order, with the white space NumPy allows.
@@ -160,7 +190,7 @@ class NpyHeaderParser {
       if (key == "descr") {
         dtype = descr();
       } else if (key == "fortran_order") {
-        if (word("True")) fail_file(origin_, "is in Fortran order; save np.ascontiguousarray(x) instead");
+        if (word("True")) fail_file<UnreadKind>(origin_, "is in Fortran order; save np.ascontiguousarray(x) instead");
         if (!word("False")) malformed();
       } else {
         shape = sizes();
@@ -204,14 +234,14 @@ class NpyHeaderParser {
     return value;
   }
   std::string descr() {
-    if (take('[')) fail_file(origin_, "has a structured dtype; save each field as an array of its own");
+    if (take('[')) fail_file<UnreadKind>(origin_, "has a structured dtype; save each field as an array of its own");
     std::string dtype = string();
     if (dtype.size() == 3 && dtype[2] == '1' && (dtype[0] == '<' || dtype[0] == '>' || dtype[0] == '=')) dtype[0] = '|';
     if (dtype_size(dtype) > 0) return dtype;
     if (dtype.substr(0, 1) == ">")
-      fail_file(origin_, {"is big-endian (dtype ", in_quotes(dtype), "); save it little-endian"});
-    if (dtype.find('O') != std::string::npos) fail_file(origin_, "holds Python objects, not numbers");
-    fail_file(origin_, {"dtype ", in_quotes(dtype), " is not one that graft reads"});
+      fail_file<UnreadKind>(origin_, {"is big-endian (dtype ", in_quotes(dtype), "); save it little-endian"});
+    if (dtype.find('O') != std::string::npos) fail_file<UnreadKind>(origin_, "holds Python objects, not numbers");
+    fail_file<UnreadKind>(origin_, {"dtype ", in_quotes(dtype), " is not one that graft reads"});
   }
   Index number() {
     skip();
@@ -229,7 +259,8 @@ class NpyHeaderParser {
     bool comma = false;
     while (!take(')')) {
       if (shape.rank() > 0 && !comma) malformed();
-      if (shape.rank() == kMaxRank) fail_file(origin_, {"has more than ", kMaxRank, " axes, graft's highest rank"});
+      if (shape.rank() == kMaxRank)
+        fail_file<UnreadKind>(origin_, {"has more than ", kMaxRank, " axes, graft's highest rank"});
       shape.push_back(number());
       comma = take(',');
     }

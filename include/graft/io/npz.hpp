@@ -58,15 +58,25 @@ inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t crc =
 struct Npz {
   std::string path;
   std::map<std::string, Array> arrays;
+  std::map<std::string, std::string> unread;  ///< the others, and why each was not read: "is big-endian ..."
 
-  bool contains(const std::string& name) const { return arrays.count(name) > 0; }
-  /// The array of that name. Error: FileError naming the arrays that there are.
+  bool contains(const std::string& name) const { return arrays.count(name) > 0 || unread.count(name) > 0; }
+  /// The array of that name. Error: FileError that says why it was not read, or names the arrays that there are.
   const Array& at(const std::string& name) const {
     const auto found = arrays.find(name);
     if (found != arrays.end()) return found->second;
-    std::string names;
-    for (const auto& entry : arrays) names += (names.empty() ? "" : ", ") + detail::in_quotes(entry.first);
-    fail_file(path, {"has no array ", detail::in_quotes(name), "; it has ", (names.empty() ? "none" : names)});
+    if (const auto other = unread.find(name); other != unread.end())
+      fail_file(path, {"array ", detail::in_quotes(name), " ", other->second});
+    std::string all;
+    for (const std::string& other : names()) all += (all.empty() ? "" : ", ") + detail::in_quotes(other);
+    fail_file(path, {"has no array ", detail::in_quotes(name), "; it has ", (all.empty() ? "none" : all)});
+  }
+  /// The names of all arrays, read or not.
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const auto& entry : arrays) all.push_back(entry.first);
+    for (const auto& entry : unread) all.push_back(entry.first);
+    return all;
   }
 };
 
@@ -87,7 +97,8 @@ struct ZipMember {
   std::string name;
   std::uint64_t offset, size;  // of the local header; of the content
   std::uint32_t crc;
-  Index begin = 0;  // first byte of the content
+  Index begin = 0;           // first byte of the content
+  std::string refusal = {};  // why the content cannot be read; empty if it can
 };
 
 class ZipReader {
@@ -175,9 +186,10 @@ class ZipReader {
                        zip_number(directory, at + 24, 4),
                        static_cast<std::uint32_t>(zip_number(directory, at + 16, 4))};
       std::uint64_t packed = zip_number(directory, at + 20, 4);
-      check_method(member, zip_number(directory, at + 8, 2), zip_number(directory, at + 10, 2));
+      note_method(member, zip_number(directory, at + 8, 2), zip_number(directory, at + 10, 2));
       read_zip64(member, packed, directory.substr(at + 46 + name_size, extra_size));
-      if (packed != member.size) bad_member(member, "has two different sizes");
+      if (packed != member.size && member.refusal.empty()) bad_member(member, "has two different sizes");
+      member.size = packed;
       list.push_back(std::move(member));
       at += 46 + name_size + extra_size + comment_size;
     }
@@ -185,9 +197,9 @@ class ZipReader {
     return list;
   }
 
-  void check_method(const ZipMember& member, std::uint64_t flags, std::uint64_t method) const {
-    if (flags & 1) bad_member(member, "is encrypted");
-    if (method != 0) bad_member(member, "is compressed; save the arrays with np.savez, not np.savez_compressed");
+  static void note_method(ZipMember& member, std::uint64_t flags, std::uint64_t method) {
+    if (method != 0) member.refusal = "is compressed; save the arrays with np.savez, not np.savez_compressed";
+    if (flags & 1) member.refusal = "is encrypted";
   }
 
   /// Fields of the directory entry that hold 0xFFFFFFFF have their value in the zip64 extra field, in this order.
@@ -215,7 +227,7 @@ class ZipReader {
   void check_local(ZipMember& member) const {
     const std::string header = piece(member.offset, 30);
     if (header.compare(0, 4, "PK\3\4", 4) != 0) bad_member(member, "has no local header");
-    check_method(member, zip_number(header, 6, 2), zip_number(header, 8, 2));
+    note_method(member, zip_number(header, 6, 2), zip_number(header, 8, 2));
     const std::uint64_t name_size = zip_number(header, 26, 2), extra_size = zip_number(header, 28, 2);
     if (piece(member.offset + 30, name_size) != member.name) bad_member(member, "has another name in its local header");
     const std::uint64_t begin = member.offset + 30 + name_size + extra_size;
@@ -227,24 +239,49 @@ class ZipReader {
   std::uint64_t count_ = 0, size_ = 0, offset_ = 0, end_ = 0;  // of the central directory
 };
 
+/// CRC-32 of a member's content, a piece at a time.
+inline std::uint32_t crc_of(const InputFile& file, const ZipMember& member) {
+  std::vector<std::byte> piece(std::min<std::uint64_t>(member.size, 1 << 16));
+  std::uint32_t crc = 0;
+  for (std::uint64_t done = 0; done < member.size; done += piece.size()) {
+    const auto bytes = std::span(piece).first(std::min<std::uint64_t>(piece.size(), member.size - done));
+    file.read(member.begin + static_cast<Index>(done), bytes.data(), static_cast<Index>(bytes.size()));
+    crc = crc32(bytes, crc);
+  }
+  return crc;
+}
+
 }  // namespace detail
 
-/// Reads every array of an .npz file. Errors: FileError for a missing, truncated, damaged or compressed file, a member
-/// that is no .npy array, or one that `read_npy` would refuse.
-inline Npz read_npz(const std::string& path) {
+/// Reads the arrays of an .npz file: those of `only`, or all if it is empty. The others are not looked at, and an array
+/// of a kind that graft has no type for (text, complex numbers, Fortran order ...) is passed over; asking for one of
+/// them by `at` says so. Errors: FileError for a missing, truncated or damaged file, and for a member to be read that
+/// is compressed or no .npy array.
+inline Npz read_npz(const std::string& path, const std::vector<std::string>& only = {}) {
   const InputFile file(path);
-  Npz result{path, {}};
+  Npz result{path, {}, {}};
   for (const detail::ZipMember& member : detail::ZipReader(file).members()) {
     const std::size_t stem = member.name.size() - std::min<std::size_t>(member.name.size(), 4);
-    if (stem == 0 || member.name.compare(stem, 4, ".npy") != 0)
-      fail_file(path, {"member ", detail::in_quotes(member.name), " is not an .npy array"});
-    const std::string name = member.name.substr(0, stem), origin = path + ": array " + detail::in_quotes(name);
+    const bool array_name = stem > 0 && member.name.compare(stem, 4, ".npy") == 0;
+    const std::string name = array_name ? member.name.substr(0, stem) : member.name;
+    if (!only.empty() && std::find(only.begin(), only.end(), name) == only.end()) {
+      if (array_name) result.unread.emplace(name, "was not asked for");
+      continue;
+    }
+    if (!member.refusal.empty()) fail_file(path, {"member ", detail::in_quotes(member.name), " ", member.refusal});
+    if (!array_name) fail_file(path, {"member ", detail::in_quotes(member.name), " is not an .npy array"});
+    if (result.contains(name)) fail_file(path, {"has two arrays ", detail::in_quotes(name)});
+    const std::string origin = path + ": array " + detail::in_quotes(name);
     std::uint32_t crc = 0;
-    Array array = detail::read_npy_at(file, member.begin, static_cast<Index>(member.size), origin,
-                                      [&](std::span<const std::byte> bytes) { crc = crc32(bytes, crc); });
+    try {
+      result.arrays.emplace(name,
+                            detail::read_npy_at(file, member.begin, static_cast<Index>(member.size), origin,
+                                                [&](std::span<const std::byte> bytes) { crc = crc32(bytes, crc); }));
+    } catch (const detail::UnreadKind& kind) {
+      result.unread.emplace(name, std::string(kind.what()).substr(std::string("graft: ").size() + origin.size() + 2));
+      crc = detail::crc_of(file, member);
+    }
     if (crc != member.crc) fail_file(path, {"array ", detail::in_quotes(name), " is damaged (wrong CRC-32)"});
-    if (!result.arrays.emplace(name, std::move(array)).second)
-      fail_file(path, {"has two arrays ", detail::in_quotes(name)});
   }
   return result;
 }

@@ -53,7 +53,7 @@ namespace detail {
     load.template operator()<std::uint8_t>(i, array);
     load.template operator()<std::uint16_t>(i, array);
   }
-  for (const auto& [name, array] : file.arrays) {
+  for (const std::string& name : file.names()) {
     if (name.compare(0, before.size(), before) != 0) continue;
     bool used = false;
     for (const std::string& one : found) used = used || one == name;
