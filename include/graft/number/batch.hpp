@@ -141,7 +141,8 @@ struct Batch {
   friend Batch operator+(Batch a, Batch b) { return a.v + b.v; }
   friend Batch operator-(Batch a, Batch b) { return a.v - b.v; }
   friend Batch operator*(Batch a, Batch b) { return a.v * b.v; }
-  friend Batch operator/(Batch a, Batch b) { return a.v / b.v; }
+  /// The CPU's own division: xsimd divides floats by estimates on AArch64.
+  friend Batch operator/(Batch a, Batch b) { return Register(a.v.data / b.v.data); }
   friend Batch operator-(Batch a) { return -a.v; }
   Batch& operator+=(Batch b) { return *this = *this + b; }
   Batch& operator-=(Batch b) { return *this = *this - b; }
@@ -286,91 +287,34 @@ T sum_lanes(Batch<T> a) {
   return first_lane(sum_everywhere(a));
 }
 
-/// The functions that a CPU register offers; `ops/elementwise.hpp` gives each its public name and derivative.
-/// Tiny results are cut to zero: denormals would slow every later product a hundredfold.
+/// What a CPU offers for its registers.
 namespace native {
 
-/// Where one argument is a NaN, the second.
+/// a > b ? a : b, hence the second argument where one is a NaN.
 template <class T>
 Batch<T> max(Batch<T> a, Batch<T> b) {
+#ifdef __SSE2__
   return xsimd::max(a.v, b.v);
+#else
+  return where(a > b, a, b);  // other CPUs' instructions give the NaN
+#endif
 }
+/// a < b ? a : b, hence the second argument where one is a NaN.
 template <class T>
 Batch<T> min(Batch<T> a, Batch<T> b) {
+#ifdef __SSE2__
   return xsimd::min(a.v, b.v);
-}
-/// c0 + c1 x + c2 x^2 ... by Horner's rule.
-template <class T>
-[[gnu::always_inline]] inline Batch<T> polynomial(Batch<T>, T c0) {
-  return c0;
-}
-template <class T, class... Cs>
-[[gnu::always_inline]] inline Batch<T> polynomial(Batch<T> x, T c0, Cs... rest) {
-  return fma(polynomial(x, rest...), x, Batch<T>(c0));
-}
-
-template <class T>
-Batch<T> exp(Batch<T> a) {
-  const T low = std::is_same_v<T, float> ? T(-87.3) : T(-708.3);
-  const BatchMask<T> tiny = a < Batch<T>(low);
-#ifdef __AVX512F__
-  if constexpr (std::is_same_v<T, float>) {
-    using Register = typename Batch<T>::Register;
-    // e^x = 2^n e^r, |r| <= log(2) / 2. The minimax polynomial of e^r is off by 3e-9 at most.
-    const Batch<T> x = min(Batch<T>(89.0f), a);
-    const Batch<T> n(Register(_mm512_roundscale_ps((x * 1.44269504f).v, _MM_FROUND_TO_NEAREST_INT)));
-    const Batch<T> r = fma(n, Batch<T>(1.90465430e-9f), fma(n, Batch<T>(-0.693147182f), x));
-    const Batch<T> power = polynomial(r, 1.0f, 1.0f, 4.999999345e-01f, 1.666652063e-01f, 4.166838805e-02f,
-                                      8.368716898e-03f, 1.381459838e-03f);
-    return Register(_mm512_maskz_scalef_ps((!tiny).v, power.v, n.v));
-  }
+#else
+  return where(a < b, a, b);
 #endif
-  return where(tiny, Batch<T>(0), Batch<T>(xsimd::exp(a.v)));
-}
-template <class T>
-Batch<T> expm1(Batch<T> a) {
-  return xsimd::expm1(a.v);
-}
-template <class T>
-Batch<T> log(Batch<T> a) {
-  return xsimd::log(a.v);
-}
-template <class T>
-Batch<T> log1p(Batch<T> a) {
-  return xsimd::log1p(a.v);
 }
 template <class T>
 Batch<T> sqrt(Batch<T> a) {
+#ifdef __aarch64__
+  // xsimd takes roots of floats by estimates.
+  if constexpr (sizeof(T) == 4) return typename Batch<T>::Register(vsqrtq_f32(a.v));
+#endif
   return xsimd::sqrt(a.v);
-}
-template <class T>
-Batch<T> sin(Batch<T> a) {
-  return xsimd::sin(a.v);
-}
-template <class T>
-Batch<T> cos(Batch<T> a) {
-  return xsimd::cos(a.v);
-}
-template <class T>
-Batch<T> tanh(Batch<T> a) {
-  if constexpr (std::is_same_v<T, float>) {
-    // x P(x^2) / Q(x^2), a minimax fit off by 7e-9 at most; beyond 9.02 the value rounds to 1.
-    const Batch<T> limit(9.02f), one(1.0f);
-    const Batch<T> x = max(-limit, min(limit, a)), z = x * x;
-    const Batch<T> p = polynomial(z, 1.0f, 1.308316102e-01f, 3.103005929e-03f, 1.114430269e-05f, -2.018414905e-08f,
-                                  5.257861304e-11f, -8.436242923e-14f);
-    const Batch<T> y = x * p / polynomial(z, 1.0f, 4.641648799e-01f, 2.449139941e-02f, 2.544757775e-04f);
-    return max(-one, min(one, y));
-  }
-  return xsimd::tanh(a.v);
-}
-template <class T>
-Batch<T> atan(Batch<T> a) {
-  return xsimd::atan(a.v);
-}
-template <class T>
-Batch<T> erf(Batch<T> a) {
-  return xsimd::erf(a.v);
 }
 template <class T>
 Batch<T> abs(Batch<T> a) {
@@ -379,10 +323,6 @@ Batch<T> abs(Batch<T> a) {
 template <class T>
 Batch<T> floor(Batch<T> a) {
   return xsimd::floor(a.v);
-}
-template <class T>
-Batch<T> pow(Batch<T> a, Batch<T> b) {
-  return xsimd::pow(a.v, b.v);
 }
 /// Hints that `from` is read soon.
 [[gnu::always_inline]] inline void prefetch(const void* from) { __builtin_prefetch(from); }

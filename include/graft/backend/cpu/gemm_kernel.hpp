@@ -18,12 +18,16 @@ template <class T>
 struct GemmBlocks {
   /// Numbers in a register.
   static constexpr Index lanes = Batch<T>::size;
-  /// True where 32 registers can hold accumulators, else 16.
-  static constexpr bool many_registers = lanes * sizeof(T) == 64;
-  /// Tile heights. The highest with two batches a row fills the registers (28 of 32 and 12 of 16 accumulators); the
-  /// lower ones keep the ends of C from wasting work.
-  static constexpr int rows = many_registers ? 14 : lanes * sizeof(T) == 32 ? 6 : 4;
-  static constexpr int upper_rows = many_registers ? 10 : rows;
+  /// Tile heights. The highest with two batches a row fills the registers (28 of AVX-512's 32 and 24 of AArch64's, 12 of
+  /// AVX2's 16, 8 of SSE's 16 accumulators); the lower ones keep the ends of C from wasting work.
+  static constexpr bool longest = lanes * sizeof(T) == 64;
+#ifdef __aarch64__
+  static constexpr bool many_registers = true;
+#else
+  static constexpr bool many_registers = longest;
+#endif
+  static constexpr int rows = longest ? 14 : many_registers ? 12 : lanes * sizeof(T) == 32 ? 6 : 4;
+  static constexpr int upper_rows = longest ? 10 : rows;
   static constexpr int middle_rows = many_registers ? 8 : 4;
   static constexpr int few_rows = many_registers ? 4 : 2;
   /// Tile widths.
@@ -32,7 +36,7 @@ struct GemmBlocks {
   /// 64 KiB and streams from the L2 cache: the hardware follows it.
   static constexpr Index depth = sizeof(T) == 4 ? 512 : 256;
   /// Steps after the end of a panel of A that packing it may write to: a register less the lowest tile.
-  static constexpr Index panel_end = lanes / few_rows - 1;
+  static constexpr Index panel_end = lanes > few_rows ? lanes / few_rows - 1 : 0;
   /// Rows of A whose block of k, rows x depth, stays in the L2 cache: 768 KiB.
   static constexpr Index resident_rows = 384;
 };

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "graft/core/parallel.hpp"
-#include "graft/number/batch.hpp"
+#include "graft/number/functions.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
