@@ -49,6 +49,26 @@ template <class T, class... Cs>
   return fma(polynomial(x, static_cast<T>(rest)...), x, Batch<T>(c0));
 }
 
+/// a b, and 0 where either is 0, whatever the other. In operators of the compiler's vectors, so that it is folded where
+/// one is a constant, as many slopes are.
+template <class T>
+[[gnu::always_inline]] inline Batch<T> chain_product(Batch<T> a, Batch<T> b) {
+  typedef T Values __attribute__((vector_size(sizeof(T) * Batch<T>::size)));
+  using Register = typename Batch<T>::Register;
+  const Values x = (Values)a.v.data, y = (Values)b.v.data, zero = {};
+  return Register((decltype(Register::data))(x == zero ? zero : y == zero ? zero : x * y));
+}
+/// The larger, or the NaN if one is.
+template <class T>
+Batch<T> maximum(Batch<T> a, Batch<T> b) {
+  return where(a == a, native::max(a, b), a);
+}
+/// The smaller, or the NaN if one is.
+template <class T>
+Batch<T> minimum(Batch<T> a, Batch<T> b) {
+  return where(a == a, native::min(a, b), a);
+}
+
 /// |a| with the sign of `b`.
 template <class T>
 Batch<T> with_sign(Batch<T> a, Batch<T> b) {
@@ -217,7 +237,7 @@ Batch<T> exp(Batch<T> x) {
 #ifdef __AVX512F__
   if constexpr (std::is_same_v<T, float>) {
     using Register = typename Batch<T>::Register;
-    const Batch<T> at = min(Batch<T>(89.0f), x);
+    const Batch<T> at = native::min(Batch<T>(89.0f), x);
     const Batch<T> n(Register(_mm512_roundscale_ps((at * 1.44269504f).v, _MM_FROUND_TO_NEAREST_INT)));
     const Batch<T> r = fma(n, Batch<T>(-kLog2<T>[1]), fma(n, Batch<T>(-kLog2<T>[0]), at));
     const Batch<T> power = fma(fma(exp_tail(r), r, Batch<T>(1)), r, Batch<T>(1));
@@ -232,7 +252,7 @@ Batch<T> exp(Batch<T> x) {
 template <class T>
 Batch<T> expm1(Batch<T> x) {
   constexpr T low = sizeof(T) == 4 ? T(-20) : T(-40);  // there it rounds to -1
-  return overflowing(x, kExpHigh<T>, quarter_expm1(max(Batch<T>(low), x)) * Batch<T>(4));
+  return overflowing(x, kExpHigh<T>, quarter_expm1(native::max(Batch<T>(low), x)) * Batch<T>(4));
 }
 
 /// Natural logarithm.
@@ -256,7 +276,7 @@ template <class T>
 Batch<T> log1p(Batch<T> x) {
   using B = Batch<T>;
   const B u = B(1) + x, lost = x - (u - B(1));
-  return log(u) + where(abs(lost) > B(0), lost / u, B(0));
+  return native::log(u) + where(native::abs(lost) > B(0), lost / u, B(0));
 }
 
 /// x^y as C's pow: 1 for y = 0 and for x = 1 whatever the other; for x < 0 a power of -x with its sign where y is
@@ -265,11 +285,11 @@ template <class T>
 Batch<T> pow(Batch<T> x, Batch<T> y) {
   using B = Batch<T>;
   constexpr T infinity = std::numeric_limits<T>::infinity();
-  const B size = abs(x);
+  const B size = native::abs(x);
   const Twofold<T> log_size = twofold_log(size);
   const B l = where(size == B(0), B(-infinity), where(size < B(infinity), log_size.high, size));
   const B p = y * l, p_low = fma(y, log_size.low, product_error(y, l, p));
-  const B a = where(abs(p) < B(2 * kExpHigh<T>), p + p_low, p), a_low = p_low - (a - p);
+  const B a = where(native::abs(p) < B(2 * kExpHigh<T>), p + p_low, p), a_low = p_low - (a - p);
 
   // Brought to its size in two steps, so that the last powers inside the range and the first outside are told apart.
   const ExpParts<T> parts(a);
@@ -278,7 +298,7 @@ Batch<T> pow(Batch<T> x, Batch<T> y) {
   B value = overflowing(a, kExpHigh<T> + T(0.01), scaled);
   value = where(a < B(kExpLow<T> - T(0.01)) || value < B(std::numeric_limits<T>::min()), B(0), value);
 
-  const auto whole = floor(y) == y, odd = whole && floor(y * B(0.5)) * B(2) != y;
+  const auto whole = native::floor(y) == y, odd = whole && native::floor(y * B(0.5)) * B(2) != y;
   value = where(size == B(1), B(1), value);
   value = where(x < B(0) && !whole && x > B(-infinity), B(std::numeric_limits<T>::quiet_NaN()), value);
   value = where(odd, with_sign(value, x), value);
@@ -301,7 +321,7 @@ Batch<T> atan(Batch<T> x) {
   using B = Batch<T>;
   constexpr T quarter_pi = T(0.78539816339744830962L), half_pi = T(1.57079632679489661923L);
   constexpr T quarter_low = T(0.78539816339744830962L - static_cast<long double>(quarter_pi));
-  const B size = abs(x), one(1), zero(0);
+  const B size = native::abs(x), one(1), zero(0);
   const auto middle = size > B(T(0.41421356237309505)), large = size > B(T(2.4142135623730950));
   const B above = where(large, -one, where(middle, size - one, size));
   const B below = where(large, size, where(middle, size + one, one));
@@ -323,7 +343,7 @@ template <class T>
 Batch<T> sinh(Batch<T> x) {
   using B = Batch<T>;
   constexpr T high = sizeof(T) == 4 ? T(89.415985) : T(710.4758600739439);
-  const B size = abs(x), q = quarter_expm1(size);
+  const B size = native::abs(x), q = quarter_expm1(size);
   return with_sign(overflowing(size, high, (q + q / fma(q, B(4), B(1))) * B(2)), x);
 }
 /// (e^x + e^-x) / 2
@@ -331,7 +351,7 @@ template <class T>
 Batch<T> cosh(Batch<T> x) {
   using B = Batch<T>;
   constexpr T high = sizeof(T) == 4 ? T(89.415985) : T(710.4758600739439);
-  const B size = abs(x), quarter = quarter_expm1(size) + B(0.25);
+  const B size = native::abs(x), quarter = quarter_expm1(size) + B(0.25);
   return overflowing(size, high, fma(quarter, B(2), B(0.125) / quarter));
 }
 /// Hyperbolic tangent; off by less than five units for floats.
@@ -342,16 +362,31 @@ Batch<T> tanh(Batch<T> x) {
   if constexpr (sizeof(T) == 4) {
     // x P(x^2) / Q(x^2), off by 7e-9 at most; beyond 9.02 the value rounds to 1.
     const B limit(9.02f);
-    const B at = max(-limit, min(limit, x)), z = at * at;
+    const B at = native::max(-limit, native::min(limit, x)), z = at * at;
     const B p = polynomial(z, 1.0f, 1.308316102e-01f, 3.103005929e-03f, 1.114430269e-05f, -2.018414905e-08f,
                            5.257861304e-11f, -8.436242923e-14f);
-    const B y = max(-one, min(one, at * p / polynomial(z, 1.0f, 4.641648799e-01f, 2.449139941e-02f, 2.544757775e-04f)));
+    const B y = native::max(-one, native::min(one, at * p / polynomial(z, 1.0f, 4.641648799e-01f, 2.449139941e-02f, 2.544757775e-04f)));
     if constexpr (kFused) return y;
-    return where(abs(x) < limit || x != x, y, with_sign(one, x));
+    return where(native::abs(x) < limit || x != x, y, with_sign(one, x));
   } else {
-    const B size = abs(x), half = quarter_expm1(min(B(40), size + size)) * B(2);
+    const B size = native::abs(x), half = quarter_expm1(native::min(B(40), size + size)) * B(2);
     return with_sign(half / (half + B(1)), x);
   }
+}
+
+/// 1 / (1 + e^-x)
+template <class T>
+Batch<T> sigmoid(Batch<T> x) {
+  using B = Batch<T>;
+  const B e = native::exp(-native::abs(x)), over = B(1) / (B(1) + e);
+  return where(x < B(0), e * over, over);
+}
+/// e^-x / (1 + e^-x)^2
+template <class T>
+Batch<T> logistic_density(Batch<T> x) {
+  using B = Batch<T>;
+  const B e = native::exp(-native::abs(x)), over = B(1) / (B(1) + e);
+  return e * over * over;
 }
 
 /// 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x; off by less than five units.
@@ -360,7 +395,7 @@ Batch<T> erf(Batch<T> x) {
   using B = Batch<T>;
   // x P(x^2) / Q(x^2) up to where the value rounds to 1.
   const B one(1), limit(sizeof(T) == 4 ? T(3.93) : T(5.95));
-  const B at = max(-limit, min(limit, x)), z = at * at;
+  const B at = native::max(-limit, native::min(limit, x)), z = at * at;
   B p, q;
   if constexpr (sizeof(T) == 4) {
     p = polynomial(z, 1.128379169f, 0.1851476081f, 0.05425476752f, 0.003840295548f, 0.0003771691372f, 4.620102112e-06f,
@@ -377,15 +412,15 @@ Batch<T> erf(Batch<T> x) {
                    9.1198466885257355946e-7, 3.9927742736234909945e-8, 1.3526505163250526145e-9,
                    3.352424940304794892e-11, 5.2911048713639680709e-13, 2.0178594020749468885e-15);
   }
-  const B y = max(-one, min(one, at * p / q));
-  return where(abs(x) < limit || x != x, y, with_sign(one, x));
+  const B y = native::max(-one, native::min(one, at * p / q));
+  return where(native::abs(x) < limit || x != x, y, with_sign(one, x));
 }
 /// 1 - erf(x), as accurate in its right tail; off by less than eight units.
 template <class T>
 Batch<T> erfc(Batch<T> x) {
   using B = Batch<T>;
   // e^(x^2) erfc(x) = P(x) / Q(x) to where it is below the smallest normal number.
-  const B size = min(B(sizeof(T) == 4 ? T(9.4) : T(27.3)), abs(x));
+  const B size = native::min(B(sizeof(T) == 4 ? T(9.4) : T(27.3)), native::abs(x));
   B p, q;
   if constexpr (sizeof(T) == 4) {
     p = polynomial(size, 1.0f, 1.232270575f, 0.7251892509f, 0.226166763f, 0.03215782417f);
@@ -399,7 +434,7 @@ Batch<T> erfc(Batch<T> x) {
                    0.041894715459364873662, 0.0060430800632851939397, 0.00055800880421599283582,
                    0.000025347930893052179795);
   }
-  const B square = size * size, power = exp(-square);
+  const B square = size * size, power = native::exp(-square);
   const B tail = fma(-power, product_error(size, size, square), power) * (p / q);
   return where(x < B(0), B(2) - tail, tail);
 }
