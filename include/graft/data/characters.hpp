@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graft/io/npz.hpp"
@@ -71,6 +73,51 @@ inline std::vector<std::string> text_lines(const std::string& path) {
 
 }  // namespace detail
 
+/// Throws FileError, naming `source`, unless there are as many pixels, ids and names as each other say and every id is
+/// in its range.
+inline void check_characters(const CharacterImages& data, const std::string& source) {
+  const auto images = static_cast<Index>(data.character_id.size());
+  const auto require = [&](bool right, const char* what) {
+    if (!right) fail_file(source, {"is no set of characters: ", what});
+  };
+  const auto below = [](const std::vector<std::int64_t>& ids, Index bound) {
+    return std::all_of(ids.begin(), ids.end(), [&](std::int64_t id) { return id >= 0 && id < bound; });
+  };
+  Index pixels = 0, bytes = 0;
+  require(data.height > 0 && data.width > 0 && !__builtin_mul_overflow(data.height, data.width, &pixels) &&
+              !__builtin_mul_overflow(pixels, images, &bytes) && bytes == static_cast<Index>(data.images.size()),
+          "the number of pixels is wrong");
+  require(below(data.character_id, data.character_count()), "a character id is out of range");
+  require(below(data.character_alphabet, data.alphabet_count()), "an alphabet id is out of range");
+  require(data.split.empty() || data.split.size() == data.character_alphabet.size(),
+          "the split is not one of its characters");
+}
+
+/// What the images are, for comparison: checksums of the images, of their labels, of the split and of the names of the
+/// alphabets, by name.
+inline std::vector<std::pair<std::string, std::string>> fingerprints(const CharacterImages& data) {
+  const auto checksum = [](auto... lists) {
+    std::uint32_t crc = 0;
+    ((crc = crc32(std::as_bytes(std::span(lists)), crc)), ...);
+    char text[16];
+    std::snprintf(text, sizeof text, "%08x", crc);
+    return std::string(text);
+  };
+  std::string names;
+  for (const std::string& name : data.alphabet_names) names += name + "\n";
+  const std::vector<Index> sizes{data.image_count(), data.height, data.width};
+  return {{"images", checksum(sizes, data.images)},
+          {"labels", checksum(data.character_id, data.character_alphabet)},
+          {"split", checksum(data.split)},
+          {"alphabet names", checksum(names)}};
+}
+
+/// The file beside NAME.npz that names its alphabets: NAME_alphabets.txt.
+inline std::string alphabet_names_file(const std::string& path) {
+  const bool npz = path.size() > 4 && path.compare(path.size() - 4, 4, ".npz") == 0;
+  return path.substr(0, path.size() - (npz ? 4 : 0)) + "_alphabets.txt";
+}
+
 /// Reads an .npz file in the layout
 ///
 ///     images              uint8  [images, height, width]
@@ -125,9 +172,7 @@ inline CharacterImages load_characters(const std::string& path) {
 
   const auto alphabets =
       static_cast<std::size_t>(1 + *std::max_element(data.character_alphabet.begin(), data.character_alphabet.end()));
-  const std::string stem =
-      path.size() > 4 && path.compare(path.size() - 4, 4, ".npz") == 0 ? path.substr(0, path.size() - 4) : path;
-  const std::string names = stem + "_alphabets.txt";
+  const std::string names = alphabet_names_file(path);
   if (::access(names.c_str(), F_OK) == 0) {
     data.alphabet_names = detail::text_lines(names);
     if (data.alphabet_names.size() < alphabets)

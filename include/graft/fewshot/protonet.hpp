@@ -2,6 +2,7 @@
 // Prototypical networks. Snell, Swersky, Zemel, "Prototypical networks for few-shot learning", NeurIPS 2017,
 // Algorithm 1.
 
+#include "graft/model/context.hpp"
 #include "graft/ops/prototypes.hpp"
 
 namespace graft {
@@ -14,6 +15,17 @@ Tensor<T> protonet_logits(const Tensor<T>& support, const Tensor<std::int64_t>& 
                           Index ways, Site site = Site::current()) {
   return -squared_distances(query, prototypes(support, labels, ways, site), site);
 }
+
+/// `protonet_logits` as the head of an `EpisodeLearner`: it has no parameters.
+struct ProtoNetHead {
+  GRAFT_FIELDS()
+
+  template <Real T>
+  Tensor<T> operator()(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
+                       Context&, Site site = Site::current()) const {
+    return protonet_logits(support, labels, query, ways, site);
+  }
+};
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -251,6 +251,14 @@ class OutputFile {
   bool direct_ = false, committed_ = false;
 };
 
+/// Sends what was printed to standard output on its way. Throws FileError when it cannot be written (a full disk, a
+/// closed pipe), or could not before.
+inline void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    fail_file("standard output", {"cannot write it: ", std::strerror(errno ? errno : EIO)});
+}
+
 /// Writes `text` to a file, as `OutputFile` does.
 inline void write_text(const std::string& path, const std::string& text) {
   OutputFile file(path);
