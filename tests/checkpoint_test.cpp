@@ -13,6 +13,7 @@
 #include "catch.hpp"
 #include "files.hpp"
 #include "graft/io/checkpoint.hpp"
+#include "graft/io/weights.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/optim/adam.hpp"
@@ -192,4 +193,47 @@ TEST_CASE("a checkpoint that cannot be written leaves the old one", "[io]") {
   refusal("no/such/folder", [&] { save_checkpoint(folder / "no/such/folder/x.npz", tree); });
   fs::create_directory(folder / "taken.npz");
   refusal("taken.npz", [&] { save_checkpoint(folder / "taken.npz", tree); });
+}
+
+TEST_CASE("weights that others wrote load by name", "[io]") {
+  const Folder folder;
+  const std::string path = folder / "weights.npz";
+  const auto vector = [](std::initializer_list<double> values, const Shape& shape) {
+    return make_array(std::vector<double>(values), shape);
+  };
+  // As numpy.savez("weights.npz", **{"net.weight": ..., "net.bias": ..., "other": ...}) writes them, in double.
+  write_npz(path, {{"net.weight", vector({1, 2, 3, 4, 5, 6}, {2, 3})},
+                   {"net.bias", vector({7, 8}, {2})},
+                   {"other", vector({9}, {1})}});
+  Linear<> layer(3, 2, Random(1));
+  load_weights(path, layer, {.prefix = "net"});
+  CHECK(same_bits(layer.weight, tensor<float>({{1, 2, 3}, {4, 5, 6}})));
+  CHECK(same_bits(*layer.bias, tensor<float>({7, 8})));
+
+  SECTION("what does not match is an error that names it, and leaves the model as it was") {
+    struct Larger {
+      Linear<> net, head;
+      GRAFT_FIELDS(net, head)
+    };
+    const Larger before{Linear<>(3, 2, Random(2)), Linear<>(2, 2, Random(3))};
+    Larger larger = before;
+    CHECK_THROWS_WITH(load_weights(path, larger), contains("weights.npz: has no head.weight, head.bias") &&
+                                                      contains("the model has not, other"));
+    CHECK(same_bits(larger.net.weight, before.net.weight));
+    const LoadWeightsReport report = load_weights(path, larger, {.strict = false});
+    CHECK(report.missing == std::vector<std::string>{"head.weight", "head.bias"});
+    CHECK(report.unused == std::vector<std::string>{"other"});
+    CHECK(same_bits(larger.net.weight, layer.weight));
+    CHECK(same_bits(larger.head.weight, before.head.weight));
+  }
+  SECTION("another shape is an error in any case") {
+    Linear<> wide(4, 2, Random(4));
+    CHECK_THROWS_AS(load_weights(path, wide, {.prefix = "net", .strict = false}), FileError);
+  }
+  SECTION("a checkpoint's own arrays do not count") {
+    save_checkpoint(path, layer);
+    Linear<> other(3, 2, Random(5));
+    CHECK(load_weights(path, other).unused.empty());
+    CHECK(same_bits(other.weight, layer.weight));
+  }
 }

@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "graft/model/any_model.hpp"
 #include "graft/model/arithmetic.hpp"
+#include "graft/model/check_gradients.hpp"
 #include "graft/model/descent.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/model/names.hpp"
@@ -575,4 +576,22 @@ TEST_CASE("norms of models whose squares leave the range of the type", "[nn]") {
   CHECK(all_close(clip_by_norm(large, 1)[0], full<float>({2}, static_cast<float>(3 / std::sqrt(50.0))), 1e-5));
   CHECK(norm(std::vector{zeros({3})}).item() == 0);
   CHECK(std::isinf(norm(std::vector{full<float>({1}, INFINITY)}).item()));
+  CHECK(all_finite(large));
+  CHECK_FALSE(all_finite(std::vector{zeros({2}), full<float>({1}, NAN)}));
+}
+
+TEST_CASE("gradients are checked against finite differences", "[nn]") {
+  const Everything m = everything(6);
+  const auto right = [](const Everything& x) { return sum(tanh(x.first.weight)) * dot(x, x); };
+  const auto checked = check_gradients(right, m, {.orders = 3});
+  CHECK(checked.passed);
+  CHECK(checked.errors.size() == 3);
+  // The square with a slope of x instead of 2 x.
+  const auto wrong = [](const Tensor<double>& x) {
+    return record("wrong", sum(square(x)).detach(), Edge(x, [x](const Tensor<double>& g) { return g * x; }));
+  };
+  const auto failed = check_gradients(wrong, randn<double>({5}, Random(1)), {.orders = 1});
+  CHECK_FALSE(failed.passed);
+  CHECK(failed.errors[0] > 0.1);
+  CHECK_THROWS_AS(check_gradients(right, m, {.orders = 4}), ValueError);
 }

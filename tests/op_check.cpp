@@ -18,12 +18,7 @@ class Checker : RowChecks {
   explicit Checker(const OpRow& row) : row_(row) {}
 
   CheckReport run(bool gradients_only) {
-    const auto main_inputs = [&] {
-      std::vector<Shape> shapes;
-      for (const Input& input : row_.inputs) shapes.push_back(input.shape);
-      return shapes;
-    }();
-    guarded("", [&] { at_shapes(main_inputs, 0, gradients_only); });
+    guarded("", [&] { at_shapes(shapes_of(row_), 0, gradients_only); });
     if (gradients_only) return report_;
     int purpose = 100;
     for (const auto& shapes : row_.variants) {
@@ -42,18 +37,10 @@ class Checker : RowChecks {
   void within(double difference, double bound, const std::string& what) {
     require(difference <= bound, what + " differ by " + text(difference) + ", allowed " + text(bound));
   }
-  Arrays draw_all(const std::vector<Shape>& shapes, int purpose) {
-    Arrays inputs;
-    for (std::size_t i = 0; i < shapes.size(); ++i) {
-      std::mt19937_64 random = generator(row_.name, purpose + static_cast<int>(i));
-      inputs.push_back(draw(row_.inputs[i], shapes[i], random));
-    }
-    return inputs;
-  }
 
   void at_shapes(const std::vector<Shape>& shapes, int purpose, bool gradients_only) {
     require(shapes.size() == row_.inputs.size(), "as many shapes as inputs");
-    const Arrays inputs = draw_all(shapes, purpose);
+    const Arrays inputs = draw_all(row_, shapes, purpose);
     const Arrays before = copies(inputs);
     values<double>(inputs, row_.value_tolerance);
     values<float>(inputs, row_.float_tolerance);
@@ -238,9 +225,7 @@ class Checker : RowChecks {
 
   void errors() {
     const std::string op = row_.name.substr(0, row_.name.find(','));
-    std::vector<Shape> shapes;
-    for (const Input& input : row_.inputs) shapes.push_back(input.shape);
-    const Arrays inputs = draw_all(shapes, 0);
+    const Arrays inputs = draw_all(row_, shapes_of(row_), 0);
     for (std::size_t e = 0; e < row_.errors.size(); ++e) {
       const BadCall& call = row_.errors[e];
       const auto attempt = [&]<class T>(const std::function<void(const Inputs<T>&)>& run, bool tracked,
@@ -278,7 +263,7 @@ class Checker : RowChecks {
   void threads() {
     require(row_.large.size() == row_.inputs.size(), "the row gives large shapes for all inputs");
     if (row_.large.size() != row_.inputs.size()) return;
-    const Arrays inputs = draw_all(row_.large, 40);
+    const Arrays inputs = draw_all(row_, row_.large, 40);
     const auto of_type = [&]<class T>(T, std::initializer_list<int> counts) {
       const Inputs<T> xs = convert<T>(inputs);
       set_threads(1);
@@ -308,9 +293,7 @@ class Checker : RowChecks {
   }
 
   void steady_state() {
-    std::vector<Shape> shapes;
-    for (const Input& input : row_.inputs) shapes.push_back(input.shape);
-    const Inputs<float> xs = convert<float>(draw_all(shapes, 0));
+    const Inputs<float> xs = convert<float>(draw_all(row_, shapes_of(row_), 0));
     const Tensor<float> weights = ones<float>(row_.call(xs).shape());
     const auto step = [&] {
       if (row_.orders > 0)

@@ -6,3 +6,5 @@
 
 /// All checks of one row; with `gradients_only` values and gradients alone, at the row's own shapes.
 CheckReport check_op(const OpRow& row, bool gradients_only = false);
+/// The row at unusual points (op_unusual.cpp).
+CheckReport check_unusual(const OpRow& row);

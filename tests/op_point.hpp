@@ -56,6 +56,21 @@ inline Numbers draw(const Input& input, const Shape& shape, std::mt19937_64& ran
   return from_vector(values, shape);
 }
 
+inline std::vector<Shape> shapes_of(const OpRow& row) {
+  std::vector<Shape> shapes;
+  for (const Input& input : row.inputs) shapes.push_back(input.shape);
+  return shapes;
+}
+/// One draw for every input of a row.
+inline Arrays draw_all(const OpRow& row, const std::vector<Shape>& shapes, int purpose) {
+  Arrays inputs;
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    std::mt19937_64 random = generator(row.name, purpose + static_cast<int>(i));
+    inputs.push_back(draw(row.inputs[i], shapes[i], random));
+  }
+  return inputs;
+}
+
 template <class T>
 Tensor<T> convert(const Numbers& x) {
   std::vector<T> values(x.span().begin(), x.span().end());
@@ -137,15 +152,17 @@ class Point {
   }
 
   /// phi_0 = <weights, op>; phi_k = <gradient of phi_(k-1), direction k-1>.
-  Numbers phi(int order, const Arrays& xs) const {
-    if (order == 0) return sum(value(xs) * weights_);
-    const Arrays g = gradient_of_phi(order - 1, xs, xs[0].tracked());
-    Numbers total(0.0);
-    for (std::size_t i = 0; i < g.size(); ++i) total = total + sum(g[i] * directions_[order - 1][i]);
+  template <class T>
+  Tensor<T> phi(int order, const Inputs<T>& xs) const {
+    if (order == 0) return sum(value(xs) * convert<T>(weights_));
+    const Inputs<T> g = gradient_of_phi(order - 1, xs, xs[0].tracked());
+    Tensor<T> total(T(0));
+    for (std::size_t i = 0; i < g.size(); ++i) total = total + sum(g[i] * convert<T>(directions_[order - 1][i]));
     return total;
   }
-  Arrays gradient_of_phi(int order, const Arrays& xs, bool create_graph) const {
-    return vjp([&](const Arrays& at) { return phi(order, at); }, xs, Numbers(1.0), {.create_graph = create_graph})
+  template <class T>
+  Inputs<T> gradient_of_phi(int order, const Inputs<T>& xs, bool create_graph) const {
+    return vjp([&](const Inputs<T>& at) { return phi(order, at); }, xs, Tensor<T>(T(1)), {.create_graph = create_graph})
         .second;
   }
 

@@ -89,11 +89,15 @@ graft::Tensor<double> by_position(const graft::Shape& shape, F f) {
   return array(shape, out);
 }
 
+/// Where a position lies in an array of that shape, in row-major order.
+inline std::size_t flat_of(const Position& at, const graft::Shape& shape) {
+  graft::Index offset = 0;
+  for (int axis = 0; axis < shape.rank(); ++axis) offset = offset * shape[axis] + at[static_cast<std::size_t>(axis)];
+  return static_cast<std::size_t>(offset);
+}
 /// The number at a position.
 inline double number_at(const graft::Tensor<double>& x, const Position& at) {
-  graft::Index offset = 0;
-  for (int axis = 0; axis < x.rank(); ++axis) offset = offset * x.shape()[axis] + at[static_cast<std::size_t>(axis)];
-  return x.data()[offset];
+  return x.data()[flat_of(at, x.shape())];
 }
 
 /// The index on an axis that may be negative.

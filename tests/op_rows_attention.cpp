@@ -19,17 +19,36 @@ Tensor<bool> some_keys(const Shape& k) {
   return mask;
 }
 
+/// Does a query see a key? The first query of the last head sees none.
+bool sees(Index b, Index h, Index heads, Index i, Index j) {
+  return (b + 2 * h + 3 * i + 5 * j) % 4 != 0 && !(h + 1 == heads && i == 0);
+}
+/// `sees` as a mask for all samples, or for all heads.
+enum class ByQuery { none, head, sample };
+Tensor<bool> some_pairs(ByQuery kind, const Shape& q, const Shape& k) {
+  const Index batch = kind == ByQuery::sample ? q[0] : 1, heads = kind == ByQuery::head ? q[1] : 1;
+  const Tensor<bool> mask = detail::fresh<bool>({batch, heads, q[2], k[2]});
+  bool* to = detail::writable(mask);
+  for (Index b = 0; b < batch; ++b)
+    for (Index h = 0; h < heads; ++h)
+      for (Index i = 0; i < q[2]; ++i)
+        for (Index j = 0; j < k[2]; ++j) *to++ = sees(b, h, heads, i, j);
+  return mask;
+}
+
 struct Case {
   bool causal = false, masked = false;
   double scale = 0;  // 0: 1 / sqrt(depth)
   double dropout = 0;
+  ByQuery by_query = ByQuery::none;
 };
 
 template <class T>
-AttentionOptions<T> attention_options(Case c, const Tensor<T>& k) {
+AttentionOptions<T> attention_options(Case c, const Tensor<T>& q, const Tensor<T>& k) {
   AttentionOptions<T> options{.causal = c.causal, .dropout = c.dropout, .random = Random(3).stream("weights")};
   if (c.scale != 0) options.scale = c.scale;
   if (c.masked) options.key_mask = some_keys(k.shape());
+  if (c.by_query != ByQuery::none) options.mask = some_pairs(c.by_query, q.shape(), k.shape());
   return options;
 }
 
@@ -53,7 +72,9 @@ auto attention_reference(Case c) {
             for (Index d = 0; d < q[3]; ++d) score += scale * x[0].at({b, h, i, d}) * x[1].at({b, h, j, d});
             if (x.size() > 3)
               score += x[3].data()[broadcast_offset(static_cast<std::size_t>(flat), scores, x[3].shape())];
-            const bool seen = (!c.causal || j + q[2] <= i + k[2]) && (!c.masked || mask.at({b, j}));
+            bool seen = (!c.causal || j + q[2] <= i + k[2]) && (!c.masked || mask.at({b, j}));
+            if (c.by_query == ByQuery::head) seen &= sees(0, h, q[1], i, j);
+            if (c.by_query == ByQuery::sample) seen &= sees(b, 0, 1, i, j);
             double& weight = weights[static_cast<std::size_t>(j)];
             weight = seen ? std::exp(score) : 0;
             total += weight;
@@ -74,12 +95,23 @@ OpRow attention_row(const char* name, Case c, std::vector<Input> inputs) {
             .family = "attention",
             .call =
                 [c](const auto& x) {
-                  auto options = attention_options(c, x[1]);
+                  auto options = attention_options(c, x[0], x[1]);
                   if (x.size() > 3) options.bias = x[3];
                   return scaled_dot_product_attention(x[0], x[1], x[2], options);
                 },
             .inputs = std::move(inputs),
-            .reference = attention_reference(c)};
+            .reference = attention_reference(c),
+            .rounding = {.products = {0, 1, 2}, .because = "scores and their gradients are sums of products"}};
+  if (row.inputs.size() > 3) {
+    row.rounding.sums = {3};
+    row.rounding.because += ", rounded once more by adding the bias";
+  }
+  for (std::size_t i : {0, 1}) {
+    row.inputs[i].never = kHuge;
+    row.inputs[i].because = "scores and their gradients leave the range";
+  }
+  if (c.causal || c.by_query != ByQuery::none)
+    for (Input& input : row.inputs) input.spreads = "keys that a query does not see are multiplied by 0";
   row.float_tolerance = 5e-6;
   return row;
 }
@@ -106,6 +138,17 @@ std::vector<OpRow> attention_rows() {
       bad<ShapeError>(
           [](const auto& x) { scaled_dot_product_attention(x[0], x[1], x[2], {.key_mask = some_keys(x[0].shape())}); },
           "mask"),
+      bad<ShapeError>(
+          [](const auto& x) {
+            scaled_dot_product_attention(x[0], x[1], x[2],
+                                         {.mask = some_pairs(ByQuery::head, x[1].shape(), x[0].shape())});
+          },
+          "mask [1, 3, 7, 5]"),
+      bad<ShapeError>(
+          [](const auto& x) {
+            scaled_dot_product_attention(x[0], x[1], x[2], {.mask = detail::fresh<bool>({7})});
+          },
+          "mask [7]"),
       bad<ShapeError>([](const auto& x) { scaled_dot_product_attention(x[0], x[1], x[2], {.bias = x[0]}); }, "bias"),
       bad<ValueError>([](const auto& x) { scaled_dot_product_attention(x[0], x[1], x[2], {.dropout = 1}); })};
   rows.push_back(row);
@@ -136,6 +179,17 @@ std::vector<OpRow> attention_rows() {
 
   row = attention_row("scaled_dot_product_attention, dropout", {.causal = true, .dropout = 0.4}, equal);
   row.large = {{3, 2, 140, 16}, {3, 2, 140, 16}, {3, 2, 140, 16}};
+  rows.push_back(row);
+
+  row = attention_row("scaled_dot_product_attention, mask by head and query", {.by_query = ByQuery::head}, plain);
+  row.variants = {{{1, 1, 3, 4}, {1, 1, 1, 4}, {1, 1, 1, 2}}, {{1, 2, 70, 3}, {1, 2, 150, 3}, {1, 2, 150, 5}}};
+  row.large = {{3, 2, 100, 16}, {3, 2, 140, 16}, {3, 2, 140, 16}};
+  row.rows_of = {0, 1, 2};
+  rows.push_back(row);
+  row = attention_row("scaled_dot_product_attention, all masks and a bias",
+                      {.causal = true, .masked = true, .dropout = 0.2, .by_query = ByQuery::sample},
+                      with_bias({{{3, 2, 5, 4}}, {{3, 2, 7, 4}}, {{3, 2, 7, 6}}}, {2, 1, 7}));
+  row.large = {{3, 2, 100, 8}, {3, 2, 140, 8}, {3, 2, 140, 8}, {2, 1, 140}};
   rows.push_back(row);
 
   // Squared, so that orders above the first are not all zero.

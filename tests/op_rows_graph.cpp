@@ -56,8 +56,15 @@ Tensor<double> attend(const Tensor<double>& values, Index destinations, double r
 /// ReLU, and those of one destination lie on both sides of it. (On one side its term moves no weight: gradients would
 /// be 0.)
 const std::vector<double> off_kink{-0.45, -0.35, -0.25, -0.15, -0.05, 0.05, 0.15, 0.25, 0.35, 0.45};
-Input source_term(const Shape& shape) { return {shape, -1.5, 1.5, true, off_kink}; }
-Input destination_term(const Shape& shape) { return {shape, -0.4, 0.4}; }
+const char* const on_kink = "sums of numbers of that size are flushed to the kink";
+Input source_term(const Shape& shape) {
+  return {.shape = shape, .low = -1.5, .high = 1.5, .away_from = off_kink, .never = kTiny, .because = on_kink};
+}
+Input destination_term(const Shape& shape) {
+  return {.shape = shape, .low = -0.4, .high = 0.4, .never = kTiny, .because = on_kink};
+}
+const Rounding scores_round{.products = {0, 0, 1, 2},
+                            .because = "scores and their gradients are sums of products of what they weigh"};
 
 OpRow gat_row(const char* name, double rate) {
   return {.name = name,
@@ -99,7 +106,10 @@ OpRow gat_row(const char* name, double rate) {
                          "dropout is 1"),
                      bad<ShapeError>([](const auto& x) { graph_attention(Graph(), x[0], x[1], x[2]); }, "[0, 0]")},
           .smooth_when_aliased = false,  // equal terms meet at the kink
-          .rows_of = rate == 0 ? std::vector<int>{2} : std::vector<int>{}};
+          .rows_of = rate == 0 ? std::vector<int>{2} : std::vector<int>{},
+          .rounding = {.products = {0},
+                       .sums = {1, 2},
+                       .because = "gradients of scores are sums of products, and scores are sums"}};
 }
 
 /// Scores of destinations have the sign of `side` and outweigh those of sources: sums stay off the kink of the leaky
@@ -159,7 +169,8 @@ OpRow gat_self_row(const char* name, double rate, double side, bool biased, Inde
                            graph_self_attention(graph_between(6, 6), x[0], x[1], x[2], {}, with_dropout(1));
                          },
                          "dropout is 1")},
-          .smooth_when_aliased = false};
+          .smooth_when_aliased = false,
+          .rounding = scores_round};
 }
 
 OpRow gat_v2_row(const char* name, double rate) {
@@ -203,7 +214,8 @@ OpRow gat_v2_row(const char* name, double rate) {
                          "dropout is -0.1"),
                      bad<ShapeError>([](const auto& x) { graph_attention_v2(Graph(), x[0], x[1], x[2]); }, "[0, 0]")},
           .smooth_when_aliased = false,  // equal terms meet at the kink
-          .rows_of = rate == 0 ? std::vector<int>{1} : std::vector<int>{}};
+          .rows_of = rate == 0 ? std::vector<int>{1} : std::vector<int>{},
+          .rounding = scores_round};
 }
 
 /// A constant matrix [rows, columns] whose row i depends on i alone.

@@ -172,7 +172,7 @@ const bool indexing_rows =
              [](const auto& x) {
                return x[0] * one_hot<ScalarOf<decltype(x)>>(scattered({x[0].size(0)}, x[0].size(1)), x[0].size(1));
              },
-         .inputs = {{{5, 4}}},
+         .inputs = {{.shape = {5, 4}, .spreads = "the row multiplies by zeros"}},
          .reference =
              [](const Arrays& x) {
                const Indices indices = scattered({x[0].size(0)}, x[0].size(1));

@@ -117,7 +117,7 @@ void make_largest_positive(Matrix& vectors, Matrix* partner = nullptr) {
 /// x + n I: dominated by its diagonal; its symmetric part is positive definite.
 template <class T>
 Tensor<T> dominant(const Tensor<T>& x) {
-  return x + eye<T>(x.size(0)) * static_cast<T>(x.size(0) + 1);
+  return x + eye<T>(x.size(-1)) * static_cast<T>(x.size(-1) + 1);
 }
 Matrix dominant_matrix(const Tensor<double>& x) {
   Matrix m = matrix(x);
@@ -169,6 +169,51 @@ Triple graded_eigen(const Tensor<double>& x) {
   return out;
 }
 
+/// f(matrix of a, matrix of b) for every matrix of two stacks; one of rank 2 serves all of the other.
+template <class F>
+Tensor<double> stacked(const Tensor<double>& a, const Tensor<double>& b, F f) {
+  const Tensor<double>& longer = a.rank() > 2 ? a : b;
+  Shape shape = longer.shape();
+  shape[-2] = a.size(-1);
+  shape[-1] = b.size(-1);
+  const auto matrix_in = [](const Tensor<double>& x, Index i) {
+    const Index size = x.size(-2) * x.size(-1), from = x.rank() > 2 ? i * size : 0;
+    return array({x.size(-2), x.size(-1)}, {x.data() + from, x.data() + from + size});
+  };
+  std::vector<double> out;
+  Index count = 1;
+  for (int axis = 0; axis < longer.rank() - 2; ++axis) count *= longer.size(axis);
+  for (Index i = 0; i < count; ++i) {
+    const Tensor<double> one = f(matrix_in(a, i), matrix_in(b, i));
+    out.insert(out.end(), one.span().begin(), one.span().end());
+  }
+  return array(shape, out);
+}
+/// The same matrices and right sides in stacks, and stacks whose leading axes do not fit.
+const std::vector<std::vector<Shape>> stacks = {{{2, 3, 3}, {2, 3, 2}}, {{3, 3}, {2, 2, 3, 2}}, {{2, 3, 3}, {3, 2}},
+                                                {{1, 1, 1}, {1, 1, 4}}, {{0, 3, 3}, {0, 3, 2}}, {{2, 0, 0}, {2, 0, 1}}};
+
+std::vector<std::vector<Shape>> with_stacks(std::vector<std::vector<Shape>> variants) {
+  variants.insert(variants.end(), stacks.begin(), stacks.end());
+  return variants;
+}
+template <class Op>
+auto leading_differ(Op op) {
+  return [op](const auto& x) {
+    using T = ScalarOf<decltype(x)>;
+    op(zeros<T>({2, 3, 3}) + eye<T>(3), zeros<T>({4, 3, 1}));
+  };
+}
+
+const char* const near_singular = "large numbers that nearly agree make a matrix that is singular to working precision";
+const char* const refused = "a matrix that is not finite is refused";
+/// A matrix to be factorised.
+Input matrix_input(const Shape& shape) {
+  return {.shape = shape,
+          .never = kShifted | kHuge | kTails | kInfinite | kNaN,
+          .because = std::string(near_singular) + "; " + refused};
+}
+
 template <class X>
 auto not_finite(const X& x) {
   using T = ScalarOf<X>;
@@ -181,17 +226,23 @@ OpRow triangular_row(const char* name) {
   return {.name = name,
           .family = "linalg",
           .call = [](const auto& x) { return triangular_solve(dominant(x[0]), x[1], transposed); },
-          .inputs = {{{4, 4}}, {{4, 3}}},
+          .inputs = {{.shape = {4, 4}, .never = kShifted | kHuge | kTails, .because = near_singular}, {{4, 3}}},
           .reference =
               [](const Arrays& x) {
-                Matrix l = dominant_matrix(x[0]);
-                for (std::size_t i = 0; i < l.size(); ++i)
-                  for (std::size_t j = i + 1; j < l.size(); ++j) l[i][j] = 0;  // the upper part is not read
-                return result(eliminate(transposed ? flipped(l, l.size()) : l, matrix(x[1])), x[1].size(1));
+                return stacked(x[0], x[1], [](const Tensor<double>& a, const Tensor<double>& b) {
+                  Matrix l = dominant_matrix(a);
+                  for (std::size_t i = 0; i < l.size(); ++i)
+                    for (std::size_t j = i + 1; j < l.size(); ++j) l[i][j] = 0;  // the upper part is not read
+                  return result(eliminate(transposed ? flipped(l, l.size()) : l, matrix(b)), b.size(1));
+                });
               },
-          .variants = {{{1, 1}, {1, 1}}, {{0, 0}, {0, 2}}, {{2, 2}, {2, 0}}, {{3, 3}, {3, 3}}},
+          .variants = with_stacks({{{1, 1}, {1, 1}}, {{0, 0}, {0, 2}}, {{2, 2}, {2, 0}}, {{3, 3}, {3, 3}}}),
           .large = {{60, 60}, {60, 40}},
           .errors = {bad<ShapeError>([](const auto& x) { triangular_solve(x[1], x[1], transposed); }, "l [4, 3]"),
+                     bad<ShapeError>(leading_differ([](const auto& l, const auto& b) {
+                                       triangular_solve(l, b, transposed);
+                                     }),
+                                     "leading axes"),
                      bad<ShapeError>([](const auto& x) { triangular_solve(x[0], slice(x[1], 0, 0, 3), transposed); },
                                      "b [3, 3]"),
                      bad<ValueError>([](const auto& x) { triangular_solve(x[0] * 0, x[1], transposed); },
@@ -202,14 +253,20 @@ const bool solve_rows = add_op_rows({
     {.name = "solve",
      .family = "linalg",
      .call = [](const auto& x) { return solve(dominant(x[0]), x[1]); },
-     .inputs = {{{4, 4}}, {{4, 3}}},
-     .reference = [](const Arrays& x) { return result(eliminate(dominant_matrix(x[0]), matrix(x[1])), x[1].size(1)); },
-     .variants = {{{1, 1}, {1, 1}}, {{0, 0}, {0, 2}}, {{2, 2}, {2, 0}}, {{3, 3}, {3, 3}}},
+     .inputs = {matrix_input({4, 4}), {{4, 3}}},
+     .reference =
+         [](const Arrays& x) {
+           return stacked(x[0], x[1], [](const Tensor<double>& a, const Tensor<double>& b) {
+             return result(eliminate(dominant_matrix(a), matrix(b)), b.size(1));
+           });
+         },
+     .variants = with_stacks({{{1, 1}, {1, 1}}, {{0, 0}, {0, 2}}, {{2, 2}, {2, 0}}, {{3, 3}, {3, 3}}}),
      .large = {{150, 150}, {150, 40}},
      .errors = {bad<ShapeError>([](const auto& x) { solve(x[1], x[1]); }, "a [4, 3]"),
                 bad<ShapeError>([](const auto& x) { solve(reshape(x[0], {16}), x[1]); }, "square"),
                 bad<ShapeError>([](const auto& x) { solve(x[0], slice(x[1], 0, 0, 3)); }, "b [3, 3]"),
                 bad<ShapeError>([](const auto& x) { solve(x[0], reshape(x[1], {12})); }, "b [12]"),
+                bad<ShapeError>(leading_differ([](const auto& a, const auto& b) { solve(a, b); }), "leading axes"),
                 bad<ValueError>([](const auto& x) { solve(x[0] * 0 + 1, x[1]); }, "singular"),
                 bad<ValueError>(  // rows in arithmetic progression: rank 2, but no pivot is exactly zero
                     [](const auto& x) {
@@ -220,12 +277,14 @@ const bool solve_rows = add_op_rows({
     {.name = "cholesky_solve",
      .family = "linalg",
      .call = [](const auto& x) { return cholesky_solve(dominant(x[0]), x[1]); },
-     .inputs = {{{4, 4}}, {{4, 3}}},
+     .inputs = {matrix_input({4, 4}), {{4, 3}}},
      .reference =
          [](const Arrays& x) {
-           return result(eliminate(symmetric(dominant_matrix(x[0])), matrix(x[1])), x[1].size(1));
+           return stacked(x[0], x[1], [](const Tensor<double>& a, const Tensor<double>& b) {
+             return result(eliminate(symmetric(dominant_matrix(a)), matrix(b)), b.size(1));
+           });
          },
-     .variants = {{{1, 1}, {1, 1}}, {{0, 0}, {0, 2}}, {{2, 2}, {2, 0}}, {{3, 3}, {3, 3}}},
+     .variants = with_stacks({{{1, 1}, {1, 1}}, {{0, 0}, {0, 2}}, {{2, 2}, {2, 0}}, {{3, 3}, {3, 3}}}),
      .large = {{150, 150}, {150, 40}},
      .errors = {bad<ShapeError>([](const auto& x) { cholesky_solve(x[1], x[1]); }, "a [4, 3]"),
                 bad<ShapeError>([](const auto& x) { cholesky_solve(x[0], slice(x[1], 0, 0, 3)); }, "b [3, 3]"),
@@ -234,20 +293,22 @@ const bool solve_rows = add_op_rows({
     {.name = "cholesky",
      .family = "linalg",
      .call = [](const auto& x) { return cholesky(dominant(x[0])); },
-     .inputs = {{{4, 4}}},
+     .inputs = {matrix_input({4, 4})},
      .reference =
          [](const Arrays& x) {
-           Matrix l = symmetric(dominant_matrix(x[0]));
-           for (std::size_t j = 0; j < l.size(); ++j) {
-             for (std::size_t k = 0; k < j; ++k)
-               for (std::size_t i = j; i < l.size(); ++i) l[i][j] -= l[i][k] * l[j][k];
-             const double root = std::sqrt(l[j][j]);
-             for (std::size_t i = j; i < l.size(); ++i) l[i][j] /= root;
-             for (std::size_t i = 0; i < j; ++i) l[i][j] = 0;
-           }
-           return result(l, x[0].size(0));
+           return stacked(x[0], x[0], [](const Tensor<double>& a, const Tensor<double>&) {
+             Matrix l = symmetric(dominant_matrix(a));
+             for (std::size_t j = 0; j < l.size(); ++j) {
+               for (std::size_t k = 0; k < j; ++k)
+                 for (std::size_t i = j; i < l.size(); ++i) l[i][j] -= l[i][k] * l[j][k];
+               const double root = std::sqrt(l[j][j]);
+               for (std::size_t i = j; i < l.size(); ++i) l[i][j] /= root;
+               for (std::size_t i = 0; i < j; ++i) l[i][j] = 0;
+             }
+             return result(l, a.size(0));
+           });
          },
-     .variants = {{{1, 1}}, {{0, 0}}, {{2, 2}}},
+     .variants = {{{1, 1}}, {{0, 0}}, {{2, 2}}, {{2, 3, 3}}, {{0, 2, 2}}},
      .large = {{150, 150}},
      .errors = {bad<ShapeError>([](const auto& x) { cholesky(slice(x[0], 0, 0, 3)); }, "a [3, 4]"),
                 bad<ValueError>([](const auto& x) { cholesky(dominant(x[0]) * -1); }, "not positive definite"),
@@ -256,7 +317,7 @@ const bool solve_rows = add_op_rows({
     {.name = "least_squares",
      .family = "linalg",
      .call = [](const auto& x) { return least_squares(graded(x[0]), x[1]); },
-     .inputs = {{{5, 3}}, {{5, 2}}},
+     .inputs = {matrix_input({5, 3}), {{5, 2}}},
      .reference =
          [](const Arrays& x) {  // the normal equations
            const Matrix a = graded_matrix(x[0]), b = matrix(x[1]);
@@ -280,7 +341,7 @@ OpRow part_row(const char* name, Part part, Reference reference, bool square) {
   OpRow row{.name = name,
             .family = "linalg",
             .call = [part](const auto& x) { return part(graded(x[0])); },
-            .inputs = {{square ? Shape{4, 4} : Shape{4, 3}}},
+            .inputs = {matrix_input(square ? Shape{4, 4} : Shape{4, 3})},
             .reference = [reference](const Arrays& x) { return reference(x[0]); },
             .variants = {{{3, 3}}, {{1, 1}}, {{0, 0}}},
             .large = {{40, 40}}};

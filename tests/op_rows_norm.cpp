@@ -67,7 +67,7 @@ Shapes with_weights(const std::vector<Shape>& xs, int weights) {
   return all;
 }
 std::vector<Input> inputs_for(const Shape& x, int weights) {
-  std::vector<Input> inputs = {{x, -2, 2}};
+  std::vector<Input> inputs = {{.shape = x, .low = -2, .high = 2, .never = kHuge, .because = squares_leave_range}};
   for (int i = 0; i < weights; ++i) inputs.push_back({{x[-1]}, i == 0 ? 0.5 : -1, i == 0 ? 1.5 : 1.0});
   return inputs;
 }
@@ -110,7 +110,13 @@ Tensor<double> given_reference(const Arrays& x) {
 }
 OpRow given_row(const char* name, OpCall call, int weights) {
   std::vector<Input> inputs = {{{4, 3}, -2, 2}, {{3}, -1, 1}, {{3}, 0.5, 2}};
-  if (weights > 0) inputs.insert(inputs.end(), {{{3}, 0.5, 1.5}, {{3}, -1, 1}});
+  if (weights > 0)
+    inputs.insert(inputs.end(), {{.shape = {3},
+                                  .low = 0.5,
+                                  .high = 1.5,
+                                  .never = kHuge,
+                                  .because = "times a deviation of that size it leaves the range"},
+                                 {{3}, -1, 1}});
   return {.name = name,
           .family = "norm",
           .call = std::move(call),
@@ -146,7 +152,7 @@ OpRow statistics_row(const char* name, OpCall call, Tensor<double> (*reference)(
   return {.name = name,
           .family = "norm",
           .call = std::move(call),
-          .inputs = {{{4, 3}, -2, 2}},
+          .inputs = {{.shape = {4, 3}, .low = -2, .high = 2, .never = kHuge, .because = squares_leave_range}},
           .reference = reference,
           .variants = with_weights({{7, 1}, {0, 4}, {3, 2, 2, 5}, {40, 17}, {12, 70}, {3}}, 0),
           .large = {{30, 40, 40}},

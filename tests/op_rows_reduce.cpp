@@ -111,6 +111,12 @@ std::vector<OpRow> reduction_rows(const std::string& name, Input input, bool emp
   return rows;
 }
 const Input apart{{}, -2, 2, true, {}, true};
+const Input squared_apart = [] {
+  Input input = apart;
+  input.never = kHuge | kTiny;
+  input.because = squares_leave_range;
+  return input;
+}();
 
 const bool max_rows =
     add_op_rows(reduction_rows(
@@ -128,10 +134,10 @@ const bool var_rows =
         [](const auto& x, const Axes& a) { return var(x, a.axes, {.sample = true, .keep = a.keep}); },
         sample_variance)) &&
     add_op_rows(reduction_rows(
-        "stddev", apart, false, [](const auto& x, const Axes& a) { return stddev(x, a.axes, {.keep = a.keep}); },
+        "stddev", squared_apart, false, [](const auto& x, const Axes& a) { return stddev(x, a.axes, {.keep = a.keep}); },
         [](const Group& x) { return std::sqrt(population_variance(x)); }));
 const bool norm_rows = add_op_rows(reduction_rows(
-    "norm", apart, true, [](const auto& x, const Axes& a) { return norm(x, a.axes, a.keep); }, length));
+    "norm", squared_apart, true, [](const auto& x, const Axes& a) { return norm(x, a.axes, a.keep); }, length));
 const bool logsumexp_rows = add_op_rows(reduction_rows(
     "logsumexp", apart, false, [](const auto& x, const Axes& a) { return logsumexp(x, a.axes, a.keep); },
     log_of_exponentials));

@@ -47,6 +47,17 @@
 template <class X>
 using ScalarOf = typename std::remove_cvref_t<X>::value_type::Scalar;
 
+/// Points far from the ordinary ones at which every row is checked too; a set of bits. See op_unusual.cpp.
+enum Unusual : unsigned {
+  kShifted = 1,   ///< a common part of 1e4, 1e6, 1e8
+  kZero = 2,      ///< nothing but zeros
+  kHuge = 4,      ///< about the largest number of float
+  kTiny = 8,      ///< about its smallest normal one
+  kTails = 16,    ///< 20 to 100, of either sign
+  kInfinite = 32, ///< one element is infinite
+  kNaN = 64       ///< one element is a NaN
+};
+
 /// How one input is drawn: uniform in [low, high], the same numbers in every run.
 struct Input {
   graft::Shape shape;
@@ -54,6 +65,22 @@ struct Input {
   bool tracked = true;                 ///< false: no gradient is asked for
   std::vector<double> away_from = {};  ///< no value within 0.05 of these
   bool spaced = false;                 ///< all values different by at least (high - low) / (2 count): no ties
+  unsigned never = 0;                  ///< unusual points that this input does not go to
+  std::string because = {};            ///< why not
+  std::string spreads = {};  ///< why its infinities and NaNs reach results that do not depend on them
+};
+
+/// For inputs that do not go to a point.
+inline const char* const squares_leave_range = "squares of numbers of that size leave the range";
+
+/// Rounding at unusual points that no way of computing the op avoids.
+struct Rounding {
+  /// Errors count relative to the product of the largest numbers of these inputs, those of second derivatives to its
+  /// square: products of them are rounded before what they share cancels.
+  std::vector<int> products = {};
+  /// What is added to these inputs is rounded: float and double differ by as much, but not the ways in one type.
+  std::vector<int> sums = {};
+  std::string because = {};
 };
 
 /// A generic lambda over the inputs, held for double and for float.
@@ -119,6 +146,8 @@ struct OpRow {
   double float_gradient_tolerance = 2e-5;
   /// Gradients in double with a kept graph against those without, relative to the largest.
   double graph_tolerance = 1e-11;
+  /// Besides that of the results, at unusual points.
+  Rounding rounding = {};
 };
 
 inline std::vector<OpRow>& op_rows() {

@@ -15,6 +15,14 @@ TEST_CASE("op table", "[optable]") {
     }
 }
 
+TEST_CASE("op table, unusual points", "[.unusual]") {
+  for (const OpRow& row : op_rows()) SECTION(row.name) {
+      const CheckReport report = check_unusual(row);
+      for (const std::string& failure : report.failures) FAIL_CHECK(row.name << ": " << failure);
+      CHECK(report.checks > 0);
+    }
+}
+
 TEST_CASE("op table rows have names of their own", "[optable]") {
   REQUIRE(op_rows().size() > 40);
   for (std::size_t i = 0; i < op_rows().size(); ++i)

@@ -19,6 +19,7 @@ TEST_CASE("tensors are made with shapes and numbers", "[tensor]") {
   CHECK(matrix.size(-1) == 3);
   CHECK(matrix.at({1, 0}) == 4);
   CHECK(matrix.span()[5] == 6);
+  CHECK(host(matrix)[5] == 6);
   CHECK(tensor<double>({1, 2}).shape() == Shape{2});
   CHECK(Tensor<double>(2.5).item() == 2.5);
   CHECK(Tensor<double>(2.5).rank() == 0);

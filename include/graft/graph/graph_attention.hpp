@@ -36,13 +36,6 @@ Tensor<T> attend_composite(const Graph& graph, const Tensor<T>& logits, const Te
   return segment_sum(messages, graph.offsets());
 }
 
-/// What the backward kernels see again. `kept`: one bit an (edge in destination order, head), none without dropout.
-template <class T>
-struct SavedAttention {
-  Tensor<T> out, log_sum_exp;
-  Tensor<std::int64_t> kept;
-};
-
 /// The attention weights that dropout keeps: the same as of `dropout` on [edges, heads].
 inline Tensor<std::int64_t> kept_weights(const Graph& graph, Index heads, const GraphAttentionOptions& options) {
   if (options.dropout == 0) return {};
@@ -54,16 +47,30 @@ cpu::KeptWeights<T> kept_weights(const Tensor<std::int64_t>& bits, const GraphAt
           static_cast<T>(1 / (1 - options.dropout))};
 }
 
+/// What the backward kernels see again. `kept`: one bit an (edge in destination order, head), none without dropout.
+template <class T>
+struct SavedAttention {
+  Tensor<T> out, shift, scale;  // of `cpu::EdgeNorms`
+  Tensor<std::int64_t> kept;
+
+  SavedAttention() = default;
+  SavedAttention(const char* op, const Graph& graph, Index heads, Index width, const GraphAttentionOptions& options,
+                 Site site)
+      : out(fresh<T>({graph.destinations(), heads, width}, op, site)),
+        shift(fresh<T>({graph.destinations(), heads})),
+        scale(fresh<T>({graph.destinations(), heads})),
+        kept(kept_weights(graph, heads, options)) {}
+  cpu::EdgeNorms<T> norms_to_write() const { return {writable(shift), writable(scale)}; }
+};
+
 template <class T, class Logits>
 Fused<T, SavedAttention<T>> attention_forward(const char* op, const Graph& graph, const Tensor<T>& values,
                                               const Logits& logits, const GraphAttentionOptions& options, Site site) {
   const Index heads = values.size(1), width = values.size(2);
-  Tensor<T> out = fresh<T>({graph.destinations(), heads, width}, op, site);
-  Tensor<T> log_sum_exp = fresh<T>({graph.destinations(), heads});
-  const Tensor<std::int64_t> kept = kept_weights(graph, heads, options);
+  const SavedAttention<T> saved(op, graph, heads, width, options, site);
   cpu::graph_attention_forward(arrays(graph).by_destination, cpu::HeadRow<T>(heads, width), values.data(), logits,
-                               kept_weights<T>(kept, options), writable(out), writable(log_sum_exp));
-  return {out, {out, log_sum_exp, kept}};
+                               kept_weights<T>(saved.kept, options), writable(saved.out), saved.norms_to_write());
+  return {saved.out, saved};
 }
 
 /// The records of `cpu::SoftmaxRecords`, with the scores if there are any. Sets the gradient of what was added to the
@@ -72,13 +79,14 @@ template <class T>
 Tensor<T> softmax_records(const Graph& graph, const SavedAttention<T>& saved, const Tensor<T>& g,
                           const Tensor<T>& scores, const Tensor<T>& bias, AnyTensor* d_bias) {
   const Index heads = g.size(1), width = g.size(2), rows = graph.destinations();
-  const Tensor<T> records = fresh<T>({rows, (scores.defined() ? 3 : 2) * heads});
   Tensor<T> sums;
   if (d_bias) sums = fresh<T>({(rows + cpu::kRecordChunk - 1) / cpu::kRecordChunk, heads, width});
   const auto numbers = [](const Tensor<T>& t) { return t.defined() ? t.data() : nullptr; };
-  cpu::softmax_records(cpu::HeadRow<T>(heads, width),
-                       cpu::RecordRows<T>{rows, saved.out.data(), numbers(bias), g.data(), saved.log_sum_exp.data(),
-                                          numbers(scores), writable(records), d_bias ? writable(sums) : nullptr});
+  cpu::RecordRows<T> work{rows, saved.out.data(), numbers(bias), g.data(), {saved.shift.data(), saved.scale.data()},
+                          numbers(scores), nullptr, d_bias ? writable(sums) : nullptr};
+  const Tensor<T> records = fresh<T>({rows, work.numbers_of_head() * heads});
+  work.records = writable(records);
+  cpu::softmax_records(cpu::HeadRow<T>(heads, width), work);
   if (d_bias) *d_bias = sum(sums, {0});
   return records;
 }
@@ -102,14 +110,12 @@ Fused<T, SavedAttention<T>> gat_forward(const char* op, const Graph& graph, cons
   const cpu::HeadRow<T> row(heads, width);
   const bool walked = cpu::with_row_lanes(row, [&](const auto& lanes, auto batches) {
     SavedAttention<T>& saved = result.saved;
-    saved = {fresh<T>({graph.destinations(), heads, width}, op, site), fresh<T>({graph.destinations(), heads}),
-             kept_weights(graph, heads, options)};
+    saved = SavedAttention<T>(op, graph, heads, width, options, site);
     const cpu::GatForward<T> work{arrays(graph).by_destination, v.data(), logits, kept_weights<T>(saved.kept, options),
                                   bias.defined() ? bias.data() : nullptr, writable(saved.out),
-                                  writable(saved.log_sum_exp)};
+                                  saved.norms_to_write()};
     cpu::for_graph_chunks(work.side, [&](Index, Index first, Index last) {
-      const Workspace<T> shifts(row.edge_numbers(cpu::kGraphChunk));
-      cpu::gat_rows_forward(lanes, work, first, last, shifts.data(), batches);
+      cpu::gat_rows_forward(lanes, work, first, last, batches);
     });
     result.value = saved.out;
   });
@@ -124,7 +130,7 @@ template <class T>
 void gat_backward(const Graph& graph, const Tensor<T>& v, const Tensor<T>& s, const Tensor<T>& records,
                   const SavedAttention<T>& saved, const Tensor<T>& g, const GraphAttentionOptions& options,
                   const Tensor<T>& d_values, const Tensor<T>& d_source, const Tensor<T>& d_logits) {
-  const Index heads = v.size(1), stride = 3 * heads;
+  const Index heads = v.size(1), stride = 4 * heads;
   const cpu::GraphArrays arrays = detail::arrays(graph);
   const cpu::HeadRow<T> row(heads, v.size(2));
   const T slope = static_cast<T>(options.negative_slope);
@@ -141,7 +147,7 @@ void gat_backward(const Graph& graph, const Tensor<T>& v, const Tensor<T>& s, co
   if (walked) return;
   if (to_source) std::fill_n(to_source, s.count(), T(0));
   cpu::graph_attention_backward(
-      arrays, row, v.data(), cpu::GatLogits<T>{s.data(), records.data() + 2 * heads, stride, slope},
+      arrays, row, v.data(), cpu::GatLogits<T>{s.data(), records.data() + 3 * heads, stride, slope},
       cpu::SoftmaxRecords<T>{records.data(), stride}, kept, g.data(),
       // The sign of what goes into the leaky ReLU is the sign of its result.
       [slope](Batch<T> gradient, Batch<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
@@ -310,7 +316,7 @@ Tensor<T> graph_attention_v2(const Graph& graph, const Tensor<T>& source, const 
     if (needed[0]) d_source = detail::fresh<T>(s.shape());
     cpu::graph_attention_backward(
         arrays, row, s.data(), cpu::GatV2Logits<T>{s.data(), d.data(), a.data(), slope},
-        cpu::SoftmaxRecords<T>{records.data(), 2 * heads},
+        cpu::SoftmaxRecords<T>{records.data(), 3 * heads},
         detail::kept_weights<T>(saved.kept, options), g.data(), [](Batch<T> gradient, Batch<T>) { return gradient; },
         [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
           if (needed[0])

@@ -13,8 +13,8 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 struct LoadWeightsOptions {
-  std::string prefix;   ///< of the file's names, "bert.encoder": only names that begin so are looked at, without it
-  bool strict = true;   ///< the file must hold a value for every tensor, and nothing else below the prefix
+  std::string prefix = {};  ///< of the file's names, "bert.encoder": only names that begin so are looked at, without it
+  bool strict = true;       ///< the file must hold a value for every tensor, and nothing else below the prefix
 };
 
 /// What `load_weights` did not match, by name.
@@ -54,7 +54,7 @@ namespace detail {
     load.template operator()<std::uint16_t>(i, array);
   }
   for (const std::string& name : file.names()) {
-    if (name.compare(0, before.size(), before) != 0) continue;
+    if (name.compare(0, before.size(), before) != 0 || name[0] == '@') continue;  // '@': a checkpoint's own
     bool used = false;
     for (const std::string& one : found) used = used || one == name;
     if (!used) report.unused.push_back(name.substr(before.size()));

@@ -22,6 +22,7 @@ template <Real T = float>
 struct AttentionMask {
   bool causal = false;         ///< query i sees keys up to its own place
   Tensor<bool> key_mask = {};  ///< [batch, keys]: true where the key may be seen; empty: all
+  Tensor<bool> mask = {};      ///< [batch or 1, heads or 1, queries, keys]: true where the query may see the key
   Tensor<T> bias = {};         ///< added to the scores; broadcasts to [batch, heads, queries, keys]
 };
 
@@ -86,6 +87,7 @@ struct MultiHeadAttention {
     AttentionOptions<T> options;
     options.causal = mask.causal;
     options.key_mask = mask.key_mask;
+    options.mask = mask.mask;
     options.bias = mask.bias;
     if (context->training()) {
       options.dropout = dropout;

@@ -21,6 +21,8 @@ struct AttentionOptions {
   bool causal = false;               ///< query i sees keys up to i + keys - queries: the last query sees all of them
   std::optional<double> scale = {};  ///< factor of the dot products; 1 / sqrt(depth) when left out
   Tensor<bool> key_mask = {};        ///< [batch, keys]: true where the key may be seen; empty: all of them
+  Tensor<bool> mask = {};            ///< [batch or 1, heads or 1, queries, keys], leading ones may be left out: true where
+                                     ///< the query may see the key; empty: all of them
   Tensor<T> bias = {};               ///< added to the scaled scores; broadcasts to [batch, heads, queries, keys]
   double dropout = 0;                ///< rate of the dropout of the weights
   Random random = Random();          ///< stream of the dropout, used as `dropout` uses it on the weights
@@ -32,7 +34,7 @@ namespace detail {
 struct AttentionPlan {
   double scale;
   bool causal;
-  Tensor<bool> key_mask;
+  Tensor<bool> key_mask, mask;
   double dropout_rate;
   Random random;
 };
@@ -57,8 +59,16 @@ cpu::AttentionProblem<T> attention_problem(const AttentionPlan& plan, const Tens
                              k.data(),
                              v.data(),
                              plan.key_mask.defined() ? plan.key_mask.data() : nullptr,
+                             plan.mask.defined() ? plan.mask.data() : nullptr,
+                             {},
                              bias ? bias->data() : nullptr,
                              {}};
+  if (p.mask) {
+    const Shape& shape = plan.mask.shape();
+    const Index heads = shape.rank() > 2 ? shape[-3] : 1, samples = shape.rank() > 3 ? shape[-4] : 1;
+    p.mask_strides[1] = heads == 1 ? 0 : p.queries * p.keys;
+    p.mask_strides[0] = samples == 1 ? 0 : heads * p.queries * p.keys;
+  }
   if (!bias) return p;
   Index step = 1;
   for (int axis = 1; axis <= bias->rank(); ++axis) {
@@ -99,13 +109,15 @@ Tensor<T> attention_by_formula(const AttentionPlan& plan, const Tensor<T>& q, Te
   Tensor<T> scores = matmul(q * plan.scale, k, {.transpose_b = true});
   ((scores = scores + bias), ...);
   Tensor<bool> allowed;
-  if (plan.causal || p.key_mask) {
+  if (plan.causal || p.key_mask || p.mask) {
     allowed = fresh<bool>(scores.shape());
     bool* to = writable(allowed);
     for (Index row = 0; row < p.batch * p.heads * p.queries; ++row) {
-      const bool* mask = p.key_mask ? p.key_mask + row / p.queries / p.heads * p.keys : nullptr;
-      const Index visible = p.visible_keys(row % p.queries);
-      for (Index j = 0; j < p.keys; ++j) *to++ = j < visible && (!mask || mask[j]);
+      const Index head = row / p.queries, query = row % p.queries, visible = p.visible_keys(query);
+      const bool* of_keys = p.key_mask ? p.key_mask + head / p.heads * p.keys : nullptr;
+      const bool* of_query = p.mask ? p.mask_row(head, query) : nullptr;
+      for (Index j = 0; j < p.keys; ++j)
+        *to++ = j < visible && (!of_keys || of_keys[j]) && (!of_query || of_query[j]);
     }
   }
   Tensor<T> weights = unnormalised_weights(scores, allowed);
@@ -119,7 +131,7 @@ template <class T, class... Bias>
 Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v,
                           const Bias&... bias) {
   struct Saved {
-    Tensor<T> value, log_sums;
+    Tensor<T> value, peak, scale;  // of `cpu::AttentionNorms`
   };
   return fused(
       "scaled_dot_product_attention",
@@ -129,13 +141,15 @@ Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const T
       [&plan](const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v, const auto&... bias) {
         const cpu::AttentionProblem<T> p = attention_problem(plan, q, k, v, &bias...);
         Tensor<T> value = fresh<T>({p.batch, p.heads, p.queries, p.value_depth}, "scaled_dot_product_attention");
-        Tensor<T> log_sums = fresh<T>({p.batch, p.heads, p.queries});
-        cpu::attention(p, writable(value), writable(log_sums));
-        return Fused<T, Saved>{value, {value, log_sums}};
+        const Shape rows{p.batch, p.heads, p.queries};
+        const Saved saved{value, fresh<T>(rows), fresh<T>(rows)};
+        cpu::attention(p, writable(value), {writable(saved.peak), writable(saved.scale)});
+        return Fused<T, Saved>{value, saved};
       },
       [plan](const Tensor<T>& g, const Saved& saved, const bool* needed, AnyTensor* results, const Tensor<T>& q,
              const Tensor<T>& k, const Tensor<T>& v, const auto&... bias) {
         const cpu::AttentionProblem<T> p = attention_problem(plan, q, k, v, &bias...);
+        const cpu::AttentionNorms<const T> norms{saved.peak.data(), saved.scale.data()};
         cpu::AttentionGradients<T> to{};
         const auto make = [&](int i, const Shape& shape) -> T* {
           if (!needed[i]) return nullptr;
@@ -152,10 +166,10 @@ Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const T
             slopes = zeros<T>({p.batch, p.heads, p.queries, p.keys});
             to.bias = writable(slopes);
           }
-          cpu::attention_backward(p, saved.value.data(), saved.log_sums.data(), g.data(), to);
+          cpu::attention_backward(p, saved.value.data(), norms, g.data(), to);
           if (needed[3]) ((results[3] = sum_to(slopes, bias.shape())), ...);
         } else {
-          cpu::attention_backward(p, saved.value.data(), saved.log_sums.data(), g.data(), to);
+          cpu::attention_backward(p, saved.value.data(), norms, g.data(), to);
         }
       },
       q, k, v, bias...);
@@ -166,8 +180,8 @@ Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const T
 /// softmax(scale q k^T + bias) v over the keys that a query may see; a query that sees none gets zeros and zero
 /// gradient. q [batch, heads, queries, depth], k [batch, heads, keys, depth], v [batch, heads, keys, value_depth] ->
 /// [batch, heads, queries, value_depth]. Memory grows with queries + keys, not with their product, but for derivatives
-/// of second and higher order, and for the gradient to the bias. Numbers of masked keys are never read into the result.
-/// Throws ShapeError when shapes do not fit together, ValueError for a dropout outside [0, 1).
+/// of second and higher order, and for the gradient to the bias. Numbers of keys that `key_mask` hides are never read
+/// into the result; those of keys hidden by `mask` or by place must be finite. Throws ShapeError when shapes do not fit together, ValueError for a dropout outside [0, 1).
 template <Real T>
 Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v,
                                        const AttentionOptions<std::type_identity_t<T>>& options = {},
@@ -182,6 +196,15 @@ Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, c
         {{"q", a}, {"k", b}, {"v", c}}, site);
   if (options.key_mask.defined() && !(options.key_mask.shape() == Shape{b[0], b[2]}))
     fail<ShapeError>(op, "expected a key mask [batch, keys]", {{"key_mask", options.key_mask.shape()}, {"k", b}}, site);
+  if (options.mask.defined()) {
+    const Shape &shape = options.mask.shape(), all{a[0], a[1], a[2], b[2]};
+    bool fits = shape.rank() >= 2 && shape.rank() <= 4;
+    for (int axis = 1; fits && axis <= shape.rank(); ++axis)
+      fits = shape[-axis] == all[-axis] || (axis > 2 && shape[-axis] == 1);
+    if (!fits)
+      fail<ShapeError>(op, "expected a mask [batch or 1, heads or 1, queries, keys]",
+                       {{"mask", shape}, {"q", a}, {"k", b}}, site);
+  }
   if (!(options.dropout >= 0 && options.dropout < 1))
     fail(op, {"dropout is ", options.dropout, ", expected 0 or more and less than 1"}, {{"q", a}}, site);
   const Shape scores{a[0], a[1], a[2], b[2]};
@@ -192,7 +215,7 @@ Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, c
 
   const double usual_scale = a[3] > 0 ? 1 / std::sqrt(static_cast<double>(a[3])) : 1;
   const detail::AttentionPlan plan{options.scale.value_or(usual_scale), options.causal, options.key_mask,
-                                   options.dropout, options.random};
+                                   options.mask, options.dropout, options.random};
   if (options.bias.defined()) return detail::fused_attention(plan, q, k, v, options.bias);
   return detail::fused_attention(plan, q, k, v);
 }

@@ -16,7 +16,8 @@ namespace detail {
 /// the mean, and the moments.
 template <class T>
 struct ConvNormSaved {
-  Tensor<T> map, centred, mean, inverse;
+  Tensor<T> map, centred;
+  NormMoments<T> moments;
 };
 
 /// relu(max_pool2d(norm(conv2d(x, kernel), weight, bias))), the norm being batch norm, or group norm where `groups` is
@@ -48,17 +49,16 @@ Tensor<T> conv_norm_pool(const char* op, Index groups, const ConvOptions& option
     const Shape per_channel{layout.samples, s.out};
     ConvNormSaved<T> saved;
     if (kept) saved.map = fresh<T>(output_shape(s));
-    saved.mean = fresh<T>(per_channel);
+    saved.moments = {fresh<T>(per_channel), fresh<T>(per_channel), {}};
     const Tensor<T> value = fresh<T>(pool_shape(op, output_shape(s), {}, site).output(), op, site);
     const Tensor<T> variance = fresh<T>(per_channel), packed = cpu::packed_weight(s, k.data());
     saved.centred = fresh<T>(value.shape());
-    cpu::conv_moments(s, layout, z.data(), packed.data(), kept ? writable(saved.map) : nullptr, writable(saved.mean),
-                      writable(variance));
-    saved.inverse = inverse_deviation(variance, eps);
-    cpu::conv_norm_pool<T>(
-        {s, layout, z.data(), packed.data(), saved.mean.data(), saved.inverse.data(), w.data(), b.data()},
-        kept ? saved.map.data() : nullptr, writable(value), writable(saved.centred));
-    if (statistics) *statistics = {view(saved.mean, channel, 0), view(variance, channel, 0)};
+    cpu::conv_moments<T>(s, layout, z.data(), packed.data(), kept ? writable(saved.map) : nullptr,
+                         {writable(saved.moments.mean), writable(saved.moments.rest), writable(variance)});
+    saved.moments.inverse = inverse_deviation(variance, eps);
+    cpu::conv_norm_pool<T>({s, layout, z.data(), packed.data(), saved.moments.read(), w.data(), b.data()},
+                           kept ? saved.map.data() : nullptr, writable(value), writable(saved.centred));
+    if (statistics) *statistics = {view(saved.moments.mean, channel, 0), view(variance, channel, 0)};
     return Fused<T, ConvNormSaved<T>>{value, saved};
   };
   const auto backward = [s, kept, layout, options](const Tensor<T>& g, const ConvNormSaved<T>& saved,
@@ -70,9 +70,8 @@ Tensor<T> conv_norm_pool(const char* op, Index groups, const ConvOptions& option
     const cpu::ConvNormGradients<T> out{
         needed[0] ? writable(map) : nullptr, gradient_place<T>(needed, results, 1, k.shape()),
         gradient_place<T>(needed, results, 2, w.shape()), gradient_place<T>(needed, results, 3, b.shape())};
-    cpu::conv_norm_pool_backward<T>(
-        {s, layout, z.data(), packed.data(), saved.mean.data(), saved.inverse.data(), w.data(), b.data()},
-        kept ? saved.map.data() : nullptr, saved.centred.data(), g.data(), out);
+    cpu::conv_norm_pool_backward<T>({s, layout, z.data(), packed.data(), saved.moments.read(), w.data(), b.data()},
+                                    kept ? saved.map.data() : nullptr, saved.centred.data(), g.data(), out);
     if (needed[0]) results[0] = conv2d_input(map, k, z.shape(), options);
   };
   return fused(op, composite, forward, backward, x, kernel, weight, bias);

@@ -25,10 +25,12 @@ struct BatchNormResult {
 
 namespace detail {
 
-/// What a norm's backward kernel reads again, besides the inputs.
+/// What a norm's backward kernel reads again, besides the inputs. Norms of channels have means in two parts, unless they
+/// were given: mean + rest.
 template <class T>
 struct NormMoments {
-  Tensor<T> mean, inverse;
+  Tensor<T> mean, rest, inverse;
+  cpu::ChannelNorms<T> read() const { return {mean.data(), rest.defined() ? rest.data() : nullptr, inverse.data()}; }
 };
 
 template <class T, class... Affine>
@@ -87,7 +89,10 @@ Tensor<T> norm_over_rows(const char* op, double eps, const Tensor<T>& x, const A
     const Shape column = z.shape().with(z.rank() - 1, 1);
     const T n = static_cast<T>(z.shape()[-1]);
     Tensor<T> d = z;
-    if constexpr (Centred) d = z - sum_to(z, column) / n;
+    if constexpr (Centred) {
+      d = z - first_of(z, column);
+      d = d - sum_to(d, column) / n;
+    }
     return affine(d * rsqrt(sum_to(square(d), column) / n + eps), a...);
   };
   const auto forward = [&](const Tensor<T>& z, const Affine&... a) {
@@ -95,7 +100,7 @@ Tensor<T> norm_over_rows(const char* op, double eps, const Tensor<T>& x, const A
     const Tensor<T> mean = Centred ? fresh<T>({rows}) : Tensor<T>();
     cpu::norm_rows<Centred>(z.data(), numbers_or_null<0, T>(a...), numbers_or_null<1, T>(a...), static_cast<T>(eps),
                             rows, width, Centred ? writable(mean) : nullptr, writable(inverse), writable(value));
-    return Fused<T, NormMoments<T>>{value, {mean, inverse}};
+    return Fused<T, NormMoments<T>>{value, {mean, {}, inverse}};
   };
   const auto backward = [rows, width](const Tensor<T>& g, const NormMoments<T>& moments, const bool* needed,
                                       AnyTensor* results, const Tensor<T>& z, const Affine&... a) {
@@ -140,13 +145,20 @@ Tensor<T> group_mean(const cpu::ChannelLayout& layout, const Tensor<T>& cut) {
   return sum_to(cut, Shape{layout.samples, 1, layout.groups, 1}) / static_cast<T>(layout.rows * layout.group_width());
 }
 
+/// A tensor cut into groups less the mean of each.
+template <class T>
+Tensor<T> centred_groups(const cpu::ChannelLayout& layout, const Tensor<T>& cut) {
+  const Tensor<T> d = cut - first_of(cut, Shape{layout.samples, 1, layout.groups, 1});
+  return d - group_mean(layout, d);
+}
+
 /// The gradient of norm(x) weight + bias to x for the gradient g to it: with n = norm(x), h = g weight and means over
 /// groups, inverse (h - mean h - n mean hn). `moments` are those of x.
 template <class T>
 Tensor<T> norm_slope(const cpu::ChannelLayout& layout, double eps, const NormMoments<T>& moments, const Tensor<T>& x,
                      const Tensor<T>& g, const Tensor<T>& weight) {
   const auto composite = [layout, eps](const Tensor<T>& z, const Tensor<T>& u, const Tensor<T>& w) {
-    const Tensor<T> cut = in_groups(layout, z), d = cut - group_mean(layout, cut);
+    const Tensor<T> d = centred_groups(layout, in_groups(layout, z));
     const Tensor<T> inverse = rsqrt(group_mean(layout, square(d)) + eps), n = d * inverse;
     const Tensor<T> h = in_groups(layout, u * w);
     return reshape(inverse * (h - group_mean(layout, h) - n * group_mean(layout, h * n)), z.shape());
@@ -155,8 +167,7 @@ Tensor<T> norm_slope(const cpu::ChannelLayout& layout, double eps, const NormMom
     const Tensor<T> value = fresh<T>(z.shape());
     cpu::ChannelGradients<T> out;
     out.x = writable(value);
-    cpu::channel_backward(z.data(), u.data(), layout, moments.mean.data(), moments.inverse.data(), w.data(), false,
-                          out);
+    cpu::channel_backward(z.data(), u.data(), layout, moments.read(), w.data(), false, out);
     return Fused<T, NormMoments<T>>{value, moments};
   };
   const auto backward = [layout](const Tensor<T>& v, const NormMoments<T>& saved, const bool* needed,
@@ -164,8 +175,7 @@ Tensor<T> norm_slope(const cpu::ChannelLayout& layout, double eps, const NormMom
     const cpu::ChannelSlopeGradients<T> out{gradient_place<T>(needed, results, 0, z.shape()),
                                             gradient_place<T>(needed, results, 1, z.shape()),
                                             gradient_place<T>(needed, results, 2, w.shape())};
-    cpu::channel_slope_backward(z.data(), u.data(), v.data(), layout, saved.mean.data(), saved.inverse.data(), w.data(),
-                                out);
+    cpu::channel_slope_backward(z.data(), u.data(), v.data(), layout, saved.read(), w.data(), out);
   };
   return fused("norm_slope", composite, forward, backward, x, g, weight);
 }
@@ -181,15 +191,14 @@ Tensor<T> norm_weight_slope(const cpu::ChannelLayout& layout, double eps, const 
   const Tensor<T> value = fresh<T>({layout.channels});
   cpu::ChannelGradients<T> out;
   out.weight = writable(value);
-  cpu::channel_backward(x.data(), g.data(), layout, moments.mean.data(), moments.inverse.data(),
-                        static_cast<const T*>(nullptr), false, out);
+  cpu::channel_backward(x.data(), g.data(), layout, moments.read(), static_cast<const T*>(nullptr), false, out);
   return record("norm_weight_slope", value,
                 Edge(x, [=](const Tensor<T>& s) { return norm_slope(layout, eps, moments, x, g, s); }),
                 Edge(g, [=](const Tensor<T>& s) {
                   if (recording()) return norm_over_channels<T>("norm", layout, eps, nullptr, x) * s;
                   const Tensor<T> scaled = fresh<T>(x.shape());
-                  cpu::channel_scale(x.data(), layout, moments.mean.data(), moments.inverse.data(), s.data(),
-                                     static_cast<const T*>(nullptr), writable(scaled));
+                  cpu::channel_scale(x.data(), layout, moments.read(), s.data(), static_cast<const T*>(nullptr),
+                                     writable(scaled));
                   return scaled;
                 }));
 }
@@ -202,17 +211,18 @@ Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, d
   constexpr bool scaled = sizeof...(Affine) == 2;
   const Shape per_channel{layout.samples, layout.channels};
   Tensor<T> value = fresh<T>(x.shape());
-  const Tensor<T> mean = fresh<T>(per_channel), variance = fresh<T>(per_channel);
-  cpu::channel_moments(x.data(), layout, writable(mean), writable(variance));
-  const Tensor<T> inverse = inverse_deviation(variance, eps);
-  cpu::channel_scale(x.data(), layout, mean.data(), inverse.data(), numbers_or_null<0, T>(scale...),
+  NormMoments<T> moments{fresh<T>(per_channel), fresh<T>(per_channel), {}};
+  const Tensor<T> variance = fresh<T>(per_channel);
+  cpu::channel_moments(x.data(), layout, {writable(moments.mean), writable(moments.rest), writable(variance)});
+  moments.inverse = inverse_deviation(variance, eps);
+  cpu::channel_scale(x.data(), layout, moments.read(), numbers_or_null<0, T>(scale...),
                      numbers_or_null<1, T>(scale...), writable(value));
   if (statistics) {
     const Shape channel{layout.channels};
-    *statistics = {view(mean, channel, 0), view(variance, channel, 0)};
+    *statistics = {view(moments.mean, channel, 0), view(variance, channel, 0)};
   }
   if (!recorded(x, scale...)) return value;
-  auto rule = [=, moments = NormMoments<T>{mean, inverse}](const Tensor<T>& g, const bool* needed, AnyTensor* results) {
+  auto rule = [=](const Tensor<T>& g, const bool* needed, AnyTensor* results) {
     const std::tuple<const Affine&...> affine(scale...);
     if (recording()) {
       // The derivatives as ops, which have kernels for theirs.
@@ -231,8 +241,7 @@ Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, d
       out.weight = gradient_place<T>(needed, results, 1, {layout.channels});
       out.bias = gradient_place<T>(needed, results, 2, {layout.channels});
     }
-    cpu::channel_backward(x.data(), g.data(), layout, moments.mean.data(), moments.inverse.data(),
-                          numbers_or_null<0, T>(scale...), false, out);
+    cpu::channel_backward(x.data(), g.data(), layout, moments.read(), numbers_or_null<0, T>(scale...), false, out);
   };
   return record_jointly(op, std::move(value), std::move(rule), x, scale...);
 }
@@ -247,8 +256,8 @@ Tensor<T> norm_by_given(double eps, const Tensor<T>& x, const Tensor<T>& mean, c
   };
   const auto forward = [&](const Tensor<T>& z, const Tensor<T>& m, const Tensor<T>& v, const Affine&... a) {
     const Tensor<T> value = fresh<T>(z.shape()), inverse = inverse_deviation(v, eps);
-    cpu::channel_scale(z.data(), layout, m.data(), inverse.data(), numbers_or_null<0, T>(a...),
-                       numbers_or_null<1, T>(a...), writable(value));
+    cpu::channel_scale<T>(z.data(), layout, {m.data(), nullptr, inverse.data()}, numbers_or_null<0, T>(a...),
+                          numbers_or_null<1, T>(a...), writable(value));
     return Fused<T, Tensor<T>>{value, inverse};
   };
   const auto backward = [layout](const Tensor<T>& g, const Tensor<T>& inverse, const bool* needed, AnyTensor* results,
@@ -262,7 +271,8 @@ Tensor<T> norm_by_given(double eps, const Tensor<T>& x, const Tensor<T>& mean, c
       out.weight = gradient_place<T>(needed, results, 3, channel);
       out.bias = gradient_place<T>(needed, results, 4, channel);
     }
-    cpu::channel_backward(z.data(), g.data(), layout, m.data(), inverse.data(), numbers_or_null<0, T>(a...), true, out);
+    cpu::channel_backward<T>(z.data(), g.data(), layout, {m.data(), nullptr, inverse.data()},
+                             numbers_or_null<0, T>(a...), true, out);
   };
   return fused("batch_norm", composite, forward, backward, x, mean, variance, scale...);
 }
@@ -374,8 +384,9 @@ ChannelStatistics<T> batch_statistics(const Tensor<T>& x, Site site = Site::curr
   detail::check_norm("batch_statistics", x, 0, site);
   const Shape channel{x.shape()[-1]};
   ChannelStatistics<T> result{detail::fresh<T>(channel), detail::fresh<T>(channel)};
-  cpu::channel_moments(x.data(), detail::batch_layout(x), detail::writable(result.mean),
-                       detail::writable(result.variance));
+  const Tensor<T> rest = detail::fresh<T>(channel);
+  cpu::channel_moments(x.data(), detail::batch_layout(x),
+                       {detail::writable(result.mean), detail::writable(rest), detail::writable(result.variance)});
   return result;
 }
 

@@ -1,7 +1,12 @@
 #pragma once
 // What methods that classify by nearness share: class means and squared distances.
 
+#include <algorithm>
+#include <limits>
+#include <vector>
+
 #include "graft/ops/indexing.hpp"
+#include "graft/ops/map.hpp"
 #include "graft/ops/matmul.hpp"
 #include "graft/ops/reduce.hpp"
 
@@ -25,15 +30,32 @@ Tensor<T> prototypes(const Tensor<T>& embeddings, const Tensor<std::int64_t>& la
   return sums * share;
 }
 
-/// Squared Euclidean distances |a_i - b_j|^2 = |a_i|^2 + |b_j|^2 - 2 a_i b_j: `a` [m, width], `b` [n, width] -> [m, n].
-/// Rounding can leave a distance near 0 slightly negative. Throws ShapeError.
+namespace detail {
+
+/// The mean of the rows of x [rows, width], [1, width], outside any tape; infinities and NaNs count as 0.
+template <class T>
+Tensor<T> finite_mean_row(const Tensor<T>& x) {
+  Recording off(false);
+  const auto finite_or_zero = [](auto v) { return where(abs(v) < std::numeric_limits<T>::infinity(), v, 0); };
+  const Tensor<T> share = map(finite_or_zero, x) / static_cast<T>(std::max(x.size(0), Index{1}));
+  return map(finite_or_zero, sum_to(share, Shape{1, x.size(1)}));
+}
+
+}  // namespace detail
+
+/// Squared Euclidean distances |a_i - b_j|^2: `a` [m, width], `b` [n, width] -> [m, n]. They are computed as |a_i|^2 +
+/// |b_j|^2 - 2 a_i b_j from what is left of both after subtracting the mean row of b, so that a part that all share costs
+/// no accuracy; rounding below 0 is cut off. Throws ShapeError.
 template <Real T>
 Tensor<T> squared_distances(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::current()) {
   if (a.rank() != 2 || b.rank() != 2 || a.size(1) != b.size(1))
     fail<ShapeError>("squared_distances", "expected [m, width] and [n, width]", {{"a", a.shape()}, {"b", b.shape()}},
                      site);
-  const Tensor<T> inner = matmul(a, b, {.transpose_b = true}, site);
-  return sum(square(a), {1}, true) + reshape(sum(square(b), {1}), {1, b.size(0)}) - T(2) * inner;
+  // A constant: distances do not depend on it. Of b alone, so that a row of a is answered whatever the others are.
+  const Tensor<T> centre = detail::finite_mean_row(b), u = a - centre, v = b - centre;
+  const Tensor<T> inner = matmul(u, v, {.transpose_b = true}, site);
+  const Tensor<T> d = sum(square(u), {1}, true) + reshape(sum(square(v), {1}), {1, b.size(0)}) - T(2) * inner;
+  return d - minimum(d.detach(), 0);
 }
 
 }  // namespace GRAFT_ABI

@@ -79,6 +79,17 @@ Tensor<Out> fold_marked(const Tensor<In>& x, const bool (&reduce)[kMaxRank]) {
   return folded;
 }
 
+/// The first number of every group of numbers that a sum to shape `kept` adds up, in that shape, outside any tape. Less
+/// of it, numbers that share a large part lose nothing to rounding: what no common part changes (a variance) is computed
+/// from x - first_of(x), with the first number as a constant.
+template <class T>
+Tensor<T> first_of(const Tensor<T>& x, const Shape& kept) {
+  Tensor<T> first = x.detach();
+  for (int axis = 0; axis < kept.rank(); ++axis)
+    if (kept[axis] == 1 && first.size(axis) > 1) first = slice(first, axis, 0, 1);
+  return first;
+}
+
 template <class T>
 Tensor<T> drop_marked(const Tensor<T>& folded, const Shape& shape, const bool (&marked)[kMaxRank], bool keep) {
   return keep ? folded : reshape(folded, without_marked(shape, marked));

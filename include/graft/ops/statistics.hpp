@@ -2,6 +2,7 @@
 // Reductions built on sums and maxima: variance, standard deviation, norm, log-sum-exp, running sums. Each is safe
 // where the textbook formula is not: a norm of zero, rows of -inf, numbers that overflow when exponentiated.
 
+#include <algorithm>
 #include <limits>
 
 #include "graft/ops/map.hpp"
@@ -35,19 +36,25 @@ template <class T>
 Tensor<T> var_marked(const Tensor<T>& x, const bool (&marked)[kMaxRank], bool sample) {
   const Shape kept = keep_marked(x.shape(), marked);
   const T numbers = static_cast<T>(kept.count() > 0 ? x.count() / kept.count() : 0);
-  const T divisor = sample ? numbers - 1 : numbers;
-  const auto squared_gap = [](auto v, auto m) { return (v - m) * (v - m); };
+  const T divisor = sample ? std::max(numbers - 1, T(0)) : numbers;
+  if (x.count() == 0) return sum_to(x, kept) / divisor;
+  struct Centre {
+    Tensor<T> first, mean;  // of the numbers less the first
+  };
+  const auto squared_gap = [](auto v, auto f, auto m) { return square((v - f) - m); };
   auto composite = [=](const Tensor<T>& v) {
-    return sum_to(map(squared_gap, v, sum_to(v, kept) / numbers), kept) / divisor;
+    const Tensor<T> d = v - first_of(v, kept);
+    return sum_to(square(d - sum_to(d, kept) / numbers), kept) / divisor;
   };
   auto forward = [=](const Tensor<T>& v) {
-    const Tensor<T> mean = sum_to(v, kept) / numbers;
-    return Fused<T, Tensor<T>>{sum_to(map(squared_gap, v, mean), kept) / divisor, mean};
+    const Tensor<T> first = first_of(v, kept), mean = sum_to(v - first, kept) / numbers;
+    return Fused<T, Centre>{sum_to(map(squared_gap, v, first, mean), kept) / divisor, {first, mean}};
   };
-  auto backward = [=](const Tensor<T>& g, const Tensor<T>& mean, const bool*, AnyTensor* results, const Tensor<T>& v) {
+  auto backward = [=](const Tensor<T>& g, const Centre& centre, const bool*, AnyTensor* results, const Tensor<T>& v) {
     const T scale = 2 / divisor;
-    results[0] = map([scale](auto gradient, auto value, auto middle) { return gradient * (scale * (value - middle)); },
-                     g, v, mean);
+    results[0] =
+        map([scale](auto gradient, auto value, auto f, auto m) { return gradient * (scale * ((value - f) - m)); }, g, v,
+            centre.first, centre.mean);
   };
   return fused("var", composite, forward, backward, x);
 }
@@ -55,28 +62,39 @@ Tensor<T> var_marked(const Tensor<T>& x, const bool (&marked)[kMaxRank], bool sa
 template <class T>
 Tensor<T> logsumexp_marked(const Tensor<T>& x, const bool (&marked)[kMaxRank]) {
   constexpr T kInfinity = std::numeric_limits<T>::infinity();
-  Tensor<T> value;
+  Tensor<T> value, shift, log_sum;
   {
     Recording off(false);
     using Fold = cpu::Extreme<T, 1>;
     const Tensor<T> largest = fold_marked<Fold, Fold, T>(x, marked);
-    const Tensor<T> shift = map([=](auto m) { return where(abs(m) < kInfinity, m, 0); }, largest);
-    value = log(sum_marked(map([](auto v, auto m) { return exp(v - m); }, x, shift), marked)) + shift;
+    shift = map([=](auto m) { return where(abs(m) < kInfinity, m, 0); }, largest);
+    log_sum = log(sum_marked(map([](auto v, auto m) { return exp(v - m); }, x, shift), marked));
+    value = log_sum + shift;
   }
-  return record("logsumexp", value, Edge(x, [x, value, marked](const Tensor<T>& g) {
+  return record("logsumexp", value, Edge(x, [x, shift, log_sum](const Tensor<T>& g) {
                   // Softmax of x, zero in rows where there is nothing but -inf.
                   if (!recording())
                     return map(
-                        [=](auto gradient, auto v, auto y) { return gradient * exp(v - where(y == -kInfinity, 0, y)); },
-                        g, x, value);
-                  const Tensor<T> y = logsumexp_marked(x, marked);
-                  return g * exp(x - where(y == -kInfinity, 0, y));
+                        [=](auto gradient, auto v, auto m, auto l) {
+                          return gradient * exp((v - m) - where(l == -kInfinity, 0, l));
+                        },
+                        g, x, shift, log_sum);
+                  const Tensor<T> e = exp(x - shift), total = sum_to(e, shift.shape());
+                  return g * (e / where(total == 0, 1, total));
                 }));
+}
+
+/// |x|^p, with derivatives of zero (of every order) where x is 0.
+template <class T>
+Tensor<T> power_or_zero(const Tensor<T>& x, double p) {
+  const Tensor<bool> zero = x == 0;
+  return where(zero, 0, pow(where(zero, 1, abs(x)), p));
 }
 
 }  // namespace detail
 
-/// Variance over `axes` (default: all): the mean of (x - mean)^2, in two passes.
+/// Variance over `axes` (default: all): the mean of (x - mean)^2, in two passes; NaN over no elements, and of a sample
+/// of one. Numbers whose squares leave the range of T (beyond about 1e+-19 in float) must be scaled first.
 template <Real T>
 Tensor<T> var(const Tensor<T>& x, const Axes& axes = {}, VarOptions options = {}, Site site = Site::current()) {
   bool marked[kMaxRank] = {};
@@ -113,8 +131,34 @@ Tensor<T> norm(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Sit
   return detail::drop_marked(fused("norm", composite, forward, backward, x), x.shape(), marked, keep);
 }
 
+/// Norm of order p = `ord` over `axes` (default: all): (sum of |x|^p)^(1/p) for p > 0, and the largest |x| for infinity,
+/// where equal ones share the gradient. Numbers that are 0, and norms that are, pass no derivative of any order on.
+/// Throws ValueError for an order that is not positive.
+template <Real T>
+Tensor<T> vector_norm(const Tensor<T>& x, double ord, const Axes& axes = {}, bool keep = false,
+                      Site site = Site::current()) {
+  bool marked[kMaxRank] = {};
+  detail::mark_axes("vector_norm", x.shape(), axes, marked, site);
+  if (!(ord > 0))
+    fail("vector_norm", {"ord is ", ord, ", expected a positive number or infinity"}, {{"x", x.shape()}}, site);
+  if (ord == 2) return norm(x, axes, keep, site);
+  if (ord == std::numeric_limits<double>::infinity())
+    return detail::extreme<1>("vector_norm", abs(x), axes, keep, site);
+  const Shape kept = detail::keep_marked(x.shape(), marked);
+  if (ord == 1) return detail::drop_marked(sum_to(abs(x), kept), x.shape(), marked, keep);
+  // Relative to the largest number, which is a constant: it cancels.
+  const Tensor<T> scale = [&] {
+    Recording off(false);
+    using Fold = cpu::Extreme<T, 1>;
+    const Tensor<T> largest = detail::fold_marked<Fold, Fold, T>(abs(x), marked);
+    return map([](auto m) { return where(m > 0, where(m < std::numeric_limits<T>::infinity(), m, 1), 1); }, largest);
+  }();
+  const Tensor<T> total = sum_to(detail::power_or_zero(x / scale, ord), kept);
+  return detail::drop_marked(scale * detail::power_or_zero(total, 1 / ord), x.shape(), marked, keep);
+}
+
 /// log(sum of e^x) over `axes` (default: all), without overflow. -inf where all of x is -inf and over no elements; the
-/// gradient is 0 there.
+/// gradient is 0 there. +inf where one of x is.
 template <Real T>
 Tensor<T> logsumexp(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
   bool marked[kMaxRank] = {};

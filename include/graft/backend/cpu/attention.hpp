@@ -1,8 +1,8 @@
 #pragma once
 // Scaled dot-product attention in blocks of queries and keys with a running maximum and sum, so that the matrix of
 // scores never exists as a whole: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao, Fu,
-// Ermon, Rudra, Re, "FlashAttention", NeurIPS 2022. Backward computes the scores again from the saved log-sum-exp of
-// every row.
+// Ermon, Rudra, Re, "FlashAttention", NeurIPS 2022. Backward computes the scores again, and the weights from the saved
+// peak and sum of every row.
 //
 // Work is shared out by heads and fixed groups of rows, and sums run over blocks in order: bits do not depend on
 // threads. A row that sees no key gives zeros and gets zero gradient.
@@ -41,12 +41,18 @@ struct AttentionProblem {
   AttentionDropout dropout;
   const T *q, *k, *v;
   const bool* key_mask;  ///< [batch, keys] or null
+  const bool* mask;      ///< [.., .., queries, keys] or null; read with these strides at (batch, head)
+  Index mask_strides[2];
   const T* bias;         ///< or null; read with these strides at (batch, head, query, key)
   Index bias_strides[4];
 
   /// Keys that a query sees for its position alone: the last query sees all.
   Index visible_keys(Index query) const {
     return causal ? std::clamp(query + 1 + keys - queries, Index{0}, keys) : keys;
+  }
+  /// Row `query` of the mask of a head, counted over all samples.
+  const bool* mask_row(Index head, Index query) const {
+    return mask + head / heads * mask_strides[0] + head % heads * mask_strides[1] + query * keys;
   }
 };
 
@@ -85,19 +91,24 @@ class AttentionHead {
     const Index wide = whole_batches<T>(count);
     gemm(false, false, rows, wide, p.depth, scaled, p.depth, keys_across_.data() + (key - begin) * p.depth, kKeyBlock,
          to, kKeyBlock);
-    const bool all = !p.key_mask && wide == count && p.visible_keys(row) >= key + count;
+    const bool all = !p.key_mask && !p.mask && wide == count && p.visible_keys(row) >= key + count;
     if (all && !p.bias) return;
     alignas(64) T lane_numbers[B::size];
     for (Index l = 0; l < B::size; ++l) lane_numbers[l] = static_cast<T>(l);
     const B lanes = B::load(lane_numbers), never(-std::numeric_limits<T>::infinity());
+    alignas(64) T seen_by_query[kKeyBlock] = {};
     for (Index i = 0; i < rows; ++i) {
       T* at = to + i * kKeyBlock;
       if (p.bias) add_bias(at, row + i, key, count);
       if (all) continue;
+      if (p.mask)
+        std::transform(p.mask_row(index, row + i) + key, p.mask_row(index, row + i) + key + count, seen_by_query,
+                       [](bool seen) { return seen ? T(1) : T(0); });
       const Index visible = std::min(count, p.visible_keys(row + i) - key);
       for (Index j = 0; j < wide; j += B::size) {
         auto sees = lanes < B(visible - j);
         if (p.key_mask) sees = sees && B::load(seen_.data() + key + j) != B(0);
+        if (p.mask) sees = sees && B::load(seen_by_query + j) != B(0);
         where(sees, B::load(at + j), never).store(at + j);
       }
     }
@@ -177,6 +188,13 @@ Batch<T> combine_rows(const T* rows, Combine combine) {
   return columns[0];
 }
 
+/// What turns the scores of every row into weights, exp(score - peak) scale; [batch, heads, queries] each. One number,
+/// the log-sum-exp, would be rounded to the size of the scores. Both are 0 for a row without keys.
+template <class T>
+struct AttentionNorms {
+  T *peak, *scale;
+};
+
 /// The state of a block of queries between blocks of keys.
 template <class T>
 struct alignas(64) RunningSoftmax {
@@ -240,10 +258,9 @@ void for_heads_and_groups(Index heads, Index count, Index group_size, Index work
   });
 }
 
-/// out [batch, heads, queries, value_depth]; log_sums [batch, heads, queries]: log of the sum of exp(scores) of every
-/// row, +inf for a row without keys (so that exp(score - log_sum) is 0).
+/// out [batch, heads, queries, value_depth].
 template <class T>
-void attention(const AttentionProblem<T>& p, T* out, T* log_sums) {
+void attention(const AttentionProblem<T>& p, T* out, const AttentionNorms<T>& norms) {
   const Index width = p.value_depth;
   for_heads_and_groups(
       p.batch * p.heads, p.queries, kQueryGroup, p.queries * p.keys * (p.depth + width), [&](Index index, Index group) {
@@ -267,13 +284,14 @@ void attention(const AttentionProblem<T>& p, T* out, T* log_sums) {
             gemm(false, false, rows, width, count, tile, kKeyBlock, head.v + key * width, width, to, width, key > 0);
           }
           for (Index i = 0; i < rows; ++i) {
-            const T total = softmax.total[i];
-            if (total == 0)
-              std::fill(to + i * width, to + (i + 1) * width, T(0));
+            const bool seen = softmax.total[i] != 0;
+            const T scale = seen ? 1 / softmax.total[i] : 0;
+            if (seen)
+              scale_numbers(to + i * width, width, scale, to + i * width);
             else
-              scale_numbers(to + i * width, width, 1 / total, to + i * width);
-            log_sums[index * p.queries + row + i] =
-                total == 0 ? std::numeric_limits<T>::infinity() : softmax.peak[i] + std::log(total);
+              std::fill(to + i * width, to + (i + 1) * width, T(0));
+            norms.peak[index * p.queries + row + i] = seen ? softmax.peak[i] : 0;
+            norms.scale[index * p.queries + row + i] = scale;
           }
         }
       });
@@ -288,7 +306,7 @@ struct AttentionGradients {
 
 /// Gradients for the gradient `g` of `out`, both [batch, heads, queries, value_depth].
 template <class T>
-void attention_backward(const AttentionProblem<T>& p, const T* out, const T* log_sums, const T* g,
+void attention_backward(const AttentionProblem<T>& p, const T* out, const AttentionNorms<const T>& norms, const T* g,
                         const AttentionGradients<T>& to) {
   using B = Batch<T>;
   const Index width = p.value_depth, depth = p.depth, heads = p.batch * p.heads;
@@ -314,7 +332,7 @@ void attention_backward(const AttentionProblem<T>& p, const T* out, const T* log
           *dots = slopes + kQueryBlock * kKeyBlock;
         scale_numbers(head.q, size, p.scale, scaled);
         const T *g_head = g + index * p.queries * width, *out_head = out + index * p.queries * width;
-        const T* log_head = log_sums + index * p.queries;
+        const T *peaks = norms.peak + index * p.queries, *scales = norms.scale + index * p.queries;
         for (Index i = 0; i < p.queries; ++i) {
           B sum(0);
           for (Index d = 0; d < width; d += B::size) {
@@ -337,10 +355,10 @@ void attention_backward(const AttentionProblem<T>& p, const T* out, const T* log
                  slopes, kKeyBlock);
             if (p.dropout.threshold > 0) head.drop(row, rows, key, count, slopes);
             for (Index i = 0; i < rows; ++i) {
-              const B log_sum(log_head[row + i]), dot(dots[row + i]);
+              const B peak(peaks[row + i]), scale(scales[row + i]), dot(dots[row + i]);
               T *weight = weights + i * kKeyBlock, *slope = slopes + i * kKeyBlock;
               for (Index j = 0; j < wide; j += B::size) {
-                const B w = native::exp(B::load(weight + j) - log_sum);
+                const B w = native::exp(B::load(weight + j) - peak) * scale;
                 w.store(weight + j);
                 (w * (B::load(slope + j) - dot)).store(slope + j);
               }

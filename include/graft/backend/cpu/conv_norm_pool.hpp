@@ -99,22 +99,26 @@ struct ConvNorm {
   const ConvShape& s;
   const ChannelLayout& layout;  ///< of the convolution's output
   const T *x, *packed;
-  const T *mean, *inverse;  ///< [samples, channels]
+  ChannelNorms<T> norms;
   const T *weight, *bias;   ///< [channels]
 
   Index sample(const ConvBlocks<T>& blocks, Index strip) const {
     return layout.samples == 1 ? 0 : strip / blocks.strips;
   }
+  /// What is added to (y - mean) scale for the channels from `at` = sample channels + c on: the bias, and with it what
+  /// rounding left of the mean.
+  [[gnu::always_inline]] Batch<T> shift(Index at, Index c, Batch<T> scale) const {
+    return fma(-Batch<T>::load(norms.rest + at), scale, Batch<T>::load(bias + c));
+  }
 };
 
 /// First pass: the moments of the convolution's output, which is written to `y` unless that is null.
 template <class T>
-void conv_moments(const ConvShape& s, const ChannelLayout& layout, const T* x, const T* packed, T* y, T* mean,
-                  T* variance) {
+void conv_moments(const ConvShape& s, const ChannelLayout& layout, const T* x, const T* packed, T* y,
+                  const ChannelMoments<T>& out) {
   const ConvBlocks<T> blocks(s);
-  const Index stride = whole_batches<T>(s.out), parts = s.batch * blocks.strips * blocks.chunks;
-  std::vector<T, detail::CacheAllocator<T>> moments(static_cast<std::size_t>(2 * parts * stride));
-  T *const means = moments.data(), *const squares = means + parts * stride;
+  const Index parts = s.batch * blocks.strips * blocks.chunks;
+  ChunkMoments<T> moments(parts, s.out);
   parallel_jobs(blocks.count, [&](Index block) {
     const detail::Workspace<T> scratch(y ? 0 : blocks.most_pixels() * s.out + Batch<T>::size);
     const Index first = blocks.first_strip(block), end = blocks.end_strip(block);
@@ -124,13 +128,12 @@ void conv_moments(const ConvShape& s, const ChannelLayout& layout, const T* x, c
     for (Index at = first * blocks.chunks; at < end * blocks.chunks; ++at) {
       const Index rows = blocks.rows_of_chunk(at);
       const Index pixel = blocks.first_pixel(at / blocks.chunks) + at % blocks.chunks * blocks.chunk;
-      if (rows > 0)
-        chunk_moments(to + (pixel - begin) * s.out, rows, s.out, means + at * stride, squares + at * stride);
+      if (rows > 0) chunk_moments(to + (pixel - begin) * s.out, rows, s.out, moments, at);
     }
   });
   join_moments(
-      layout, parts / std::max(layout.samples, Index{1}), stride, [&](Index at) { return blocks.rows_of_chunk(at); },
-      means, squares, mean, variance);
+      layout, parts / std::max(layout.samples, Index{1}), [&](Index at) { return blocks.rows_of_chunk(at); }, moments,
+      out);
 }
 
 /// Second pass: out = relu(max over windows of (y - mean) inverse weight + bias), and y - mean where the maximum is.
@@ -150,8 +153,9 @@ void conv_norm_pool(const ConvNorm<T>& n, const T* y, T* out, T* centred) {
         const Index to = (blocks.first_window(strip) + i * (s.out_w / 2)) * s.out;
         for_row<T>(s.out, [&](Index c, Index left) {
           const Index channel = n.sample(blocks, strip) * s.out + c;
-          const B mean = B::load(n.mean + channel), scale = B::load(n.inverse + channel) * B::load(n.weight + c);
-          const B shift = B::load(n.bias + c);
+          const B mean = B::load(n.norms.mean + channel);
+          const B scale = B::load(n.norms.inverse + channel) * B::load(n.weight + c);
+          const B shift = n.shift(channel, c, scale);
           for (Index j = 0; j < s.out_w / 2; ++j) {
             const NormedWindow<T> window(rows + 2 * j * s.out + c, s.out, line, mean, scale, shift);
             store_lanes(where(window.best < B(0), B(0), window.best), out + to + j * s.out + c, left);
@@ -173,8 +177,8 @@ void conv_norm_slopes(const ConvNorm<T>& n, const ConvBlocks<T>& blocks, Index s
     const bool pair = row + 1 < blocks.rows_of(strip);
     for_row<T>(channels, [&](Index c, Index left) {
       const ChannelSlope<T> slope =
-          channel_slope(n.mean, n.inverse, n.weight, means, sample * channels + c, sample * stride + c, c);
-      const B shift = B::load(n.bias + c);
+          channel_slope(n.norms, n.weight, means, sample * channels + c, sample * stride + c, c);
+      const B shift = n.shift(sample * channels + c, c, slope.scale);
       const T* const at = from + row * line + c;
       T* const out = to + row * line + c;
       const auto put = [&](Index offset, B gradient, B centred) __attribute__((always_inline)) {
@@ -227,11 +231,12 @@ void conv_norm_pool_backward(const ConvNorm<T>& n, const T* y, const T* centred,
   sum_samples<2>(
       pooled,
       [&](Index sample, Index offset) {
-        const T *const inverse = n.inverse + sample * channels, *const weight = n.weight, *const bias = n.bias;
+        const Index first = sample * channels;
         const T *const from = centred + offset, *const from_g = g + offset;
         return std::pair(
-            [=](Index c) __attribute__((always_inline)) {
-              return std::array{B::load(inverse + c) * B::load(weight + c), B::load(bias + c)};
+            [=, &n](Index c) __attribute__((always_inline)) {
+              const B scale = B::load(n.norms.inverse + first + c) * B::load(n.weight + c);
+              return std::array{scale, n.shift(first + c, c, scale)};
             },
             [=](const std::array<B, 2>& k, Index i, std::array<B, 2>& sum) __attribute__((always_inline)) {
               const B d = B::load(from + i), best = fma(d, k[0], k[1]);
@@ -241,7 +246,7 @@ void conv_norm_pool_backward(const ConvNorm<T>& n, const T* y, const T* centred,
             });
       },
       plain);
-  channel_gradients(n.layout, n.inverse, n.weight, false, plain, along, means,
+  channel_gradients(n.layout, n.norms, n.weight, false, plain, along, means,
                     {.weight = gradients.weight, .bias = gradients.bias});
   if (!gradients.map && !gradients.kernel) return;
 

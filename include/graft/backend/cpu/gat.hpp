@@ -17,11 +17,12 @@ struct GatForward {
   GatLogits<T> logits;
   KeptWeights<T> keep;
   const T* bias;
-  T *out, *log_sum_exp;
+  T* out;
+  EdgeNorms<T> norms;
 };
 template <class Lanes, class T, int... K>
 [[gnu::noinline]] void gat_rows_forward(const Lanes& lanes_of, const GatForward<T>& work, Index first, Index last,
-                                        T* shifts, std::integer_sequence<int, K...>) {
+                                        std::integer_sequence<int, K...>) {
   using B = Batch<T>;
   const Lanes lanes = lanes_of;
   const GatForward<T> w = work;
@@ -52,21 +53,15 @@ template <class Lanes, class T, int... K>
       ((sum *= lanes.spread(scale, K)), ...);
       if (w.bias) ((sum += lanes.load(w.bias, K)), ...);
       (lanes.store(sum, to, K), ...);
+      lanes.store_per_head(shift, w.norms.shift + r * n);
+      lanes.store_per_head(scale, w.norms.scale + r * n);
     }
     ((static_cast<void>(K), B(0))...);
-    lanes.store_per_head(total, w.log_sum_exp + r * n);
-    lanes.store_per_head(shift, shifts + (r - first) * n);
   }
-  // One logarithm serves many short rows.
-  T* totals = w.log_sum_exp + first * n;
-  for_row<T>((last - first) * n, [&](Index at, Index left) {
-    const B total = load_lanes(totals + at, left);
-    store_lanes(where(total == B(0), B(0), B::load(shifts + at) + native::log(total)), totals + at, left);
-  });
 }
 
-/// What the walk by source reads and writes; see `graph_attention_backward`. Records hold log-sum-exp, mean and score
-/// of a destination. Null where a gradient is not asked for; `d_logits` [edges, heads] in destination order.
+/// What the walk by source reads and writes; see `graph_attention_backward`. Records hold shift, scale, mean and score of
+/// a destination. Null where a gradient is not asked for; `d_logits` [edges, heads] in destination order.
 template <class T>
 struct GatBackward {
   GraphArrays graph;
@@ -92,17 +87,17 @@ template <class Lanes, class T, int... K>
       for (Index e = side.offsets[j]; e < side.offsets[j + 1]; ++e) {
         const Index i = side.other[e], ahead = side.other[std::min(e + kEdgesAhead, past)],
                     place = w.graph.edge_by_source[e];
-        const T *gradient = w.d_out + i * row, *record = w.records + i * 3 * n;
+        const T *gradient = w.d_out + i * row, *record = w.records + i * 4 * n;
         (native::prefetch(w.d_out + ahead * row + K * B::size), ...);
-        prefetch_row(w.records + ahead * 3 * n, 3 * n);
+        prefetch_row(w.records + ahead * 4 * n, 4 * n);
         const B along = lanes.sum_heads([&](int k) __attribute__((always_inline)) {
           return lanes.load(gradient, k) * lanes.load(value, k);
         });
         // The sign of what goes into the leaky ReLU is the sign of its result.
-        const B logit = leaky_batch(own + lanes.per_head(record + 2 * n), w.slope);
-        const B alpha = native::exp(logit - lanes.per_head(record));
+        const B logit = leaky_batch(own + lanes.per_head(record + 3 * n), w.slope);
+        const B alpha = native::exp(logit - lanes.per_head(record)) * lanes.per_head(record + n);
         const B weight = w.keep.bits ? lanes.kept(alpha, w.keep, place * n) : alpha;
-        const B d_logit = (weight * along - alpha * lanes.per_head(record + n)) * leaky_slope(logit, w.slope);
+        const B d_logit = (weight * along - alpha * lanes.per_head(record + 2 * n)) * leaky_slope(logit, w.slope);
         d_score += d_logit;
         if (w.d_logits) lanes.store_per_head(d_logit, w.d_logits + place * n);
         ((sum = fma(lanes.spread(weight, K), lanes.load(gradient, K), sum)), ...);

@@ -1,6 +1,6 @@
 #pragma once
 // Sparse attention over the rows of a graph: scores, softmax and weighted sum in one walk. Features are never expanded
-// to one row per edge; of the forward pass only the log-sum-exp of every node and head is kept. The row of an edge, all
+// to one row per edge; of the forward pass only two numbers of every node and head are kept. The row of an edge, all
 // heads side by side, is read once: forward by its destination, backward by its source. Every sum is owned by one row
 // and runs in edge order, so bits do not depend on threads.
 
@@ -83,11 +83,18 @@ struct GatV2Logits {
   }
 };
 
-/// Forward of one attention over a graph; `values` [sources, heads, width]. Writes out [destinations, heads, width] and
-/// the log-sum-exp [destinations, heads] (0 for a node without edges, or with no logit above -inf, whose output is 0).
+/// What turns the logits of the edges of a node into weights, exp(logit - shift) scale; [destinations, heads] each. One
+/// number, the log-sum-exp, would be rounded to the size of the logits. Both are 0 for a node without edges, or with no
+/// logit above -inf, whose output is 0.
+template <class T>
+struct EdgeNorms {
+  T *shift, *scale;
+};
+
+/// Forward of one attention over a graph; `values` [sources, heads, width]. Writes out [destinations, heads, width].
 template <class T, class Logits>
 void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, const T* values, const Logits& logits_of,
-                             const KeptWeights<T>& keep, T* out, T* log_sum_exp) {
+                             const KeptWeights<T>& keep, T* out, const EdgeNorms<T>& norms) {
   using B = Batch<T>;
   const Index n = heads.heads;
   for_graph_chunks(graph, [&](Index, Index first, Index last) {
@@ -149,9 +156,10 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
       }
       for_row<T>(rows * n, [&](Index at, Index left) {
         const B total = B::load(totals + at);
-        store_lanes(where(total == B(0), B(0), B::load(shifts + at) + native::log(total)), log_sum_exp + i * n + at,
-                    left);
-        where(total == B(0), B(0), B(1) / total).store(totals + at);
+        const B scale = where(total == B(0), B(0), B(1) / total);
+        store_lanes(B::load(shifts + at), norms.shift + i * n + at, left);
+        store_lanes(scale, norms.scale + i * n + at, left);
+        scale.store(totals + at);
       });
       for (Index r = 0; r < rows; ++r) {
         const T* scale = totals + r * n;
@@ -166,8 +174,8 @@ void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, co
   });
 }
 
-/// What the walk back reads of a destination besides its rows: records `stride` apart that begin with log_sum_exp
-/// [heads] and mean [heads], <dOut_i, out_i>: the sum of alpha times its gradient.
+/// What the walk back reads of a destination besides its rows: records `stride` apart that begin with shift, scale and
+/// mean, [heads] each. The mean is <dOut_i, out_i>: the sum of alpha times its gradient.
 template <class T>
 struct SoftmaxRecords {
   const T* from;
@@ -178,8 +186,11 @@ struct SoftmaxRecords {
 template <class T>
 struct RecordRows {
   Index destinations;
-  const T *out, *bias, *d_out, *log_sum_exp, *scores;
+  const T *out, *bias, *d_out;
+  EdgeNorms<const T> norms;
+  const T* scores;
   T *records, *d_bias;
+  Index numbers_of_head() const { return scores ? 4 : 3; }
 };
 inline constexpr Index kRecordChunk = 512;
 template <class Lanes, class T, int... K>
@@ -191,7 +202,7 @@ template <class Lanes, class T, int... K>
   const Index n = lanes.heads;
   const B added[] = {w.bias ? lanes.load(w.bias, K) : B(0)...};
   B sum[] = {(static_cast<void>(K), B(0))...};
-  T* record = w.records + first * (w.scores ? 3 : 2) * n;
+  T* record = w.records + first * w.numbers_of_head() * n;
   for (Index r = first; r < last; ++r) {
     const T* out = w.out + r * lanes.row;
     const B gradient[] = {lanes.load(w.d_out + r * lanes.row, K)...};
@@ -199,7 +210,8 @@ template <class Lanes, class T, int... K>
       lanes.store_per_head(numbers, record);
       record += n;
     };
-    store(lanes.per_head(w.log_sum_exp + r * n));
+    store(lanes.per_head(w.norms.shift + r * n));
+    store(lanes.per_head(w.norms.scale + r * n));
     store(lanes.sum_heads([&](int k) __attribute__((always_inline)) {
       return (lanes.load(out, k) - added[k]) * gradient[k];
     }));
@@ -208,12 +220,12 @@ template <class Lanes, class T, int... K>
   }
   if (total) (lanes.store(sum[K], total, K), ...);
 }
-/// Writes records of log_sum_exp, means and scores, which are left out where they are null. d_bias, unless it is null,
+/// Writes records of shifts, scales, means and scores, which are left out where they are null. d_bias, unless it is null,
 /// gets the sums of d_out over chunks of kRecordChunk rows.
 template <class T>
 void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
   using B = Batch<T>;
-  const Index n = heads.heads, row = heads.row, stride = work.scores ? 3 * n : 2 * n;
+  const Index n = heads.heads, row = heads.row, stride = work.numbers_of_head() * n;
   const auto total_of = [&](Index chunk) { return work.d_bias ? work.d_bias + chunk * row : nullptr; };
   const bool held = with_row_lanes(heads, [&](const auto& lanes, auto batches) {
     parallel_for(work.destinations, kRecordChunk, [&](Index first, Index last) {
@@ -242,10 +254,12 @@ void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
           scratch.data());
       for (Index r = 0; r < count; ++r) {
         T* record = work.records + (begin + r) * stride;
+        const Index at = (begin + r) * n;
         for_row<T>(n, [&](Index h, Index left) __attribute__((always_inline)) {
-          store_lanes(B::load(work.log_sum_exp + (begin + r) * n + h), record + h, left);
-          store_lanes(B::load(scratch.data() + r * n + h), record + n + h, left);
-          if (work.scores) store_lanes(B::load(work.scores + (begin + r) * n + h), record + 2 * n + h, left);
+          store_lanes(B::load(work.norms.shift + at + h), record + h, left);
+          store_lanes(B::load(work.norms.scale + at + h), record + n + h, left);
+          store_lanes(B::load(scratch.data() + r * n + h), record + 2 * n + h, left);
+          if (work.scores) store_lanes(B::load(work.scores + at + h), record + 3 * n + h, left);
         });
         if (total)
           for_row<T>(row, [&](Index i, Index left) __attribute__((always_inline)) {
@@ -257,7 +271,7 @@ void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
 }
 
 /// Backward of one attention, by source:
-///   dlogit_e = alpha_e (keep_e <dOut_i, v_j> - <dOut_i, out_i>)  with  alpha_e = exp(logit_e - lse_i)
+///   dlogit_e = alpha_e (keep_e <dOut_i, v_j> - <dOut_i, out_i>)  with  alpha_e = exp(logit_e - shift_i) scale_i
 ///   d_values[j] = sum over the edges j -> i of alpha_e keep_e dOut_i   (unless it is null)
 /// Calls slope(dlogits, logits) on batches of them, for the gradient of whatever is inside the logits, and then
 /// finish(j, begin, end, [end - begin, heads] of these) for every group of edges in source order, the first of row j.
@@ -270,10 +284,11 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
   const Index n = heads.heads;
   for_graph_chunks(side, [&](Index, Index first, Index last) {
     const Index numbers = heads.edge_numbers(heads.block);
-    const detail::Workspace<T> space(4 * numbers), scratch(heads.scratch_numbers());
+    const detail::Workspace<T> space(5 * numbers), scratch(heads.scratch_numbers());
     const detail::Workspace<std::uint64_t> bits(keep.bits ? numbers / 64 + 2 : 0);
     const KeptWeights<T> kept{keep.bits ? bits.data() : nullptr, keep.scale};
-    T *logits = space.data(), *sums = logits + numbers, *means = sums + numbers, *weights = means + numbers;
+    T *logits = space.data(), *shifts = logits + numbers, *scales = shifts + numbers, *means = scales + numbers,
+      *weights = means + numbers;
     for (Index j = first; j < last && d_values; ++j)
       if (side.offsets[j] == side.offsets[j + 1])
         for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), d_values + j * heads.row + i, left); });
@@ -284,8 +299,9 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
       const Index count = end - begin;
       const GraphIndex *others = side.other + begin, *places = graph.edge_by_source + begin;
       logits_of(heads, side, row, begin, end, scratch.data(), logits);
-      gather_edges(records.from, records.stride, others, count, n, sums);
-      gather_edges(records.from + n, records.stride, others, count, n, means);
+      gather_edges(records.from, records.stride, others, count, n, shifts);
+      gather_edges(records.from + n, records.stride, others, count, n, scales);
+      gather_edges(records.from + 2 * n, records.stride, others, count, n, means);
       if (keep.bits) copy_bits(keep.bits, places, count, n, bits.data());
       Index j = row;  // of the edge that is walked
       sum_heads<T>(
@@ -299,18 +315,19 @@ void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads,
           },
           scratch.data());
       for (Index at = 0; at < count * n; at += B::size) {
-        const B logit = B::load(logits + at), alpha = native::exp(logit - B::load(sums + at));
+        const B logit = B::load(logits + at);
+        const B alpha = native::exp(logit - B::load(shifts + at)) * B::load(scales + at);
         const B weight = kept.bits ? kept(alpha, at) : alpha, along = weight * B::load(scratch.data() + at);
         const B gradient = along - alpha * B::load(means + at);
         weight.store(weights + at);
-        slope(gradient, logit).store(sums + at);
+        slope(gradient, logit).store(shifts + at);
       }
       if (d_values) {
         Index past = row;
         while (side.offsets[past] < end) ++past;
         add_weighted_rows<T>(heads, {side, row, past, begin, end, d_out, weights, d_values});
       }
-      finish(row, begin, end, sums);
+      finish(row, begin, end, shifts);
     }
   });
 }

@@ -1,7 +1,8 @@
 #pragma once
 // Normalisation of contiguous rows: layer norm (mean and deviation) and root-mean-square norm (deviation from 0). The
-// variance is the mean square of what is left after the mean is subtracted, never a difference of large numbers. The
-// backward kernel reads each row once, with its two row sums and the gradients of weight and bias taken in the same
+// variance is the mean square of what is left after the mean is subtracted, never a difference of large numbers. Means
+// are those of the row less its first number: what all numbers of a row share, however large, is taken away before
+// anything is rounded. The backward kernel reads each row once, with its two row sums and the gradients of weight and bias taken in the same
 // pass; those are added over fixed chunks of rows, so bits depend on no thread.
 
 #include <vector>
@@ -13,8 +14,9 @@ namespace graft {
 inline namespace GRAFT_ABI {
 namespace cpu {
 
-/// y = (x - mean) inverse weight + bias for each row, with mean 0 unless `Centred`, and
-/// inverse = 1 / sqrt(mean (x - mean)^2 + eps). `weight` and `bias` may be null; `mean` is written only when `Centred`.
+/// y = (d - mean) inverse weight + bias for each row, with d = x less the first number of the row, its mean, and
+/// inverse = 1 / sqrt(mean (d - mean)^2 + eps); unless `Centred`, d = x and the mean is 0. `weight` and `bias` may be
+/// null; `mean` is written only when `Centred`.
 template <bool Centred, class T>
 void norm_rows(const T* x, const T* weight, const T* bias, T eps, Index rows, Index width, T* mean, T* inverse, T* y) {
   using B = Batch<T>;
@@ -22,31 +24,36 @@ void norm_rows(const T* x, const T* weight, const T* bias, T eps, Index rows, In
   for_each_row(rows, width, [=](Index row) {
     const T* from = x + row * width;
     T* to = y + row * width;
-    B m(0);
+    B first(0), m(0);
     if constexpr (Centred) {
+      if (width > 0) first = B(*from);
       m = one_over * sum_over_row<T>(
-                         width, [from](Index i, Index) __attribute__((always_inline)) { return B::load(from + i); });
+                         width, [from, first](Index i, Index)
+                                    __attribute__((always_inline)) { return B::load(from + i) - first; });
       mean[row] = first_lane(m);
     }
+    const auto centred = [from, first, m](Index i) __attribute__((always_inline)) {
+      return Centred ? (B::load(from + i) - first) - m : B::load(from + i);
+    };
     const B squares = sum_over_row<T>(
-        width, [ from, to, m ](Index i, Index) __attribute__((always_inline)) {
+        width, [from, to, centred](Index i, Index) __attribute__((always_inline)) {
           fetch_ahead(from + i);
           fetch_for_write_ahead(to + i);
-          const B d = B::load(from + i) - m;
+          const B d = centred(i);
           return d * d;
         });
     const B s = B(1) / native::sqrt(fma(squares, one_over, B(eps)));
     inverse[row] = first_lane(s);
     for_row<T>(
         width, [&](Index i, Index left) __attribute__((always_inline)) {
-          B value = (B::load(from + i) - m) * s;
+          B value = centred(i) * s;
           if (weight) value = bias ? fma(value, B::load(weight + i), B::load(bias + i)) : value * B::load(weight + i);
           store_lanes(value, to + i, left);
         });
   });
 }
 
-/// Gradients of `norm_rows`: with n = (x - mean) inverse and h = g weight,
+/// Gradients of `norm_rows`: with n = (d - mean) inverse and h = g weight,
 /// dx = inverse (h - mean h - n mean (h n)), the first mean only when `Centred`; dweight = sum over rows of g n and
 /// dbias = sum over rows of g. dx may be null; dweight and dbias are null or given together (dbias only when
 /// `Centred`).
@@ -66,7 +73,10 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
       T* const db = dweight && Centred ? dw + part : nullptr;
       const T *from = x + row * width, *gradient = g + row * width;
       T* const to = dx ? dx + row * width : nullptr;
-      const B m = Centred ? B(mean[row]) : B(0), s(inverse[row]);
+      const B first(Centred && width > 0 ? *from : T(0)), m(Centred ? mean[row] : T(0)), s(inverse[row]);
+      const auto centred = [from, first, m](Index i) __attribute__((always_inline)) {
+        return Centred ? (B::load(from + i) - first) - m : B::load(from + i);
+      };
       B sum(0), product(0);
       for_row<T>(
           width, [&](Index i, Index left) __attribute__((always_inline)) {
@@ -74,7 +84,7 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
             fetch_ahead(gradient + i);
             if (to && !streams) fetch_for_write_ahead(to + i);
             const B gi = B::load(gradient + i);
-            B normal = (B::load(from + i) - m) * s, h = weight ? gi * B::load(weight + i) : gi;
+            B normal = centred(i) * s, h = weight ? gi * B::load(weight + i) : gi;
             if (left < B::size) {  // what follows belongs to the next row, where 0 times an infinity lurks
               h = first_lanes(h, left, T(0));
               normal = first_lanes(normal, left, T(0));
@@ -89,7 +99,7 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
       const B k = sum_everywhere(product) * one_over * s, p = sum_everywhere(sum) * one_over;
       for_row<T>(
           width, [&](Index i, Index left) __attribute__((always_inline)) {
-            const B gi = B::load(gradient + i), d = B::load(from + i) - m;
+            const B gi = B::load(gradient + i), d = centred(i);
             const B h = weight ? gi * B::load(weight + i) : gi;
             store_lanes(fma(d, -k, Centred ? h - p : h) * s, to + i, left, streams);
           });

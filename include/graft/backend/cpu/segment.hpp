@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graft/backend/cpu/reduce.hpp"
+#include "graft/number/functions.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
