@@ -7,6 +7,7 @@
 #include "graft/fewshot/maml.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/ops/losses.hpp"
+#include "graft/multitask/mean.hpp"
 #include "graft/protocol/aggregation.hpp"
 
 using namespace graft;
@@ -44,13 +45,14 @@ void meta_step(benchmark::State& state) {
       .alpha = 0.01, .steps = static_cast<int>(state.range(0)), .first_order = state.range(1) != 0};
   const auto loss = [](const Net& net, const Points& points) { return mse(net(points.x), points.y); };
   set_threads(static_cast<int>(state.range(2)));
+  Aggregator average = MeanGradient();
   std::vector<Net> gradients(tasks.size());
   for (auto _ : state) {
     parallel_tasks(static_cast<Index>(tasks.size()), [&](Index t) {
       const auto at = static_cast<std::size_t>(t);
       gradients[at] = grad([&](const Net& own) { return maml_loss(own, tasks[at], loss, options); }, theta);
     });
-    benchmark::DoNotOptimize(aggregate(gradients, Aggregation::mean, random));
+    benchmark::DoNotOptimize(aggregate(gradients, average, random));
   }
   set_threads(0);
 }

@@ -78,8 +78,10 @@ TEST_CASE("a gradient step can be differentiated through", "[autodiff]") {
   const D w = tensor<double>({2});
   const D through = grad([&](const D& start) { return f(start - r * grad(f, start, {.create_graph = true})); }, w);
   CHECK(through.item() == Approx(a * (1 - r * a) * (1 - r * a) * 2));
-  // Without the graph the step counts as a constant: a (1 - r a) w.
-  const D first_order = grad([&](const D& start) { return f(start - r * grad(f, start)); }, w);
+  // By default too. Without the graph the step counts as a constant: a (1 - r a) w.
+  CHECK(grad([&](const D& start) { return f(start - r * grad(f, start)); }, w).item() == through.item());
+  const D first_order =
+      grad([&](const D& start) { return f(start - r * grad(f, start, {.create_graph = false})); }, w);
   CHECK(first_order.item() == Approx(a * (1 - r * a) * 2));
 }
 

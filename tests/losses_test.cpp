@@ -40,7 +40,7 @@ TEST_CASE("equal logits cost ln C, whatever the smoothing", "[ops]") {
 
 TEST_CASE("full smoothing forgets the labels", "[ops]") {
   const auto x = some_logits();
-  const CrossEntropyOptions full_smoothing{.label_smoothing = 1};
+  const CrossEntropyOptions<double> full_smoothing{.label_smoothing = 1};
   const double value = cross_entropy(x, labels, full_smoothing).item();
   CHECK(value == Approx(cross_entropy(x, tensor<std::int64_t>({0, 0, 0, 0}), full_smoothing).item()).epsilon(1e-13));
   CHECK(value == Approx(-mean(log_softmax(x)).item()).epsilon(1e-13));
@@ -50,7 +50,7 @@ TEST_CASE("labels and one-hot targets give the same loss and gradient", "[ops]")
   const auto x = some_logits(), t = one_hot(labels, 5);
   for (double smoothing : {0.0, 0.3})
     for (Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none}) {
-      const CrossEntropyOptions options{.label_smoothing = smoothing, .reduction = reduction};
+      const CrossEntropyOptions<double> options{.label_smoothing = smoothing, .reduction = reduction};
       CHECK(all_close(cross_entropy(x, labels, options), cross_entropy(x, t, options), 1e-12, 1e-15));
       const auto by_label = grad([&](const auto& v) { return sum(cross_entropy(v, labels, options)); }, x);
       const auto by_target = grad([&](const auto& v) { return sum(cross_entropy(v, t, options)); }, x);
@@ -66,7 +66,7 @@ TEST_CASE("the gradient of cross-entropy is softmax less target over n", "[ops]"
 
 TEST_CASE("targets equal to the prediction: the loss is the entropy, the gradient zero", "[ops]") {
   const auto x = some_logits(), p = softmax(x);
-  const CrossEntropyOptions each{.reduction = Reduction::none};
+  const CrossEntropyOptions<double> each{.reduction = Reduction::none};
   CHECK(all_close(cross_entropy(x, p, each), -sum(p * log(p), {1}), 1e-12));
   const auto g = grad([&](const auto& v) { return cross_entropy(v, p); }, x);
   CHECK(all_close(g, zeros<double>({4, 5}), 0, 1e-16));

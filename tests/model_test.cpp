@@ -448,6 +448,8 @@ TEST_CASE("two parameters that hold one tensor are refused by name, and can be p
   CHECK(same_bits(grad(loss, untied(tied)).encoder, weight));
   // A view of a tensor's beginning is another tensor, and so are equal numbers.
   CHECK_NOTHROW(grad([](const Tied& m) { return sum(m.encoder) * sum(m.decoder); }, Tied{weight, slice(weight, 0, 0, 1)}));
+  // A list of arguments is no model: one may be passed twice.
+  CHECK_NOTHROW(grad([](const std::vector<Tensor<double>>& x) { return sum(x[0] * x[1]); }, std::vector{weight, weight}));
   // 200 parameters of one model are all told apart, the two last of 201 are not.
   std::vector<Tensor<double>> many;
   for (std::uint64_t i = 0; i < 200; ++i) many.push_back(randn<double>({3}, Random(i)));
@@ -457,8 +459,9 @@ TEST_CASE("two parameters that hold one tensor are refused by name, and can be p
     return result;
   };
   CHECK(same_bits(grad(total, many)[199], 2 * many[199]));
+  CHECK_NOTHROW(Sgd<std::vector<Tensor<double>>>(many));
   many.push_back(many[150]);
-  CHECK_THAT(message<ValueError>([&] { grad(total, many); }), contains("150 and 200"));
+  CHECK_THAT(message<ValueError>([&] { Sgd<std::vector<Tensor<double>>>{many}; }), contains("150 and 200"));
 }
 
 TEST_CASE("a gradient inside a differentiated function keeps its graph unless told not to", "[nn]") {

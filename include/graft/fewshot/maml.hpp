@@ -26,7 +26,8 @@ struct MamlOptions {
 template <Model M, class Set, class Loss>
 M maml_adapt(const M& theta, const Set& support, Loss loss, const MamlOptions& options, Site site = Site::current()) {
   const auto support_loss = [&](const M& phi) { return loss(phi, support); };
-  return descend(support_loss, theta, {options.alpha, options.steps, options.first_order}, site);  // lines 5-7
+  const DescentOptions inner{options.alpha, options.steps, options.first_order};
+  return detail::descend("maml_adapt", support_loss, theta, inner, site);  // lines 5-7
 }
 
 /// Meta-loss of one task: the query loss after adaptation (line 10). `task` has a `support` and a `query`. Its gradient

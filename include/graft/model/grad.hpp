@@ -68,10 +68,9 @@ void require_scalar(const char* op, const Tensor<T>& y, Site site) {
 /// Makes tracked aliases of the parameters of element type T that are not frozen and, if there is a choice, chosen:
 /// linked to their source when a graph is kept.
 template <class T>
-void track(const LeafList& parameters, const NameSet* chosen, bool linked) {
-  const std::vector<std::string> names = chosen ? parameters.names() : std::vector<std::string>();
+void track(const LeafList& parameters, const std::vector<bool>& chosen, bool linked) {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    if (!parameters[i].holds<T>() || (chosen && !chosen->holds(names[i]))) continue;
+    if (!parameters[i].holds<T>() || (!chosen.empty() && !chosen[i])) continue;
     Tensor<T>& leaf = parameters[i].as<T>();
     if (!leaf.defined() || leaf.frozen()) continue;
     leaf = linked && leaf.tracked() ? identity(leaf) : variable(leaf);
@@ -81,17 +80,17 @@ template <class M>
 M tracked_aliases(const M& model, bool linked) {
   M aliases = model;
   const LeafList parameters = parameters_of(aliases);
-  for_each_scalar<M>([&]<class T>() { track<T>(parameters, nullptr, linked); });
+  for_each_scalar<M>([&]<class T>() { track<T>(parameters, {}, linked); });
   return aliases;
 }
 
 /// The nodes of the parameters, null where one is frozen, without value or not chosen.
-[[gnu::noinline]] inline std::vector<Node*> nodes_of(const LeafList& parameters, const NameSet* chosen = nullptr) {
-  const std::vector<std::string> names = chosen ? parameters.names() : std::vector<std::string>();
+[[gnu::noinline]] inline std::vector<Node*> nodes_of(const LeafList& parameters,
+                                                     const std::vector<bool>& chosen = {}) {
   std::vector<Node*> nodes(parameters.size());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Body* body = parameters[i].tensor->body();
-    if (body && !body->frozen && (!chosen || chosen->holds(names[i]))) nodes[i] = node_of(*parameters[i].tensor);
+    if (body && !body->frozen && (chosen.empty() || chosen[i])) nodes[i] = node_of(*parameters[i].tensor);
   }
   return nodes;
 }
@@ -113,24 +112,43 @@ M gradients_as_model(const M& model, std::vector<AnyTensor> gradients) {
   return result;
 }
 
-/// Throws ValueError when no parameter was reached, or, if `strict`, when one was not. `nodes` are those that could be.
-[[gnu::noinline]] inline void check_reached(const LeafList& parameters, const std::vector<Node*>& nodes,
-                                            const std::vector<AnyTensor>& gradients, bool strict, bool all_parameters,
-                                            Site site) {
+/// Whether one of the parameters with a node, all of them if `strict`, was reached, or none has a node.
+inline bool enough_reached(const std::vector<Node*>& nodes, const std::vector<AnyTensor>& gradients, bool strict) {
   bool any = false, all = true;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     any = any || gradients[i].defined();
     all = all && (gradients[i].defined() || !nodes[i]);
   }
-  if (all || (any && !strict)) return;
-  if (!any && all_parameters)
-    fail("grad",
-         "the value does not depend on the argument (does the function use a captured model instead of its argument?)",
-         {}, site);
+  return all || (any && !strict);
+}
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_captured(Site site) {
+  fail("grad",
+       "the value does not depend on the argument (does the function use a captured model instead of its argument?)", {},
+       site);
+}
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_unreached(const LeafList& parameters,
+                                                                  const std::vector<Node*>& nodes,
+                                                                  const std::vector<AnyTensor>& gradients, bool chosen,
+                                                                  Site site) {
+  bool any = chosen;
   std::string missing;
-  for (std::size_t i = 0; i < nodes.size(); ++i)
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    any = any || gradients[i].defined();
     if (nodes[i] && !gradients[i].defined()) missing += (missing.empty() ? "" : ", ") + parameters.name(i);
+  }
+  if (!any) fail_captured(site);
   fail("grad", {"the value does not depend on: ", missing}, {}, site);
+}
+/// Throws ValueError when no parameter was reached, or, if `strict`, when one was not. `nodes` are those that could be;
+/// `chosen`: they were chosen by name.
+template <class M>
+void check_reached(const LeafList& parameters, const std::vector<Node*>& nodes,
+                   const std::vector<AnyTensor>& gradients, bool strict, bool chosen, Site site) {
+  if (enough_reached(nodes, gradients, strict)) return;
+  if constexpr (is_tensor<M>)  // without the code that names parameters
+    fail_captured(site);
+  else
+    fail_unreached(parameters, nodes, gradients, chosen, site);
 }
 
 /// The value of f at tracked aliases, computed as something to be differentiated.
@@ -141,12 +159,14 @@ auto differentiable_value(F& f, const M& aliases) {
   return f(aliases);
 }
 
-template <class F, class M>
-auto value_and_grad_of(F& f, const M& model, const NameSet* chosen, const GradOptions& options, Site site) {
+/// `parts`: an Only, or nothing for all parameters.
+template <class F, class M, class... Parts>
+auto value_and_grad_of(F& f, const M& model, const GradOptions& options, Site site, const Parts&... parts) {
   M aliases = model;
   const LeafList parameters = parameters_of(aliases);
-  if (chosen) chosen->check("grad", parameters, site);
-  check_held_once("grad", parameters, site);
+  std::vector<bool> chosen;
+  if constexpr (sizeof...(Parts) > 0) (parts.names.choose("grad", parameters, chosen, site), ...);
+  if constexpr (HasFields<M>) check_held_once("grad", parameters, site);  // a list of arguments may hold one twice
   const bool keep = keeps_graph(options, parameters);
   for_each_scalar<M>([&]<class T>() { track<T>(parameters, chosen, keep); });
   auto value = differentiable_value(f, std::as_const(aliases));
@@ -155,7 +175,7 @@ auto value_and_grad_of(F& f, const M& model, const NameSet* chosen, const GradOp
   auto shown = keep ? value : value.detach();
   auto seed = one_like(value);
   std::vector<AnyTensor> gradients = backward(std::move(value), std::move(seed), nodes, keep, true);
-  check_reached(parameters, nodes, gradients, options.strict, !chosen, site);
+  check_reached<M>(parameters, nodes, gradients, options.strict, sizeof...(Parts) > 0, site);
   return std::pair(std::move(shown), gradients_as_model(model, std::move(gradients)));
 }
 
@@ -187,27 +207,27 @@ Y product_with(const char* op, const std::vector<AnyTensor>& a, const M& b, cons
 /// Value and gradient of `f(model)`, a scalar: d f / d parameter for every parameter, as a model of the same type.
 /// `f` gets tracked aliases of the parameters. Where a graph is kept the gradient is itself differentiable, and the
 /// aliases are linked to the model's own tape, so a gradient step can be differentiated through. Frozen and unused
-/// parameters get zeros. Throws ValueError when the value reaches none of the parameters, or two of them hold one
-/// tensor.
+/// parameters get zeros. Throws ValueError when the value reaches none of the parameters, or two fields of a model hold
+/// one tensor.
 template <class F, Model M>
 auto value_and_grad(F&& f, const M& model, GradOptions options = {}, Site site = Site::current()) {
-  return detail::value_and_grad_of(f, model, nullptr, options, site);
+  return detail::value_and_grad_of(f, model, options, site);
 }
 /// Value and gradient with respect to the named parts; zeros elsewhere.
 template <class F, Model M>
 auto value_and_grad(F&& f, const M& model, const Only& parts, GradOptions options = {}, Site site = Site::current()) {
-  return detail::value_and_grad_of(f, model, &parts.names, options, site);
+  return detail::value_and_grad_of(f, model, options, site, parts);
 }
 
 /// The gradient alone; see `value_and_grad`.
 template <class F, Model M>
   requires std::invocable<F&, const M&>
 M grad(F&& f, const M& model, GradOptions options = {}, Site site = Site::current()) {
-  return detail::value_and_grad_of(f, model, nullptr, options, site).second;
+  return detail::value_and_grad_of(f, model, options, site).second;
 }
 template <class F, Model M>
 M grad(F&& f, const M& model, const Only& parts, GradOptions options = {}, Site site = Site::current()) {
-  return detail::value_and_grad_of(f, model, &parts.names, options, site).second;
+  return detail::value_and_grad_of(f, model, options, site, parts).second;
 }
 
 /// d y / d x for tracked tensors x (one, or a tree of them) from which the scalar `y` was computed. `y` keeps its
@@ -219,13 +239,13 @@ M grad(const Tensor<T>& y, const M& xs, GradOptions options = {}, Site site = Si
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const AnyTensor& leaf = *parameters[i].tensor;
     if (leaf.defined() && !leaf.tracked() && !leaf.body()->frozen)
-      fail("grad", {parameters.name(i), " is not tracked: start its tape with variable(x) or use grad(f, x)"},
+      fail("grad", "an argument is not tracked: start its tape with variable(x) or use grad(f, x)",
            {{"argument", leaf.body()->shape}}, site);
   }
   const bool keep = options.create_graph.value_or(recording() && detail::differentiating);
   const std::vector<detail::Node*> nodes = detail::nodes_of(parameters);
   std::vector<AnyTensor> gradients = detail::backward(y, detail::one_like(y), nodes, keep, false);
-  detail::check_reached(parameters, nodes, gradients, options.strict, true, site);
+  detail::check_reached<M>(parameters, nodes, gradients, options.strict, false, site);
   return detail::gradients_as_model(xs, std::move(gradients));
 }
 

@@ -68,6 +68,11 @@ class NameSet {
       if (covers(name, path)) return true;
     return false;
   }
+  /// Sets chosen[i] where parameter i is in the set. Throws as `check`.
+  void choose(const char* op, const LeafList& parameters, std::vector<bool>& chosen, Site site) const {
+    check(op, parameters, site);
+    for (const std::string& name : parameters.names()) chosen.push_back(holds(name));
+  }
   /// Throws ValueError for a name that no parameter in the list has or begins with.
   [[gnu::noinline]] void check(const char* op, const LeafList& parameters, Site site) const {
     const std::vector<std::string> valid = defined_names(parameters);
