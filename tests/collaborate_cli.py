@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -323,7 +324,7 @@ class Collaborate(unittest.TestCase):
         members, one_more = arrays(), arrays(first=60)
         write_npz(data, members)
         self.succeed(*options)
-        relabelled, split = [c // 4 for c in range(20)], [int(c >= 12) for c in range(20)]
+        relabelled, split = [c // 4 for c in range(20)], [int(c >= 15) for c in range(20)]
         relabelled[0], relabelled[4] = 1, 0
         alphabets = [relabelled[i // 5] for i in range(100)]
         for what, changes in {"images": {"images": one_more["images"]},
@@ -469,11 +470,15 @@ class Collaborate(unittest.TestCase):
         write_npz(data, {**arrays(), "names": strings, "half": half})
         self.succeed("--rounds", 2, "--data", data)
 
-    def test_a_diverged_run_says_so(self):
-        said = self.start("--rounds", 60, "--learning-rate", 10, "--ways", 3, "--seed", 1)
-        self.assertEqual(said.returncode, 1)
-        self.assertIn("diverged", said.stderr)
-        self.assertRegex(said.stdout, r"dropped \d+")
+    def test_a_rate_that_is_far_too_high_is_not_hidden(self):
+        # Whether numbers leave the range depends on the CPU: then the run says so and ends with 1 (train_test.cpp has
+        # every way to that). Else the losses tell: a learner without any skill is at ln 4 or above.
+        said = self.start("--rounds", 60, "--learning-rate", 10, "--seed", 1)
+        self.assertEqual(said.returncode, 1 if "diverged" in said.stderr else 0)
+        losses = [float(x) for x in re.findall(r"collaborative .*loss (\S+)", said.stdout)]
+        self.assertTrue(losses)
+        self.assertGreater(min(losses), 1.38)
+        self.assertNotIn("loss 0.000  accuracy 0.000", said.stdout)
 
     def test_large_images(self):
         data = self.folder / "large.npz"
