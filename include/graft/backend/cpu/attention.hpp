@@ -14,6 +14,7 @@
 #include "graft/backend/cpu/dropout.hpp"
 #include "graft/backend/cpu/gemm.hpp"
 #include "graft/core/tensor.hpp"
+#include "graft/number/functions.hpp"
 #include "graft/number/transpose.hpp"
 
 namespace graft {
