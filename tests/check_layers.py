@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The layer rule of include/graft: a header includes only the rooms that its own builds on, methods include no other
-method, and what is heavy stays where it belongs. Prints every violation as file:line. --self-test shows that each rule
-can fail."""
+method, and what is heavy stays where it belongs. And the rule of examples/: a program is short. Prints every violation
+as file:line. --self-test shows that each rule can fail."""
 import pathlib
 import re
 import sys
@@ -36,6 +36,9 @@ BUILDS_ON |= {f"{room}.hpp": [room] for room in BUILDS_ON if "." not in room}  #
 
 # Standard headers that cost every user's compile time.
 SLOW = {"iostream", "sstream", "random", "regex", "ranges", "functional"}
+
+# A program of examples/, with the headers there that only it includes, has fewer lines than this.
+PROGRAM_LINES = 120
 
 # Third-party headers and OpenMP: (what a line says, where it may say so, how the violation reads).
 CONFINED = [
@@ -107,6 +110,63 @@ def violations(root):
                 yield header, number, text
 
 
+def included_beside(path):
+    """All headers in the folder of `path` that it includes, directly or through one another."""
+    found, waiting = set(), [path]
+    while waiting:
+        for target in re.findall(r'^\s*#\s*include\s*"([^"]+)"', waiting.pop().read_text(encoding="utf-8"), flags=re.M):
+            header = path.parent / target
+            if header.is_file() and header not in found:
+                found.add(header)
+                waiting.append(header)
+    return found
+
+
+def long_programs(folder):
+    """Yields (program, lines, text) for every program of the folder that is too long, and every header there that no
+    program includes."""
+    headers = {program: included_beside(program) for program in sorted(folder.glob("*.cpp"))}
+
+    def lines(path):
+        return len(path.read_text(encoding="utf-8").splitlines())
+
+    for program, own in headers.items():
+        private = {header for header in own if all(header not in other for p, other in headers.items() if p != program)}
+        total = lines(program) + sum(map(lines, private))
+        if total >= PROGRAM_LINES:
+            names = "".join(f" + {header.name}" for header in sorted(private))
+            yield program.name, total, f"{program.name}{names} has {total} lines, a program has fewer than {PROGRAM_LINES}"
+    for header in sorted(set(folder.glob("*.h*")).difference(*headers.values())):
+        yield header.name, 1, f"no program includes {header.name}"
+
+
+def self_test_programs():
+    """Folders of files with so many lines that include one another, and the violations that they must give."""
+    def file(lines, *includes):
+        return "".join(f'#include "{name}"\n' for name in includes) + "//\n" * (lines - len(includes))
+
+    cases = [
+        ({"a.cpp": file(119)}, []),
+        ({"a.cpp": file(120)}, ["a.cpp has 120 lines"]),
+        ({"a.cpp": file(100, "own.hpp"), "own.hpp": file(20)}, ["a.cpp + own.hpp has 120 lines"]),
+        ({"a.cpp": file(100, "one.hpp"), "one.hpp": file(10, "two.hpp"), "two.hpp": file(10)},
+         ["a.cpp + one.hpp + two.hpp has 120 lines"]),
+        ({"a.cpp": file(100, "both.hpp"), "b.cpp": file(100, "both.hpp"), "both.hpp": file(900)}, []),
+        ({"a.cpp": file(10), "none.hpp": file(10)}, ["no program includes none.hpp"]),
+    ]
+    wrong = 0
+    for files, expected in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                pathlib.Path(folder, name).write_text(text, encoding="utf-8")
+            texts = [text for _, _, text in long_programs(pathlib.Path(folder))]
+        if len(texts) != len(expected) or not all(e in text for e, text in zip(expected, texts)):
+            wrong += 1
+            print(f"{sorted(files)} should give {expected} but give {texts}")
+    print(f"{len(cases) - wrong} of {len(cases)} folders of programs as expected")
+    return wrong
+
+
 def self_test():
     """One-line headers, each with the violation that it must give (None: it is right)."""
     cases = [
@@ -142,6 +202,9 @@ def self_test():
         ("fewshot/maml.hpp", '#include "graft/fewshot.hpp"', "does not build on fewshot.hpp"),
         ("fewshot/maml.hpp", '#include "graft/protocol/round.hpp"', "does not build on protocol"),
         ("protocol/round.hpp", '#include "graft/multitask/pcgrad.hpp"', None),
+        ("train/train.hpp", '#include "graft/evaluate/intervals.hpp"', None),
+        ("train/train.hpp", '#include "graft/io/checkpoint.hpp"', None),
+        ("train/train.hpp", '#include "graft/protocol/round.hpp"', "does not build on protocol"),
         ("graft.hpp", '#include "graft/optim/adam.hpp"', None),
         ("graft.hpp", '#include "graft/data/episodes.hpp"', "does not build on data"),
         ("fewshot.hpp", '#include "graft/fewshot/maml.hpp"', None),
@@ -180,14 +243,17 @@ def self_test():
 
 def main():
     if "--self-test" in sys.argv[1:]:
-        sys.exit(1 if self_test() else 0)
-    root = pathlib.Path(__file__).resolve().parent.parent / "include" / "graft"
-    found = list(violations(root))
+        sys.exit(1 if self_test() + self_test_programs() else 0)
+    top = pathlib.Path(__file__).resolve().parent.parent
+    root, examples = top / "include" / "graft", top / "examples"
+    found, long = list(violations(root)), list(long_programs(examples))
     for header, number, text in found:
         print(f"include/graft/{header}:{number}: {text}")
-    count = sum(1 for _ in root.rglob("*.h*"))
-    print(f"{count} headers, {len(found)} violations of the layer rule")
-    sys.exit(1 if found or not count else 0)
+    for program, number, text in long:
+        print(f"examples/{program}:{number}: {text}")
+    count, programs = sum(1 for _ in root.rglob("*.h*")), sum(1 for _ in examples.glob("*.cpp"))
+    print(f"{count} headers, {len(found)} violations of the layer rule; {programs} programs, {len(long)} too long")
+    sys.exit(1 if found or long or not count or not programs else 0)
 
 
 if __name__ == "__main__":
