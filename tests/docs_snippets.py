@@ -47,7 +47,7 @@ def check(page, folder):
     name = page.relative_to(ROOT)
     file, binary = folder / (page.stem + ".cpp"), folder / page.stem
     file.write_text(source)
-    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-O1", "-Wno-unused-variable", "-Wno-unused-but-set-variable",
+    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O1", "-Wno-unused-variable", "-Wno-unused-but-set-variable",
                             str(file), "-o", str(binary)], capture_output=True, text=True)
     if built.returncode != 0:
         print(f"{name}: does not compile\n{built.stderr[:4000]}")

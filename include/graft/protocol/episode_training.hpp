@@ -55,8 +55,8 @@ Trained<Learner> train_on_episodes(const Learner& learner, const CharacterClasse
     return mean_figure(episode_accuracies(own, characters, validation, how.train.stop));
   };
   how.train.words = {"round", "episodes", "accuracy"};
-  return train(start_protocol(learner, Adam<Learner>(learner), static_cast<Index>(tasks.size()), how.aggregator), round, validate,
-               how.train, checkpoints, site);
+  return train(start_protocol(learner, Adam<Learner>(learner), static_cast<Index>(tasks.size()), how.aggregator), round,
+               validate, how.train, checkpoints, site);
 }
 
 }  // namespace GRAFT_ABI

@@ -1,0 +1,132 @@
+// Few-shot learners of an embedding and a head, and their training by the protocol.
+
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "files.hpp"
+#include "graft/fewshot/episode_learner.hpp"
+#include "graft/fewshot/protonet.hpp"
+#include "graft/multitask.hpp"
+#include "graft/nn/linear.hpp"
+#include "graft/protocol/episode_training.hpp"
+
+using namespace graft;
+
+namespace {
+
+struct Pixels {
+  Linear<> linear;
+  GRAFT_FIELDS(linear)
+  Tensor<> operator()(const Tensor<>& images, Context&) const {
+    return linear(reshape(images, {images.size(0), images.count() / images.size(0)}));
+  }
+};
+using Learner = EpisodeLearner<Pixels, ProtoNetHead>;
+Learner make_learner() { return {{Linear<>(256, 8, Random(1))}, {}}; }
+
+/// A character is eight pixels of full ink, the same in every drawing, amid noise of half strength.
+CharacterImages patterns() {
+  CharacterImages data;
+  data.height = data.width = 16;
+  const Random random(5);
+  for (Index c = 0; c < 24; ++c) {
+    data.character_alphabet.push_back(c / 6);
+    const auto inked = random.stream("character").stream(static_cast<std::uint64_t>(c)).permutation(256, 8);
+    for (Index d = 0; d < 8; ++d) {
+      const Random noise = random.stream("drawing").stream(static_cast<std::uint64_t>(8 * c + d));
+      std::vector<std::uint8_t> image;
+      for (std::uint64_t i = 0; i < 256; ++i) image.push_back(static_cast<std::uint8_t>(noise.below(i, 128)));
+      for (Index at : inked) image[static_cast<std::size_t>(at)] = 255;
+      data.images.insert(data.images.end(), image.begin(), image.end());
+      data.character_id.push_back(c);
+      data.alphabet_id.push_back(c / 6);
+      data.drawer_id.push_back(d);
+    }
+  }
+  data.alphabet_names = {"a", "b", "c", "d"};
+  return data;
+}
+
+}  // namespace
+
+TEST_CASE("an episode learner is its embedding and its head", "[methods][fewshot]") {
+  const CharacterClasses characters(patterns(), "patterns");
+  const Learner learner = make_learner();
+  const Episode<> episode = characters.render(characters.draw({0, 4, 8, 12}, {3, 2, 4}, Random(2)));
+  Context context;
+  const Tensor<> support = learner.embedding(episode.support.x, context),
+                 query = learner.embedding(episode.query.x, context);
+  // A row of a product does not depend on the other rows, so embedding all in one batch changes no bit.
+  CHECK(same_bits(learner(episode, context), protonet_logits(support, episode.support.y, query, 3)));
+  CHECK(names(learner) == std::vector<std::string>{"embedding.linear.weight", "embedding.linear.bias"});
+}
+
+TEST_CASE("image embeddings are as wide for images of any size", "[methods][fewshot]") {
+  Context context;
+  for (const std::string name : {"conv", "patch"})
+    for (Index size : {16, 28, 31, 32, 48}) {
+      INFO(name << " " << size);
+      const ImageEmbedding embedding = make_image_embedding(name, size, Random(1));
+      CHECK(embedding(rand({2, size, size, 1}, Random(2)), context).shape() == Shape{2, 64});
+    }
+  const ImageEmbedding conv = make_image_embedding("conv", 28, Random(1));
+  const Tensor<> small = rand({2, 28, 28, 1}, Random(2)), large = rand({2, 48, 48, 1}, Random(2));
+  CHECK(same_bits(conv(small, context), (*conv.conv)(small)));
+  const Tensor<> maps = (*conv.conv)(large), pooled = conv(large, context);  // 3 x 3 positions
+  REQUIRE(maps.shape() == Shape{2, 9 * 64});
+  for (Index i = 0; i < 2; ++i)
+    for (Index c = 0; c < 64; ++c) {
+      double sum = 0;
+      for (Index p = 0; p < 9; ++p) sum += static_cast<double>(maps.at({i, 64 * p + c}));
+      CHECK(static_cast<double>(pooled.at({i, c})) == Approx(sum / 9).margin(1e-6));
+    }
+  // 4 x 4 pixels of 28: seven patches in a row. 31 is divided by nothing, so its one patch is the image.
+  const auto patch = [](Index size) {
+    return make_image_embedding("patch", size, Random(1)).patch->patches.projection.weight.size(2);
+  };
+  CHECK(patch(28) == 4);
+  CHECK(patch(128) == 16);
+  CHECK(patch(31) == 31);
+  CHECK_THROWS_WITH(make_image_embedding("resnet", 28, Random(1)), contains("'resnet'") && contains("conv and patch"));
+  CHECK_THROWS_AS(make_image_embedding("conv", 15, Random(1)), ValueError);
+  CHECK_THROWS_AS(ImageEmbedding()(small, context), ValueError);
+}
+
+TEST_CASE("a learner that is trained on episodes tells their classes apart", "[train][threads]") {
+  const CharacterClasses characters(patterns(), "patterns");
+  const ClassPool tasks = characters.pool(true, [](Index) { return true; });
+  const EpisodeOptions sizes{.ways = 5, .shots = 1, .queries = 3};
+  const EpisodeSuite validation = draw_suite("validation", characters, tasks, sizes, 20, Random(1)),
+                     test = draw_suite("test", characters, tasks, sizes, 40, Random(2));
+  EpisodeTraining how{.episode = {.ways = 6, .shots = 1, .queries = 3},
+                      .protocol = {.tasks_per_round = 2, .seed = 3},
+                      .aggregator = aggregators().make("mean"),
+                      .learning_rate = 1e-2,
+                      .train = {.name = "run", .steps = 60, .validations = 4, .quiet = true}};
+  const auto trained = train_on_episodes(make_learner(), characters, tasks.by_alphabet, validation, how);
+  const double before = mean_figure(episode_accuracies(make_learner(), characters, test)),
+               after = mean_figure(episode_accuracies(trained.model, characters, test));
+  CHECK(trained.steps == 60);
+  CHECK(trained.items == 120);
+  CHECK(trained.figure == mean_figure(episode_accuracies(trained.model, characters, validation)));
+  INFO(before << " -> " << after);
+  CHECK(after > before + 0.2);  // chance is 0.2
+  for (int threads : {1, 3}) {
+    set_threads(threads);
+    const auto again = train_on_episodes(make_learner(), characters, tasks.by_alphabet, validation, how);
+    CHECK(same_bits(again.model.embedding.linear.weight, trained.model.embedding.linear.weight));
+    CHECK(again.history == trained.history);
+  }
+  set_threads(0);
+
+  CHECK_THROWS_WITH(train_on_episodes(make_learner(), characters, {}, validation, how), contains("no tasks"));
+  CHECK_THAT(refusal("patterns",
+                     [&] {
+                       train_on_episodes(make_learner(), characters, {{0, 4}}, validation, how);
+                     }),
+             contains("impossible training episodes: 6 ways"));
+  how.learning_rate = 1e30;  // squared distances leave the range of floats
+  how.train.steps = 40;
+  CHECK_THROWS_AS(train_on_episodes(make_learner(), characters, tasks.by_alphabet, validation, how), Diverged);
+}
