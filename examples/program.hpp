@@ -42,8 +42,8 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  // ---- Options. Each goes to the command line, --help, the record, and the identity of checkpoints.
-  // -------------------
+  // Options. Each goes to the command line, --help, the record, and the identity of checkpoints.
+
   /// A whole number from `low` to `high`.
   Option& whole(const char* name, Index& value, const char* text, Index low, Index high = 1000000000) {
     return number(name, &value, text, static_cast<double>(low), static_cast<double>(high));
@@ -74,8 +74,8 @@ class Program {
     options_.add("--resume", &resume, "continue from the checkpoints in that folder").in_identity = false;
   }
 
-  // ---- Inside the work
-  // -------------------------------------------------------------------------------------------------
+  // Inside the work.
+
   bool full() const { return profile == "full"; }
   /// Asks for the end: looked at by `train` and `episode_figures`.
   static const StopFlag* stop() { return &stop_; }
@@ -98,8 +98,8 @@ class Program {
     if (!json.empty() && same_file(json, path)) throw UsageError("--json: " + json + " is " + what + ", " + path);
   }
 
-  // ---- The run
-  // ---------------------------------------------------------------------------------------------------------
+  // The run.
+
   /// Reads the options, does `work()`, writes the record; returns the exit code.
   template <class Work>
   int run(int argc, char** argv, Work work) {

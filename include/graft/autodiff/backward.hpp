@@ -1,5 +1,6 @@
 #pragma once
-// One walk back through a tape. On x86 and AArch64 what is below the smallest normal number on the way back counts as zero.
+// One walk back through a tape. On x86 and AArch64 what is below the smallest normal number on the way back counts as
+// zero.
 //
 // Backward runs level by level from the highest. Within a level nodes are taken in the order in which the graph was
 // walked, and contributions to one node are added by consumer and argument, so the sum depends on the graph alone.

@@ -1,8 +1,8 @@
 #pragma once
 // Notices that other programs use the cores. Threads of a parallel region wait for one another; where one of them has
 // lost its core, each short region lasts as long as the system takes to give the core back, milliseconds instead of
-// microseconds. So the ends of a region's threads are compared: if they lie far apart twice in a short time, regions use
-// half the threads for a while, and so on down to one. Results never depend on the number of threads.
+// microseconds. So the ends of a region's threads are compared: if they lie far apart twice in a short time, regions
+// use half the threads for a while, and so on down to one. Results never depend on the number of threads.
 
 #include <time.h>
 
@@ -52,8 +52,8 @@ class Crowding {
 
  private:
   static constexpr std::int64_t kMillisecond = 1000000;
-  static constexpr std::int64_t kLate = kMillisecond / 2;         // no thread of a free core is so late
-  static constexpr std::int64_t kSoon = 50 * kMillisecond;        // between two late ends that count together
+  static constexpr std::int64_t kLate = kMillisecond / 2;   // no thread of a free core is so late
+  static constexpr std::int64_t kSoon = 50 * kMillisecond;  // between two late ends that count together
   static constexpr std::int64_t kForgotten = 5000 * kMillisecond;
   static constexpr std::int64_t kShortest = 50 * kMillisecond, kLongest = 800 * kMillisecond;  // of a pause
   static constexpr int kLevels = 16;

@@ -11,7 +11,7 @@ inline namespace GRAFT_ABI {
 namespace detail {
 
 /// Which numbers an option may be.
-enum class Range { finite, not_negative, positive, fraction, below_one };
+enum class Range { finite, not_negative, positive, below_one };
 
 /// Throws ValueError unless `value` is in the range and stays there as a T: neither too large for T nor, if it is not
 /// 0, too small for a normal number.
@@ -19,16 +19,18 @@ template <class T>
 [[gnu::noinline]] void check_option(const char* op, const char* name, double value, Range range, Site site) {
   using Limits = std::numeric_limits<T>;
   const double size = value < 0 ? -value : value;
-  const bool in_type = size <= static_cast<double>(Limits::max()) && (value == 0 || size >= static_cast<double>(Limits::min()));
-  const bool in_range = range == Range::finite       ? value == value
+  const bool in_type =
+      size <= static_cast<double>(Limits::max()) && (value == 0 || size >= static_cast<double>(Limits::min()));
+  const bool in_range = range == Range::finite         ? value == value
                         : range == Range::not_negative ? value >= 0
                         : range == Range::positive     ? value > 0
-                        : range == Range::fraction     ? value >= 0 && value <= 1
                                                        : value >= 0 && value < 1;
   if (in_type && in_range) return;
-  constexpr const char* expected[] = {"a finite number", "0 or more", "above 0", "in [0, 1]", "in [0, 1)"};
-  fail(op, {name, " is ", value, ", expected ", expected[static_cast<int>(range)], " and representable as ",
-            sizeof(T) == 4 ? "float" : "double"}, {}, site);
+  constexpr const char* expected[] = {"a finite number", "0 or more", "above 0", "in [0, 1)"};
+  fail(op,
+       {name, " is ", value, ", expected ", expected[static_cast<int>(range)], " and representable as ",
+        sizeof(T) == 4 ? "float" : "double"},
+       {}, site);
 }
 
 }  // namespace detail

@@ -52,7 +52,8 @@ struct InsideParallel {
 };
 }  // namespace detail
 
-/// Number of threads that a parallel region uses at most (fewer while other programs have the cores): what `set_threads` said, else OMP_NUM_THREADS, else the machine's.
+/// Number of threads that a parallel region uses at most (fewer while other programs have the cores): what
+/// `set_threads` said, else OMP_NUM_THREADS, else the machine's.
 inline int threads() {
 #ifdef _OPENMP
   const int limit = detail::thread_limit.load(std::memory_order_relaxed);

@@ -82,8 +82,14 @@ Tensor<T> softmax_records(const Graph& graph, const SavedAttention<T>& saved, co
   Tensor<T> sums;
   if (d_bias) sums = fresh<T>({(rows + cpu::kRecordChunk - 1) / cpu::kRecordChunk, heads, width});
   const auto numbers = [](const Tensor<T>& t) { return t.defined() ? t.data() : nullptr; };
-  cpu::RecordRows<T> work{rows, saved.out.data(), numbers(bias), g.data(), {saved.shift.data(), saved.scale.data()},
-                          numbers(scores), nullptr, d_bias ? writable(sums) : nullptr};
+  cpu::RecordRows<T> work{rows,
+                          saved.out.data(),
+                          numbers(bias),
+                          g.data(),
+                          {saved.shift.data(), saved.scale.data()},
+                          numbers(scores),
+                          nullptr,
+                          d_bias ? writable(sums) : nullptr};
   const Tensor<T> records = fresh<T>({rows, work.numbers_of_head() * heads});
   work.records = writable(records);
   cpu::softmax_records(cpu::HeadRow<T>(heads, width), work);
@@ -111,12 +117,15 @@ Fused<T, SavedAttention<T>> gat_forward(const char* op, const Graph& graph, cons
   const bool walked = cpu::with_row_lanes(row, [&](const auto& lanes, auto batches) {
     SavedAttention<T>& saved = result.saved;
     saved = SavedAttention<T>(op, graph, heads, width, options, site);
-    const cpu::GatForward<T> work{arrays(graph).by_destination, v.data(), logits, kept_weights<T>(saved.kept, options),
-                                  bias.defined() ? bias.data() : nullptr, writable(saved.out),
+    const cpu::GatForward<T> work{arrays(graph).by_destination,
+                                  v.data(),
+                                  logits,
+                                  kept_weights<T>(saved.kept, options),
+                                  bias.defined() ? bias.data() : nullptr,
+                                  writable(saved.out),
                                   saved.norms_to_write()};
-    cpu::for_graph_chunks(work.side, [&](Index, Index first, Index last) {
-      cpu::gat_rows_forward(lanes, work, first, last, batches);
-    });
+    cpu::for_graph_chunks(
+        work.side, [&](Index, Index first, Index last) { cpu::gat_rows_forward(lanes, work, first, last, batches); });
     result.value = saved.out;
   });
   if (walked) return result;
@@ -316,8 +325,8 @@ Tensor<T> graph_attention_v2(const Graph& graph, const Tensor<T>& source, const 
     if (needed[0]) d_source = detail::fresh<T>(s.shape());
     cpu::graph_attention_backward(
         arrays, row, s.data(), cpu::GatV2Logits<T>{s.data(), d.data(), a.data(), slope},
-        cpu::SoftmaxRecords<T>{records.data(), 3 * heads},
-        detail::kept_weights<T>(saved.kept, options), g.data(), [](Batch<T> gradient, Batch<T>) { return gradient; },
+        cpu::SoftmaxRecords<T>{records.data(), 3 * heads}, detail::kept_weights<T>(saved.kept, options), g.data(),
+        [](Batch<T> gradient, Batch<T>) { return gradient; },
         [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
           if (needed[0])
             cpu::for_row_parts(arrays.by_source, row_of_begin, begin, end, [&](Index j, Index from, Index count) {

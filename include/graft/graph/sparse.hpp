@@ -92,8 +92,9 @@ class SparseMatrix {
   static void check_places(const char* op, Index rows, Index columns, const std::vector<GraphEdge>& edges, Site site) {
     for (const GraphEdge& edge : edges)
       if (edge.source < 0 || edge.source >= columns || edge.destination < 0 || edge.destination >= rows)
-        fail<IndexError>(op, {"a number at row ", edge.destination, ", column ", edge.source, " of ", rows, " x ",
-                              columns}, {}, site);
+        fail<IndexError>(op,
+                         {"a number at row ", edge.destination, ", column ", edge.source, " of ", rows, " x ", columns},
+                         {}, site);
   }
   static SparseMatrix in_given_order(const Graph& pattern, const Tensor<T>& values, Site site) {
     check_values(pattern, values, site);

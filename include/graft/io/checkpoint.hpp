@@ -43,21 +43,6 @@ T scalar_of(const Array& array) {
   return array.with_shape({}).as<T>()[0];
 }
 
-/// Calls f.template operator()<T>() for the element type of a leaf.
-template <class F>
-void with_element_type(const Leaf& leaf, F f) {
-  const auto as = [&]<class T>() {
-    if (leaf.holds<T>()) f.template operator()<T>();
-  };
-  as.template operator()<float>();
-  as.template operator()<double>();
-  as.template operator()<std::int32_t>();
-  as.template operator()<std::int64_t>();
-  as.template operator()<bool>();
-  as.template operator()<std::uint8_t>();
-  as.template operator()<std::uint16_t>();
-}
-
 inline Metadata read_metadata(const Npz& file) {
   Metadata metadata;
   for (const auto& [name, array] : file.arrays) {

@@ -33,9 +33,6 @@ namespace detail {
   LoadWeightsReport report;
   std::vector<AnyTensor> loaded(leaves.size());
   std::vector<std::string> found;
-  const auto load = [&]<class T>(std::size_t i, const Array& array) {
-    if (leaves[i].holds<T>()) loaded[i] = to_tensor<T>(array.with_shape(leaves[i].as<T>().shape()));
-  };
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!leaves[i].tensor->defined()) continue;
     const std::string name = before + (names[i].empty() ? "tensor" : names[i]);
@@ -45,13 +42,8 @@ namespace detail {
     }
     found.push_back(name);
     const Array& array = file.at(name);
-    load.template operator()<float>(i, array);
-    load.template operator()<double>(i, array);
-    load.template operator()<std::int32_t>(i, array);
-    load.template operator()<std::int64_t>(i, array);
-    load.template operator()<bool>(i, array);
-    load.template operator()<std::uint8_t>(i, array);
-    load.template operator()<std::uint16_t>(i, array);
+    with_element_type(leaves[i],
+                      [&]<class T>() { loaded[i] = to_tensor<T>(array.with_shape(leaves[i].as<T>().shape())); });
   }
   for (const std::string& name : file.names()) {
     if (name.compare(0, before.size(), before) != 0 || name[0] == '@') continue;  // '@': a checkpoint's own

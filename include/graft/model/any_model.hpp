@@ -10,10 +10,10 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// Any model whose parameters are of type T and that is called as the signature says: `R(Args...) const`, or `R(Args...)`
-/// for one that may change itself, such as an aggregator that remembers. A value like every model: a copy has parameters
-/// of its own, arithmetic and gradients work, names are those of the model inside. Two of them combine when they hold
-/// models of one type.
+/// Any model whose parameters are of type T and that is called as the signature says: `R(Args...) const`, or
+/// `R(Args...)` for one that may change itself, such as an aggregator that remembers. A value like every model: a copy
+/// has parameters of its own, arithmetic and gradients work, names are those of the model inside. Two of them combine
+/// when they hold models of one type.
 ///
 ///     using Backbone = AnyModel<Tensor<>(const Tensor<>& images, ContextRef context) const>;
 ///     Backbone net = name == "conv4" ? Backbone(Conv4<>(random)) : Backbone(PatchTransformer<>(random));

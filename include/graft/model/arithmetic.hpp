@@ -117,11 +117,12 @@ M untied(const M& model) {
 
 namespace detail {
 
-/// y + s x for the parameters of element type T, put in place of those of y; frozen marks are y's.
+/// y + s x for the parameters of element type T that are chosen (empty: all), put in place of those of y; frozen marks
+/// are y's.
 template <class T>
-void add_scaled(const LeafList& y, double s, const LeafList& x) {
+void add_scaled(const LeafList& y, double s, const LeafList& x, const std::vector<bool>& chosen = {}) {
   for (std::size_t i = 0; i < y.size(); ++i) {
-    if (!y[i].holds<T>() || !y[i].tensor->defined()) continue;
+    if (!y[i].holds<T>() || !y[i].tensor->defined() || (!chosen.empty() && !chosen[i])) continue;
     Tensor<T>& leaf = y[i].as<T>();
     leaf = with_frozen_mark(add_scaled(leaf, static_cast<T>(s), x[i].as<T>()), leaf.frozen());
   }
@@ -135,12 +136,14 @@ M add_scaled(const char* op, const M& y, double s, const M& x, Site site) {
   return result;
 }
 
-/// Multiplies the parameters of element type T by s.
+/// Multiplies the parameters of element type T that are chosen (empty: all) by s.
 template <class T>
-void scale(const LeafList& x, double s) {
-  for (const Leaf& leaf : x)
-    if (leaf.holds<T>() && leaf.tensor->defined())
-      leaf.as<T>() = with_frozen_mark(scaled(static_cast<T>(s), leaf.as<T>()), leaf.as<T>().frozen());
+void scale(const LeafList& x, double s, const std::vector<bool>& chosen = {}) {
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (!x[i].holds<T>() || !x[i].tensor->defined() || (!chosen.empty() && !chosen[i])) continue;
+    Tensor<T>& leaf = x[i].as<T>();
+    leaf = with_frozen_mark(scaled(static_cast<T>(s), leaf), leaf.frozen());
+  }
 }
 
 /// Adds the inner product of the parameters of element type U to `total`, which is undefined for 0.
@@ -255,7 +258,8 @@ Tensor<ModelScalar<M>> norm(const M& model) {
   };
   const Tensor<T> square = dot(model, model);
   const double plain = static_cast<double>(square.item());
-  if (plain >= static_cast<double>(std::numeric_limits<T>::min()) && plain <= static_cast<double>(std::numeric_limits<T>::max()))
+  if (plain >= static_cast<double>(std::numeric_limits<T>::min()) &&
+      plain <= static_cast<double>(std::numeric_limits<T>::max()))
     return root(square);
   const double largest = detail::largest_size(model);
   if (!(largest > 0) || !std::isfinite(largest)) return root(square);

@@ -13,9 +13,9 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 struct CheckGradientsOptions {
-  int orders = 2;           ///< 1: the gradient; 2: Hessian-vector products too; 3: their derivatives
-  double step = 4e-3;       ///< largest step of a finite difference; the point must be so far from every kink
-  double tolerance = 1e-6;  ///< of the relative error
+  int orders = 2;             ///< 1: the gradient; 2: Hessian-vector products too; 3: their derivatives
+  double step = 4e-3;         ///< largest step of a finite difference; the point must be so far from every kink
+  double tolerance = 1e-6;    ///< of the relative error
   Random random = Random(0);  ///< of the directions
 };
 

@@ -94,13 +94,10 @@ Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double) {
   return result;
 }
 inline void apply_update(const Leaf& leaf, const StateUpdate& update) {
-  const auto as = [&]<class T>(std::type_identity<T>) {
-    if (leaf.holds<T>()) leaf.as<T>() = updated(leaf.as<T>(), Tensor<T>(update.observed), update.momentum);
-  };
-  as(std::type_identity<float>());
-  as(std::type_identity<double>());
-  as(std::type_identity<std::int32_t>());
-  as(std::type_identity<std::int64_t>());
+  with_element_type(leaf, [&]<class T>() {
+    if constexpr (Real<T> || Integer<T>)
+      leaf.as<T>() = updated(leaf.as<T>(), Tensor<T>(update.observed), update.momentum);
+  });
 }
 /// Applies the updates of all contexts to the buffers of a model.
 [[gnu::noinline]] inline void apply_updates(const LeafList& leaves, std::span<const Context> contexts, Site site) {

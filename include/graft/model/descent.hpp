@@ -30,8 +30,8 @@ M descend(const char* op, Loss loss, const M& theta, const DescentOptions& optio
 
 }  // namespace detail
 
-/// The model after `steps` gradient steps: phi_0 = theta, phi_{k+1} = phi_k - alpha grad loss(phi_k). `loss(model)` is a
-/// scalar. For a tracked `theta` the steps can be differentiated through, to any order, unless `first_order`; an
+/// The model after `steps` gradient steps: phi_0 = theta, phi_{k+1} = phi_k - alpha grad loss(phi_k). `loss(model)` is
+/// a scalar. For a tracked `theta` the steps can be differentiated through, to any order, unless `first_order`; an
 /// untracked one outside any differentiated function leaves nothing behind. Parameters that the loss does not use, and
 /// frozen ones, stay as they are. Throws ValueError for negative steps or a rate that is not finite.
 template <Model M, class Loss>

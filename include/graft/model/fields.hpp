@@ -30,7 +30,7 @@ namespace detail {
 template <class M>
 concept HasFields = requires(const M& m) {
   m.graft_fields();
-  { M::graft_field_names() };
+  {M::graft_field_names()};
 };
 template <class M>
 inline constexpr bool is_tensor = false;
@@ -94,6 +94,21 @@ struct Leaf {
     return *static_cast<Tensor<T>*>(tensor);
   }
 };
+
+/// Calls f.template operator()<T>() for the element type of a leaf.
+template <class F>
+void with_element_type(const Leaf& leaf, F f) {
+  const auto call_if = [&]<class T>(std::type_identity<T>) {
+    if (leaf.holds<T>()) f.template operator()<T>();
+  };
+  call_if(std::type_identity<float>());
+  call_if(std::type_identity<double>());
+  call_if(std::type_identity<std::int32_t>());
+  call_if(std::type_identity<std::int64_t>());
+  call_if(std::type_identity<bool>());
+  call_if(std::type_identity<std::uint8_t>());
+  call_if(std::type_identity<std::uint16_t>());
+}
 
 /// The leaves of a model in field order. Pointers into the model: it must stay where it is, and keep its structure, as
 /// long as the list is used. A list of a const model is for reading.
@@ -167,7 +182,9 @@ class LeafList {
 
 /// A model that hides its type and walks itself.
 template <class M>
-concept GathersItself = requires(const M& m, LeafList& list) { m.gather(list); };
+concept GathersItself = requires(const M& m, LeafList& list) {
+  m.gather(list);
+};
 
 /// Adds the leaves of `model` to the list: the one walk over a model's type.
 template <class M>
@@ -215,8 +232,9 @@ void gather_leaves(LeafList& list, const M& model) {
         },
         model);
   } else {
-    static_assert(is_tensor<M>,
-                  "this type is no model: name its tensors and models with GRAFT_FIELDS(a, b), all else with GRAFT_CONFIG");
+    static_assert(
+        is_tensor<M>,
+        "this type is no model: name its tensors and models with GRAFT_FIELDS(a, b), all else with GRAFT_CONFIG");
   }
 }
 
@@ -240,7 +258,7 @@ LeafList parameters_of(const M& model) {
 /// A tree of tensors: a tensor, a struct with GRAFT_FIELDS, or vectors, optionals, pairs and tuples of these.
 template <class M>
 concept Model = detail::is_tensor<M> || detail::HasFields<M> || detail::is_sequence<M> || detail::is_optional<M> ||
-                detail::is_tuple<M> || detail::GathersItself<M>;
+    detail::is_tuple<M> || detail::GathersItself<M>;
 
 namespace detail {
 

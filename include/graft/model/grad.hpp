@@ -85,8 +85,7 @@ M tracked_aliases(const M& model, bool linked) {
 }
 
 /// The nodes of the parameters, null where one is frozen, without value or not chosen.
-[[gnu::noinline]] inline std::vector<Node*> nodes_of(const LeafList& parameters,
-                                                     const std::vector<bool>& chosen = {}) {
+[[gnu::noinline]] inline std::vector<Node*> nodes_of(const LeafList& parameters, const std::vector<bool>& chosen = {}) {
   std::vector<Node*> nodes(parameters.size());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Body* body = parameters[i].tensor->body();
@@ -123,8 +122,8 @@ inline bool enough_reached(const std::vector<Node*>& nodes, const std::vector<An
 }
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_captured(Site site) {
   fail("grad",
-       "the value does not depend on the argument (does the function use a captured model instead of its argument?)", {},
-       site);
+       "the value does not depend on the argument (does the function use a captured model instead of its argument?)",
+       {}, site);
 }
 [[noreturn, gnu::cold, gnu::noinline]] inline void fail_unreached(const LeafList& parameters,
                                                                   const std::vector<Node*>& nodes,
@@ -142,8 +141,8 @@ inline bool enough_reached(const std::vector<Node*>& nodes, const std::vector<An
 /// Throws ValueError when no parameter was reached, or, if `strict`, when one was not. `nodes` are those that could be;
 /// `chosen`: they were chosen by name.
 template <class M>
-void check_reached(const LeafList& parameters, const std::vector<Node*>& nodes,
-                   const std::vector<AnyTensor>& gradients, bool strict, bool chosen, Site site) {
+void check_reached(const LeafList& parameters, const std::vector<Node*>& nodes, const std::vector<AnyTensor>& gradients,
+                   bool strict, bool chosen, Site site) {
   if (enough_reached(nodes, gradients, strict)) return;
   if constexpr (is_tensor<M>)  // without the code that names parameters
     fail_captured(site);
@@ -310,8 +309,8 @@ std::pair<M, M> hvp(F&& f, const M& model, const M& v, GradOptions options = {},
 
 namespace detail {
 
-/// Calls `check(y)`, then `row(i, gradients)` with the gradients of element i of y = f(x) with respect to the parameters
-/// of x, for every i, from one forward pass.
+/// Calls `check(y)`, then `row(i, gradients)` with the gradients of element i of y = f(x) with respect to the
+/// parameters of x, for every i, from one forward pass.
 template <class F, class M, class Check, class Row>
 void each_row_of_jacobian(F& f, const M& x, bool keep, Check check, Row row) {
   const M aliases = tracked_aliases(x, keep);
@@ -328,8 +327,8 @@ void each_row_of_jacobian(F& f, const M& x, bool keep, Check check, Row row) {
 
 }  // namespace detail
 
-/// dy/dx [y..., x...] of y = f(x) for a tensor x, one backward pass a row. The rank of the result, rank y + rank x, must
-/// not exceed 6.
+/// dy/dx [y..., x...] of y = f(x) for a tensor x, one backward pass a row. The rank of the result, rank y + rank x,
+/// must not exceed 6.
 template <class F, Real T>
 Tensor<T> jacobian(F&& f, const Tensor<T>& x, GradOptions options = {}, Site site = Site::current()) {
   const bool keep = detail::keeps_graph(options, detail::parameters_of(x));

@@ -13,7 +13,8 @@
 
 /// Names the members of a struct that are tensors, buffers, models, or vectors or optionals of these, in saving order:
 /// `GRAFT_FIELDS(hidden, head)`. All other members (sizes, rates, modes) are configuration, which travels with copies
-/// only, and stand in `GRAFT_CONFIG(heads, rate)`. A member that neither names is an error when the model is first used.
+/// only, and stand in `GRAFT_CONFIG(heads, rate)`. A member that neither names is an error when the model is first
+/// used.
 #define GRAFT_FIELDS(...)                                                     \
   auto graft_fields() { return std::tie(__VA_ARGS__); }                       \
   auto graft_fields() const { return std::tie(__VA_ARGS__); }                 \

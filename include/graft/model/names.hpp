@@ -96,22 +96,24 @@ class NameSet {
   std::vector<std::string> names_;
 };
 
-/// Sets or takes the frozen marks of the parameters of element type T that are chosen, of all if there is no choice.
+/// Sets or takes the frozen marks of the parameters of element type T that are chosen.
 template <class T>
-void mark(const LeafList& parameters, const NameSet* chosen, bool frozen) {
-  const std::vector<std::string> names = chosen ? parameters.names() : std::vector<std::string>();
+void mark(const LeafList& parameters, const std::vector<bool>& chosen, bool frozen) {
   for (std::size_t i = 0; i < parameters.size(); ++i)
-    if (parameters[i].holds<T>() && (!chosen || chosen->holds(names[i])))
-      parameters[i].as<T>() = with_frozen_mark(parameters[i].as<T>(), frozen);
+    if (parameters[i].holds<T>() && chosen[i]) parameters[i].as<T>() = with_frozen_mark(parameters[i].as<T>(), frozen);
 }
 
+/// `names`: of the parts to be marked; null: all.
 template <class M>
 M marked(const char* op, const M& model, const std::vector<std::string>* names, bool frozen, Site site) {
   M result = model;
   const LeafList parameters = parameters_of(result);
-  const NameSet chosen(names ? *names : std::vector<std::string>());
-  chosen.check(op, parameters, site);
-  for_each_scalar<M>([&]<class T>() { mark<T>(parameters, names ? &chosen : nullptr, frozen); });
+  std::vector<bool> chosen;
+  if (names)
+    NameSet(*names).choose(op, parameters, chosen, site);
+  else
+    chosen.assign(parameters.size(), true);
+  for_each_scalar<M>([&]<class T>() { mark<T>(parameters, chosen, frozen); });
   return result;
 }
 

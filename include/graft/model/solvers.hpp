@@ -12,9 +12,9 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 struct ConjugateGradientOptions {
-  int iterations = 10;      ///< at most
+  int iterations = 10;       ///< at most
   double tolerance = 1e-10;  ///< ends when |b - A x| <= tolerance |b|
-  double damping = 0;       ///< lambda: solves (A + lambda I) x = b
+  double damping = 0;        ///< lambda: solves (A + lambda I) x = b
 };
 
 /// What `conjugate_gradient` returns.

@@ -144,7 +144,8 @@ struct BatchNorm : detail::NormParameters<T> {
   }
   /// Leaves the update of the running averages by the statistics of a batch of `rows` numbers a channel in the
   /// context's list, for whoever normalised the batch.
-  void track(const ChannelStatistics<T>& statistics, Index rows, ContextRef context, Site site = Site::current()) const {
+  void track(const ChannelStatistics<T>& statistics, Index rows, ContextRef context,
+             Site site = Site::current()) const {
     if (!(statistics.mean.shape() == running_mean.value.shape()))
       fail<ShapeError>("BatchNorm", "the last axis of x must be the channels",
                        {{"channels of x", statistics.mean.shape()}, {"running_mean", running_mean.value.shape()}},

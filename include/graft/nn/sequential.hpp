@@ -48,8 +48,9 @@ auto apply_first(const F& f, const First& first, const Rest&... rest) {
   if constexpr (applies<F, First>)
     return std::apply(f, first);
   else {
-    static_assert(sizeof...(Rest) > 0, "a part of Sequential takes none of (x), (x, context) and what was passed "
-                                       "besides; one that needs a context wants the call net(x, context)");
+    static_assert(sizeof...(Rest) > 0,
+                  "a part of Sequential takes none of (x), (x, context) and what was passed "
+                  "besides; one that needs a context wants the call net(x, context)");
     return apply_first(f, rest...);
   }
 }
@@ -66,8 +67,8 @@ auto field_of(Layer& layer) {
 }  // namespace detail
 
 /// The composition of layers and functions: f_n(... f_1(x)). A part is called with all that the caller passed, as
-/// (x, mask, context) or (graph, x, context), if it takes that, else with (x, context), else with (x). Parameters are named by place, "0.weight", as in torch.nn.Sequential; functions (lambdas, `Relu`) have
-/// none.
+/// (x, mask, context) or (graph, x, context), if it takes that, else with (x, context), else with (x). Parameters are
+/// named by place, "0.weight", as in torch.nn.Sequential; functions (lambdas, `Relu`) have none.
 ///
 ///     const Sequential net(Linear<>(2, 8, random.stream(0)), Relu(), Linear<>(8, 1, random.stream(1)));
 ///     net(x);           // or net(x, context), which parts like Dropout need

@@ -365,7 +365,8 @@ Batch<T> tanh(Batch<T> x) {
     const B at = native::max(-limit, native::min(limit, x)), z = at * at;
     const B p = polynomial(z, 1.0f, 1.308316102e-01f, 3.103005929e-03f, 1.114430269e-05f, -2.018414905e-08f,
                            5.257861304e-11f, -8.436242923e-14f);
-    const B y = native::max(-one, native::min(one, at * p / polynomial(z, 1.0f, 4.641648799e-01f, 2.449139941e-02f, 2.544757775e-04f)));
+    const B y = native::max(
+        -one, native::min(one, at * p / polynomial(z, 1.0f, 4.641648799e-01f, 2.449139941e-02f, 2.544757775e-04f)));
     if constexpr (kFused) return y;
     return where(native::abs(x) < limit || x != x, y, with_sign(one, x));
   } else {

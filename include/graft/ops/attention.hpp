@@ -21,8 +21,8 @@ struct AttentionOptions {
   bool causal = false;               ///< query i sees keys up to i + keys - queries: the last query sees all of them
   std::optional<double> scale = {};  ///< factor of the dot products; 1 / sqrt(depth) when left out
   Tensor<bool> key_mask = {};        ///< [batch, keys]: true where the key may be seen; empty: all of them
-  Tensor<bool> mask = {};            ///< [batch or 1, heads or 1, queries, keys], leading ones may be left out: true where
-                                     ///< the query may see the key; empty: all of them
+  Tensor<bool> mask = {};  ///< [batch or 1, heads or 1, queries, keys], leading ones may be left out: true where
+                           ///< the query may see the key; empty: all of them
   Tensor<T> bias = {};               ///< added to the scaled scores; broadcasts to [batch, heads, queries, keys]
   double dropout = 0;                ///< rate of the dropout of the weights
   Random random = Random();          ///< stream of the dropout, used as `dropout` uses it on the weights
@@ -116,8 +116,7 @@ Tensor<T> attention_by_formula(const AttentionPlan& plan, const Tensor<T>& q, Te
       const Index head = row / p.queries, query = row % p.queries, visible = p.visible_keys(query);
       const bool* of_keys = p.key_mask ? p.key_mask + head / p.heads * p.keys : nullptr;
       const bool* of_query = p.mask ? p.mask_row(head, query) : nullptr;
-      for (Index j = 0; j < p.keys; ++j)
-        *to++ = j < visible && (!of_keys || of_keys[j]) && (!of_query || of_query[j]);
+      for (Index j = 0; j < p.keys; ++j) *to++ = j < visible && (!of_keys || of_keys[j]) && (!of_query || of_query[j]);
     }
   }
   Tensor<T> weights = unnormalised_weights(scores, allowed);
@@ -181,7 +180,8 @@ Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const T
 /// gradient. q [batch, heads, queries, depth], k [batch, heads, keys, depth], v [batch, heads, keys, value_depth] ->
 /// [batch, heads, queries, value_depth]. Memory grows with queries + keys, not with their product, but for derivatives
 /// of second and higher order, and for the gradient to the bias. Numbers of keys that `key_mask` hides are never read
-/// into the result; those of keys hidden by `mask` or by place must be finite. Throws ShapeError when shapes do not fit together, ValueError for a dropout outside [0, 1).
+/// into the result; those of keys hidden by `mask` or by place must be finite. Throws ShapeError when shapes do not fit
+/// together, ValueError for a dropout outside [0, 1).
 template <Real T>
 Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v,
                                        const AttentionOptions<std::type_identity_t<T>>& options = {},
@@ -214,8 +214,12 @@ Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, c
                      {{"bias", options.bias.shape()}, {"scores", scores}}, site);
 
   const double usual_scale = a[3] > 0 ? 1 / std::sqrt(static_cast<double>(a[3])) : 1;
-  const detail::AttentionPlan plan{options.scale.value_or(usual_scale), options.causal, options.key_mask,
-                                   options.mask, options.dropout, options.random};
+  const detail::AttentionPlan plan{options.scale.value_or(usual_scale),
+                                   options.causal,
+                                   options.key_mask,
+                                   options.mask,
+                                   options.dropout,
+                                   options.random};
   if (options.bias.defined()) return detail::fused_attention(plan, q, k, v, options.bias);
   return detail::fused_attention(plan, q, k, v);
 }

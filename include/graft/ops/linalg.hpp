@@ -1,10 +1,10 @@
 #pragma once
-// Factorisations and solves by Eigen, differentiable to any order: every rule is written in ops that are themselves here
-// or elsewhere in ops/. Includes Eigen, so it is not part of graft.hpp. A matrix to be factorised that holds a NaN or an
-// infinity is an error (ValueError): there is nothing sensible to return.
+// Factorisations and solves by Eigen, differentiable to any order: every rule is written in ops that are themselves
+// here or elsewhere in ops/. Includes Eigen, so it is not part of graft.hpp. A matrix to be factorised that holds a NaN
+// or an infinity is an error (ValueError): there is nothing sensible to return.
 //
-// Solves and Cholesky factors take stacks of matrices [..., n, n] too, matrix by matrix; of the two arguments of a solve
-// one of rank 2 serves all matrices of the other.
+// Solves and Cholesky factors take stacks of matrices [..., n, n] too, matrix by matrix; of the two arguments of a
+// solve one of rank 2 serves all matrices of the other.
 
 // Eigen's threads know nothing of set_threads, and its blocking, hence bits, would depend on their number.
 #ifndef EIGEN_DONT_PARALLELIZE
@@ -106,7 +106,8 @@ void require_square_stack(const char* op, const char* name, const Tensor<T>& a, 
 template <class T>
 void require_right_side(const char* op, const char* name, const Tensor<T>& a, const Tensor<T>& b, Site site) {
   if (b.rank() < 2 || b.size(-2) != a.size(-2))
-    fail<ShapeError>(op, {"expected b [..., rows of ", name, ", columns]"}, {{name, a.shape()}, {"b", b.shape()}}, site);
+    fail<ShapeError>(op, {"expected b [..., rows of ", name, ", columns]"}, {{name, a.shape()}, {"b", b.shape()}},
+                     site);
   bool fit = a.rank() == 2 || b.rank() == 2 || a.rank() == b.rank();
   for (int axis = 0; fit && a.rank() == b.rank() && axis < a.rank() - 2; ++axis) fit = a.size(axis) == b.size(axis);
   if (!fit) fail<ShapeError>(op, "leading axes differ", {{name, a.shape()}, {"b", b.shape()}}, site);
@@ -232,18 +233,17 @@ Tensor<T> triangular_solve(const Tensor<T>& l, const Tensor<T>& b, bool transpos
       return view.solve(detail::matrix_of(right, i));
     });
     if (!recorded(lower, right)) return x;
-    return record("triangular_solve", std::move(x),
-                  Edge(lower,
-                       [lower, right, transposed](const Tensor<T>& g) {
-                         const Tensor<T> solution = triangular_solve(lower, right, transposed);
-                         const Tensor<T> back = triangular_solve(lower, g, !transposed);
-                         const Tensor<T> outer = transposed ? matmul(solution, back, {.transpose_b = true})
-                                                            : matmul(back, solution, {.transpose_b = true});
-                         return -outer * detail::pattern<T>(lower.size(-1), 1, 1, 0);
-                       }),
-                  Edge(right, [lower, transposed](const Tensor<T>& g) {
-                    return triangular_solve(lower, g, !transposed);
-                  }));
+    return record(
+        "triangular_solve", std::move(x),
+        Edge(lower,
+             [lower, right, transposed](const Tensor<T>& g) {
+               const Tensor<T> solution = triangular_solve(lower, right, transposed);
+               const Tensor<T> back = triangular_solve(lower, g, !transposed);
+               const Tensor<T> outer = transposed ? matmul(solution, back, {.transpose_b = true})
+                                                  : matmul(back, solution, {.transpose_b = true});
+               return -outer * detail::pattern<T>(lower.size(-1), 1, 1, 0);
+             }),
+        Edge(right, [lower, transposed](const Tensor<T>& g) { return triangular_solve(lower, g, !transposed); }));
   };
   return detail::solve_stack(l, b, run);
 }
@@ -259,8 +259,7 @@ Tensor<T> cholesky(const Tensor<T>& a, Site site = Site::current()) {
   const Index n = a.size(-1);
   Tensor<T> l = detail::stack_of(symmetric, n * n * n, [&](Index i) -> EigenMatrix<T> {
     const Eigen::LLT<EigenMatrix<T>> llt(detail::matrix_of(symmetric, i));
-    if (llt.info() != Eigen::Success)
-      fail("cholesky", "the matrix is not positive definite", {{"a", a.shape()}}, site);
+    if (llt.info() != Eigen::Success) fail("cholesky", "the matrix is not positive definite", {{"a", a.shape()}}, site);
     return llt.matrixL();
   });
   // Murray, "Differentiation of the Cholesky decomposition", arXiv 1602.07527: l^-T phi(l^T g) l^-1.
@@ -289,9 +288,9 @@ std::shared_ptr<std::vector<Factor>> factors_of(Index count, Index work, const F
 
 }  // namespace detail
 
-/// x with a x = b. a [..., n, n], b [..., n, columns] -> [..., n, columns]. LU with partial pivoting; the plain backward
-/// reuses the factors. ValueError when a matrix is singular to working precision (its reciprocal condition is below the
-/// type's epsilon).
+/// x with a x = b. a [..., n, n], b [..., n, columns] -> [..., n, columns]. LU with partial pivoting; the plain
+/// backward reuses the factors. ValueError when a matrix is singular to working precision (its reciprocal condition is
+/// below the type's epsilon).
 template <Real T>
 Tensor<T> solve(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::current()) {
   detail::require_square_stack("solve", "a", a, site);
@@ -309,14 +308,13 @@ Tensor<T> solve(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::curren
     });
     if (right.count() == 0) return right;
     const auto of = [lu](Index i) -> const Factor& { return (*lu)[static_cast<std::size_t>(i)]; };
-    Tensor<T> x = detail::stack_of(
-        right, work, [&](Index i) -> EigenMatrix<T> { return of(i).solve(detail::matrix_of(right, i)); });
+    Tensor<T> x = detail::stack_of(right, work,
+                                   [&](Index i) -> EigenMatrix<T> { return of(i).solve(detail::matrix_of(right, i)); });
     if (!recorded(m, right)) return x;
     const auto back = [m, of, work](const Tensor<T>& g) {
       if (recording()) return solve(transpose(m), g);
-      return detail::stack_of(g, work, [&](Index i) -> EigenMatrix<T> {
-        return of(i).transpose().solve(detail::matrix_of(g, i));
-      });
+      return detail::stack_of(
+          g, work, [&](Index i) -> EigenMatrix<T> { return of(i).transpose().solve(detail::matrix_of(g, i)); });
     };
     return record("solve", x,
                   Edge(m,
@@ -424,8 +422,8 @@ struct SymmetricEigen {
 
 /// Eigenvalues and vectors of a symmetric matrix [n, n] (its symmetric part is used). Derivatives of the vectors need
 /// distinct eigenvalues; between equal ones they count as zero. A symmetric function of the eigenvalues alone has its
-/// first and second derivatives at equal ones too; of higher ones, terms between them are left out. Lewis, Sendov, "Twice
-/// differentiable spectral functions", SIAM J. Matrix Anal. Appl. 23, 2001.
+/// first and second derivatives at equal ones too; of higher ones, terms between them are left out. Lewis, Sendov,
+/// "Twice differentiable spectral functions", SIAM J. Matrix Anal. Appl. 23, 2001.
 template <Real T>
 SymmetricEigen<T> symmetric_eigen(const Tensor<T>& a, Site site = Site::current()) {
   detail::require_square("symmetric_eigen", a, site);
@@ -446,20 +444,22 @@ SymmetricEigen<T> symmetric_eigen(const Tensor<T>& a, Site site = Site::current(
   }
   if (!recorded(symmetric)) return unpack(packed);
   const auto node = std::make_shared<detail::Node*>();  // that of the result, for its own rule
-  const Tensor<T> result = record("symmetric_eigen", packed, Edge(symmetric, [=](const Tensor<T>& g) {
-    const auto [w, v] = recording() ? symmetric_eigen(symmetric) : unpack(packed);
-    const auto [gw, gv] = unpack(g);
-    const detail::Coinciding<T> same(unpack(packed).values);
-    Tensor<T> inner = reshape(gw, {1, n}) * eye<T>(n) +
-                      detail::inverse_gaps(w, same) * matmul(v, gv, {.transpose_a = true});
-    if (recording() && same.any_pairs) {
-      // Between eigenvalues that part, the derivative of v diag(gw) v^T along d is (gw_i - gw_j) / (w_i - w_j) (v^T d
-      // v)_ij. The limit for equal ones is a second derivative, here as what multiplies a matrix that is 0.
-      const Tensor<T> d = matmul(matmul(v, symmetric - symmetric.detach(), {.transpose_a = true}), v);
-      inner = inner + same.pairs * detail::diagonal_and(detail::second_derivatives(gw, *node), T(-1)) * d;
-    }
-    return detail::symmetric_part(matmul(matmul(v, inner), v, {.transpose_b = true}));
-  }));
+  const Tensor<T> result =
+      record("symmetric_eigen", packed, Edge(symmetric, [=](const Tensor<T>& g) {
+               const auto [w, v] = recording() ? symmetric_eigen(symmetric) : unpack(packed);
+               const auto [gw, gv] = unpack(g);
+               const detail::Coinciding<T> same(unpack(packed).values);
+               Tensor<T> inner = reshape(gw, {1, n}) * eye<T>(n) +
+                                 detail::inverse_gaps(w, same) * matmul(v, gv, {.transpose_a = true});
+               if (recording() && same.any_pairs) {
+                 // Between eigenvalues that part, the derivative of v diag(gw) v^T along d is (gw_i - gw_j) / (w_i -
+                 // w_j) (v^T d v)_ij. The limit for equal ones is a second derivative, here as what multiplies a matrix
+                 // that is 0.
+                 const Tensor<T> d = matmul(matmul(v, symmetric - symmetric.detach(), {.transpose_a = true}), v);
+                 inner = inner + same.pairs * detail::diagonal_and(detail::second_derivatives(gw, *node), T(-1)) * d;
+               }
+               return detail::symmetric_part(matmul(matmul(v, inner), v, {.transpose_b = true}));
+             }));
   *node = detail::node_of(result);
   return unpack(result);
 }
@@ -473,8 +473,8 @@ struct Svd {
 
 /// Singular value decomposition of `a` [m, n]. Derivatives of u and v need distinct, non-zero singular values; terms
 /// that would divide by zero are left out. Townsend, "Differentiating the singular value decomposition", 2016. A
-/// symmetric function of the singular values alone has its first and second derivatives at equal ones too, and at 0 where
-/// it is even; of higher ones, terms between them are left out.
+/// symmetric function of the singular values alone has its first and second derivatives at equal ones too, and at 0
+/// where it is even; of higher ones, terms between them are left out.
 template <Real T>
 Svd<T> svd(const Tensor<T>& a, Site site = Site::current()) {
   if (a.rank() != 2) fail<ShapeError>("svd", "expected a matrix", {{"a", a.shape()}}, site);
@@ -497,39 +497,40 @@ Svd<T> svd(const Tensor<T>& a, Site site = Site::current()) {
   }
   if (!recorded(a)) return unpack(packed);
   const auto node = std::make_shared<detail::Node*>();  // that of the result, for its own rule
-  const Tensor<T> result = record("svd", packed, Edge(a, [=](const Tensor<T>& g) {
-    const auto [u, s, v] = recording() ? svd(a) : unpack(packed);
-    const auto [gu, gs, gv] = unpack(g);
-    const Tensor<T> row = reshape(s, {1, k}), column = reshape(s, {k, 1});
-    const Tensor<T> inverse = detail::inverse_or_zero(row);
-    const detail::Coinciding<T> same(unpack(packed).values);
-    const Tensor<T> gaps = detail::inverse_gaps(square(s), same);
-    const auto skew = [](const Tensor<T>& x) { return x - transpose(x); };
-    Tensor<T> uu = matmul(u, gu, {.transpose_a = true}), vv = matmul(v, gv, {.transpose_a = true});
-    Tensor<T> core = gaps * skew(uu) * row + column * (gaps * skew(vv)) + reshape(gs, {1, k}) * eye<T>(k);
-    Tensor<T> beside_u = (gu - matmul(u, uu)) * inverse, beside_v = (gv - matmul(v, vv)) * inverse;
-    if (recording() && (same.any_pairs || (same.any_zeros && m != n))) {
-      // Between singular values that part, the derivative of u diag(gs) v^T along d is, of the symmetric part of
-      // u^T d v, (gs_i - gs_j) / (s_i - s_j) times it, and of the other (gs_i + gs_j) / (s_i + s_j) times it; beside the
-      // columns of u and v it is gs_j / s_j times d. The limits are second derivatives, here as what multiplies a
-      // matrix that is 0.
-      const Tensor<T> d = a - a.detach(), second = detail::second_derivatives(gs, *node);
-      const Tensor<T> du = matmul(u, d, {.transpose_a = true}), dv = matmul(d, v), inside = matmul(du, v);
-      const Tensor<T> sums = row + column, g_row = reshape(gs, {1, k});
-      const Tensor<T> ratio = where(sums.detach() > same.nothing,
-                                    (g_row + transpose(g_row)) * detail::inverse_or_zero(sums),
-                                    detail::diagonal_and(second, T(1)));
-      core = core + same.pairs * T(0.5) * (detail::diagonal_and(second, T(-1)) * (inside + transpose(inside)) +
-                                           ratio * skew(inside));
-      const Tensor<T> at_zero = same.zeros * sum(second * eye<T>(k), {0}, true);
-      beside_u = beside_u + (dv - matmul(u, inside)) * at_zero;
-      beside_v = beside_v + (transpose(du) - matmul(v, transpose(inside))) * at_zero;
-    }
-    Tensor<T> result = matmul(u, matmul(core, v, {.transpose_b = true}));
-    if (m > k) result = result + matmul(beside_u, v, {.transpose_b = true});
-    if (n > k) result = result + matmul(u, beside_v, {.transpose_b = true});
-    return result;
-  }));
+  const Tensor<T> result = record(
+      "svd", packed, Edge(a, [=](const Tensor<T>& g) {
+        const auto [u, s, v] = recording() ? svd(a) : unpack(packed);
+        const auto [gu, gs, gv] = unpack(g);
+        const Tensor<T> row = reshape(s, {1, k}), column = reshape(s, {k, 1});
+        const Tensor<T> inverse = detail::inverse_or_zero(row);
+        const detail::Coinciding<T> same(unpack(packed).values);
+        const Tensor<T> gaps = detail::inverse_gaps(square(s), same);
+        const auto skew = [](const Tensor<T>& x) { return x - transpose(x); };
+        Tensor<T> uu = matmul(u, gu, {.transpose_a = true}), vv = matmul(v, gv, {.transpose_a = true});
+        Tensor<T> core = gaps * skew(uu) * row + column * (gaps * skew(vv)) + reshape(gs, {1, k}) * eye<T>(k);
+        Tensor<T> beside_u = (gu - matmul(u, uu)) * inverse, beside_v = (gv - matmul(v, vv)) * inverse;
+        if (recording() && (same.any_pairs || (same.any_zeros && m != n))) {
+          // Between singular values that part, the derivative of u diag(gs) v^T along d is, of the symmetric part of
+          // u^T d v, (gs_i - gs_j) / (s_i - s_j) times it, and of the other (gs_i + gs_j) / (s_i + s_j) times it;
+          // beside the columns of u and v it is gs_j / s_j times d. The limits are second derivatives, here as what
+          // multiplies a matrix that is 0.
+          const Tensor<T> d = a - a.detach(), second = detail::second_derivatives(gs, *node);
+          const Tensor<T> du = matmul(u, d, {.transpose_a = true}), dv = matmul(d, v), inside = matmul(du, v);
+          const Tensor<T> sums = row + column, g_row = reshape(gs, {1, k});
+          const Tensor<T> ratio =
+              where(sums.detach() > same.nothing, (g_row + transpose(g_row)) * detail::inverse_or_zero(sums),
+                    detail::diagonal_and(second, T(1)));
+          core = core + same.pairs * T(0.5) *
+                            (detail::diagonal_and(second, T(-1)) * (inside + transpose(inside)) + ratio * skew(inside));
+          const Tensor<T> at_zero = same.zeros * sum(second * eye<T>(k), {0}, true);
+          beside_u = beside_u + (dv - matmul(u, inside)) * at_zero;
+          beside_v = beside_v + (transpose(du) - matmul(v, transpose(inside))) * at_zero;
+        }
+        Tensor<T> result = matmul(u, matmul(core, v, {.transpose_b = true}));
+        if (m > k) result = result + matmul(beside_u, v, {.transpose_b = true});
+        if (n > k) result = result + matmul(u, beside_v, {.transpose_b = true});
+        return result;
+      }));
   *node = detail::node_of(result);
   return unpack(result);
 }

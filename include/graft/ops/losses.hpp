@@ -17,9 +17,9 @@ enum class Reduction { mean, sum, none };
 /// How `cross_entropy` reads its targets, and what it makes of the losses of all samples.
 template <Real T = float>
 struct CrossEntropyOptions {
-  double label_smoothing = 0;             ///< weight in [0, 1] of the uniform distribution mixed into the targets
-  Reduction reduction = Reduction::mean;  ///< with class weights and labels, the mean weighted by those of the labels
-  Tensor<T> weight = {};                  ///< [classes], numbers that targets are multiplied by; empty: ones
+  double label_smoothing = 0;              ///< weight in [0, 1] of the uniform distribution mixed into the targets
+  Reduction reduction = Reduction::mean;   ///< with class weights and labels, the mean weighted by those of the labels
+  Tensor<T> weight = {};                   ///< [classes], numbers that targets are multiplied by; empty: ones
   std::optional<Index> ignore_index = {};  ///< samples with this label count nothing, not in the mean either
 };
 
@@ -103,23 +103,22 @@ struct LabelledSamples {
     divisor = static_cast<T>(total);
   }
   cpu::LabelTargets<T, Label> read() const {
-    return {labels.data(), on, off, weight.defined() ? weight.data() : nullptr, weight_sum,
-            ignored ? &*ignored : nullptr};
+    return {
+        labels.data(), on, off, weight.defined() ? weight.data() : nullptr, weight_sum, ignored ? &*ignored : nullptr};
   }
 };
 
 }  // namespace detail
 
-/// -w_label log softmax(logits)[label], for logits [..., classes] and labels [...], with class weights w, 1 if there are
-/// none; with smoothing e it is the sum over classes of -w_c t_c log softmax(logits)_c with t = (1 - e) one-hot + e /
-/// classes (Szegedy et al., CVPR 2016). The mean is the sum divided by that of w_label over the samples that count.
+/// -w_label log softmax(logits)[label], for logits [..., classes] and labels [...], with class weights w, 1 if there
+/// are none; with smoothing e it is the sum over classes of -w_c t_c log softmax(logits)_c with t = (1 - e) one-hot + e
+/// / classes (Szegedy et al., CVPR 2016). The mean is the sum divided by that of w_label over the samples that count.
 /// Saves two numbers a sample. A logit of -inf rules its class out: its gradient is 0, and the loss of a sample with
 /// that label is +inf. Throws ShapeError, IndexError for a label outside 0 .. classes-1 that is not the ignored one,
 /// ValueError for a smoothing outside [0, 1].
 template <Real T, Integer Label>
 Tensor<T> cross_entropy(const Tensor<T>& logits, const Tensor<Label>& labels,
-                        const CrossEntropyOptions<std::type_identity_t<T>>& options = {},
-                        Site site = Site::current()) {
+                        const CrossEntropyOptions<std::type_identity_t<T>>& options = {}, Site site = Site::current()) {
   const Shape& shape = logits.shape();
   detail::check_cross_entropy(shape, options, site);
   if (!(labels.shape() == shape.without(shape.rank() - 1)))
@@ -138,34 +137,33 @@ Tensor<T> cross_entropy(const Tensor<T>& logits, const Tensor<Label>& labels,
   cpu::cross_entropy(logits.data(), samples.read(), rows, classes, sums.to_write(), detail::writable(losses));
   Tensor<T> value = detail::reduced(losses, options.reduction, samples.divisor);
   if (!recorded(logits)) return value;
-  return record("cross_entropy", std::move(value),
-                Edge(logits, [logits, samples, sums, rows, classes, reduction = options.reduction](const Tensor<T>& g) {
-                  Tensor<T> result = detail::fresh<T>(logits.shape());
-                  const auto targets = samples.read();
-                  if (!recording()) {
-                    cpu::cross_entropy_backward(logits.data(), targets, sums.to_read(), g.data(),
-                                                reduction != Reduction::none,
-                                                detail::reduction_scale(reduction, samples.divisor), rows, classes,
-                                                detail::writable(result));
-                    return result;
-                  }
-                  // The targets as a tensor; a class that is ruled out has none, as its probability.
-                  T* target = detail::writable(result);
-                  const Tensor<T> mass = detail::fresh<T>(logits.shape().with(logits.rank() - 1, 1));
-                  for (Index r = 0; r < rows; ++r) {
-                    const bool counts = targets.counts(r);
-                    const Index label = counts ? static_cast<Index>(targets.labels[r]) : 0;
-                    detail::writable(mass)[r] = counts ? targets.mass(label) : T(0);
-                    for (Index c = 0; c < classes; ++c, ++target) {
-                      const bool dead = !counts || logits.data()[r * classes + c] == cpu::kMinusInfinity<T>;
-                      const T off = targets.weight ? targets.off * targets.weight[c] : targets.off;
-                      *target = dead ? 0 : off + (label == c ? targets.at_label(c) : 0);
-                    }
-                  }
-                  const Tensor<T> kept = samples.ignored ? where(mass == 0, 0, logits) : logits;
-                  return (softmax(kept) * mass - result) *
-                         detail::loss_factor(g, reduction, logits.shape(), samples.divisor);
-                }));
+  return record(
+      "cross_entropy", std::move(value),
+      Edge(logits, [logits, samples, sums, rows, classes, reduction = options.reduction](const Tensor<T>& g) {
+        Tensor<T> result = detail::fresh<T>(logits.shape());
+        const auto targets = samples.read();
+        if (!recording()) {
+          cpu::cross_entropy_backward(logits.data(), targets, sums.to_read(), g.data(), reduction != Reduction::none,
+                                      detail::reduction_scale(reduction, samples.divisor), rows, classes,
+                                      detail::writable(result));
+          return result;
+        }
+        // The targets as a tensor; a class that is ruled out has none, as its probability.
+        T* target = detail::writable(result);
+        const Tensor<T> mass = detail::fresh<T>(logits.shape().with(logits.rank() - 1, 1));
+        for (Index r = 0; r < rows; ++r) {
+          const bool counts = targets.counts(r);
+          const Index label = counts ? static_cast<Index>(targets.labels[r]) : 0;
+          detail::writable(mass)[r] = counts ? targets.mass(label) : T(0);
+          for (Index c = 0; c < classes; ++c, ++target) {
+            const bool dead = !counts || logits.data()[r * classes + c] == cpu::kMinusInfinity<T>;
+            const T off = targets.weight ? targets.off * targets.weight[c] : targets.off;
+            *target = dead ? 0 : off + (label == c ? targets.at_label(c) : 0);
+          }
+        }
+        const Tensor<T> kept = samples.ignored ? where(mass == 0, 0, logits) : logits;
+        return (softmax(kept) * mass - result) * detail::loss_factor(g, reduction, logits.shape(), samples.divisor);
+      }));
 }
 
 /// -sum_c w_c targets_c log softmax(logits)_c for logits and targets [..., classes] and class weights w, 1 if there are
@@ -174,8 +172,7 @@ Tensor<T> cross_entropy(const Tensor<T>& logits, const Tensor<Label>& labels,
 /// and gives its target none. Throws ShapeError, ValueError for a smoothing outside [0, 1] or an ignored label.
 template <Real T>
 Tensor<T> cross_entropy(const Tensor<T>& logits, const Tensor<T>& targets,
-                        const CrossEntropyOptions<std::type_identity_t<T>>& options = {},
-                        Site site = Site::current()) {
+                        const CrossEntropyOptions<std::type_identity_t<T>>& options = {}, Site site = Site::current()) {
   const Shape& shape = logits.shape();
   detail::check_cross_entropy(shape, options, site);
   if (!(targets.shape() == shape))

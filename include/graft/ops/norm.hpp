@@ -25,8 +25,8 @@ struct BatchNormResult {
 
 namespace detail {
 
-/// What a norm's backward kernel reads again, besides the inputs. Norms of channels have means in two parts, unless they
-/// were given: mean + rest.
+/// What a norm's backward kernel reads again, besides the inputs. Norms of channels have means in two parts, unless
+/// they were given: mean + rest.
 template <class T>
 struct NormMoments {
   Tensor<T> mean, rest, inverse;
@@ -215,8 +215,8 @@ Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, d
   const Tensor<T> variance = fresh<T>(per_channel);
   cpu::channel_moments(x.data(), layout, {writable(moments.mean), writable(moments.rest), writable(variance)});
   moments.inverse = inverse_deviation(variance, eps);
-  cpu::channel_scale(x.data(), layout, moments.read(), numbers_or_null<0, T>(scale...),
-                     numbers_or_null<1, T>(scale...), writable(value));
+  cpu::channel_scale(x.data(), layout, moments.read(), numbers_or_null<0, T>(scale...), numbers_or_null<1, T>(scale...),
+                     writable(value));
   if (statistics) {
     const Shape channel{layout.channels};
     *statistics = {view(moments.mean, channel, 0), view(variance, channel, 0)};

@@ -44,8 +44,8 @@ Tensor<T> finite_mean_row(const Tensor<T>& x) {
 }  // namespace detail
 
 /// Squared Euclidean distances |a_i - b_j|^2: `a` [m, width], `b` [n, width] -> [m, n]. They are computed as |a_i|^2 +
-/// |b_j|^2 - 2 a_i b_j from what is left of both after subtracting the mean row of b, so that a part that all share costs
-/// no accuracy; rounding below 0 is cut off. Throws ShapeError.
+/// |b_j|^2 - 2 a_i b_j from what is left of both after subtracting the mean row of b, so that a part that all share
+/// costs no accuracy; rounding below 0 is cut off. Throws ShapeError.
 template <Real T>
 Tensor<T> squared_distances(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::current()) {
   if (a.rank() != 2 || b.rank() != 2 || a.size(1) != b.size(1))

@@ -80,8 +80,8 @@ Tensor<Out> fold_marked(const Tensor<In>& x, const bool (&reduce)[kMaxRank]) {
 }
 
 /// The first number of every group of numbers that a sum to shape `kept` adds up, in that shape, outside any tape. Less
-/// of it, numbers that share a large part lose nothing to rounding: what no common part changes (a variance) is computed
-/// from x - first_of(x), with the first number as a constant.
+/// of it, numbers that share a large part lose nothing to rounding: what no common part changes (a variance) is
+/// computed from x - first_of(x), with the first number as a constant.
 template <class T>
 Tensor<T> first_of(const Tensor<T>& x, const Shape& kept) {
   Tensor<T> first = x.detach();

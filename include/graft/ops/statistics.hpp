@@ -74,11 +74,9 @@ Tensor<T> logsumexp_marked(const Tensor<T>& x, const bool (&marked)[kMaxRank]) {
   return record("logsumexp", value, Edge(x, [x, shift, log_sum](const Tensor<T>& g) {
                   // Softmax of x, zero in rows where there is nothing but -inf.
                   if (!recording())
-                    return map(
-                        [=](auto gradient, auto v, auto m, auto l) {
-                          return gradient * exp((v - m) - where(l == -kInfinity, 0, l));
-                        },
-                        g, x, shift, log_sum);
+                    return map([=](auto gradient, auto v, auto m,
+                                   auto l) { return gradient * exp((v - m) - where(l == -kInfinity, 0, l)); },
+                               g, x, shift, log_sum);
                   const Tensor<T> e = exp(x - shift), total = sum_to(e, shift.shape());
                   return g * (e / where(total == 0, 1, total));
                 }));
@@ -131,9 +129,9 @@ Tensor<T> norm(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Sit
   return detail::drop_marked(fused("norm", composite, forward, backward, x), x.shape(), marked, keep);
 }
 
-/// Norm of order p = `ord` over `axes` (default: all): (sum of |x|^p)^(1/p) for p > 0, and the largest |x| for infinity,
-/// where equal ones share the gradient. Numbers that are 0, and norms that are, pass no derivative of any order on.
-/// Throws ValueError for an order that is not positive.
+/// Norm of order p = `ord` over `axes` (default: all): (sum of |x|^p)^(1/p) for p > 0, and the largest |x| for
+/// infinity, where equal ones share the gradient. Numbers that are 0, and norms that are, pass no derivative of any
+/// order on. Throws ValueError for an order that is not positive.
 template <Real T>
 Tensor<T> vector_norm(const Tensor<T>& x, double ord, const Axes& axes = {}, bool keep = false,
                       Site site = Site::current()) {

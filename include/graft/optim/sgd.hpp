@@ -71,8 +71,7 @@ class Sgd {
   void step(M& model, const M& gradient, double rate, Site site = Site::current()) {
     const detail::LeafList to = detail::parameters_of(model), from = detail::parameters_of(gradient),
                            speed = detail::parameters_of(velocity);
-    detail::for_each_scalar<M>(
-        [&]<class T>() { detail::check_step<T>("Sgd::step", to, from, {&speed}, rate, site); });
+    detail::for_each_scalar<M>([&]<class T>() { detail::check_step<T>("Sgd::step", to, from, {&speed}, rate, site); });
     detail::for_each_scalar<M>([&]<class T>() { detail::sgd_step<T>(options, to, from, speed, rate); });
   }
 };

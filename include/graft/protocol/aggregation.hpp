@@ -47,19 +47,7 @@ class ModelGradients final : public TaskGradients {
   const std::vector<bool>& shared_;
 };
 
-/// total + weight x for the chosen parameters of element type T.
-template <class T>
-void add_chosen(const LeafList& total, double weight, const LeafList& x, const std::vector<bool>& chosen) {
-  for (std::size_t i = 0; i < total.size(); ++i)
-    if (total[i].holds<T>() && chosen[i] && total[i].tensor->defined())
-      total[i].as<T>() = add_scaled(total[i].as<T>(), static_cast<T>(weight), x[i].as<T>());
-}
-template <class T>
-void scale_chosen(const LeafList& x, double s, const std::vector<bool>& chosen) {
-  for (std::size_t i = 0; i < x.size(); ++i)
-    if (x[i].holds<T>() && chosen[i] && x[i].tensor->defined()) x[i].as<T>() = scaled(static_cast<T>(s), x[i].as<T>());
-}
-/// Cuts `vector` into the chosen parameters of element type T; `at` counts over all types.
+/// Cuts `vector` into the chosen parameters.
 template <class M>
 void put_chosen(const LeafList& to, const Tensor<double>& vector, const std::vector<bool>& chosen) {
   Index at = 0;
@@ -78,22 +66,22 @@ void put_chosen(const LeafList& to, const Tensor<double>& vector, const std::vec
 /// protocol gives task order), so the result does not depend on which task ended first. The aggregator acts on the
 /// parameters named `shared` (a name stands for all below it; none: all); the others, private to a task, get the sum of
 /// their gradients, which is their own task's. `losses` [tasks] and `ids`, the tasks behind the gradients of `all` that
-/// there are, may be left out. Throws ValueError without gradients or for a name that the model has not, ShapeError when
-/// the gradients' shapes differ or the aggregator's answer fits neither tasks nor parameters.
+/// there are, may be left out. Throws ValueError without gradients or for a name that the model has not, ShapeError
+/// when the gradients' shapes differ or the aggregator's answer fits neither tasks nor parameters.
 template <Model M>
 M aggregate(const std::vector<M>& gradients, Aggregator& aggregator, const Random& random,
-            const std::vector<std::string>& shared = {}, const Tensor<double>& losses = {},
-            const List<Index>& ids = {}, Index all = 0, Site site = Site::current()) {
+            const std::vector<std::string>& shared = {}, const Tensor<double>& losses = {}, const List<Index>& ids = {},
+            Index all = 0, Site site = Site::current()) {
   if (gradients.empty()) fail("aggregate", "no gradients", {}, site);
   for (const M& gradient : gradients) detail::check_same_shapes("aggregate", gradients[0], gradient, site);
   const detail::LeafList first = detail::parameters_of(gradients[0]);
-  std::vector<bool> is_shared(first.size(), true), is_private(first.size(), false);
-  if (!shared.empty()) {
-    const detail::NameSet chosen(shared);
-    chosen.check("aggregate", first, site);
-    const std::vector<std::string> names = first.names();
-    for (std::size_t i = 0; i < names.size(); ++i) is_private[i] = !(is_shared[i] = chosen.holds(names[i]));
-  }
+  std::vector<bool> is_shared;
+  if (shared.empty())
+    is_shared.assign(first.size(), true);
+  else
+    detail::NameSet(shared).choose("aggregate", first, is_shared, site);
+  std::vector<bool> is_private = is_shared;
+  is_private.flip();
 
   detail::ModelGradients<M> tasks(gradients, is_shared, losses, random);
   if (ids.size() > 0) {
@@ -112,7 +100,7 @@ M aggregate(const std::vector<M>& gradients, Aggregator& aggregator, const Rando
     for (std::size_t i = 1; i < gradients.size(); ++i) add(i, detail::parameters_of(gradients[i]));
   };
   detail::for_each_scalar<M>([&]<class T>() {
-    each_further([&](std::size_t, const detail::LeafList& g) { detail::add_chosen<T>(to, 1, g, is_private); });
+    each_further([&](std::size_t, const detail::LeafList& g) { detail::add_scaled<T>(to, 1, g, is_private); });
   });
   if (answer.direction.defined()) {
     Index numbers = 0;
@@ -128,11 +116,11 @@ M aggregate(const std::vector<M>& gradients, Aggregator& aggregator, const Rando
   bool equal = true;
   for (double weight : weights) equal = equal && weight == weights[0];
   detail::for_each_scalar<M>([&]<class T>() {
-    if (!equal) detail::scale_chosen<T>(to, weights[0], is_shared);
+    if (!equal) detail::scale<T>(to, weights[0], is_shared);
     each_further([&](std::size_t i, const detail::LeafList& g) {
-      detail::add_chosen<T>(to, equal ? 1 : weights[i], g, is_shared);
+      detail::add_scaled<T>(to, equal ? 1 : weights[i], g, is_shared);
     });
-    if (equal) detail::scale_chosen<T>(to, weights[0], is_shared);
+    if (equal) detail::scale<T>(to, weights[0], is_shared);
   });
   return total;
 }

@@ -5,8 +5,8 @@
 //   2 each task draws an episode from its     5 step the shared model
 //     own stream (seed, task, draw number)    6 the caller validates, saves or stops between rounds
 //   3 each task takes loss and gradient, in parallel
-// Scheduler and aggregator are values of the state. Everything that a later round depends on is in ProtocolState, so a resumed run continues bit for bit; nothing depends
-// on the number of threads.
+// Scheduler and aggregator are values of the state. Everything that a later round depends on is in ProtocolState, so a
+// resumed run continues bit for bit; nothing depends on the number of threads.
 
 #include <cmath>
 #include <optional>
@@ -77,8 +77,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   // What may change itself is copied, and put back when the round has succeeded.
   Scheduler scheduler = state.scheduler;
   Aggregator aggregator = state.aggregator;
-  const std::vector<Index> chosen =
-      scheduler({tasks, options.tasks_per_round, root.stream("scheduler").stream(round)});
+  const std::vector<Index> chosen = scheduler({tasks, options.tasks_per_round, root.stream("scheduler").stream(round)});
   for (Index task : chosen)
     if (task < 0 || task >= tasks)
       fail<IndexError>("run_round", {"the scheduler chose task ", task, " of ", tasks}, {}, site);
@@ -140,9 +139,8 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   report.loss /= static_cast<double>(report.tasks);
   report.metric /= static_cast<double>(report.tasks);
   const auto step = [&](Index = 0) {
-    M direction =
-        aggregate(gradients, aggregator, root.stream("aggregation").stream(round), options.shared,
-                  from_span(std::span<const double>(losses), {losses.size()}), ids, tasks, site);
+    M direction = aggregate(gradients, aggregator, root.stream("aggregation").stream(round), options.shared,
+                            from_span(std::span<const double>(losses), {losses.size()}), ids, tasks, site);
     if (options.clip > 0) direction = clip_by_norm(direction, options.clip);
     state.optimizer.step(state.model, direction, learning_rate);
   };

@@ -3,8 +3,8 @@
 // group norm (a group is several channels of one sample). Moments are taken in fixed chunks of rows, relative to the
 // first row: in each, the mean and the squares of what is left after subtracting it, while the chunk is in the
 // first-level cache; chunks are joined in order by the exact rule of Chan, Golub and LeVeque, "Updating formulae and a
-// pairwise algorithm for computing sample variances", 1979. So memory is read once, no variance is a difference of large
-// numbers, and no part that all numbers share, however large, is rounded: means have two parts.
+// pairwise algorithm for computing sample variances", 1979. So memory is read once, no variance is a difference of
+// large numbers, and no part that all numbers share, however large, is rounded: means have two parts.
 
 #include <array>
 #include <vector>
@@ -170,8 +170,7 @@ void chunk_moments(const T* from, Index rows, Index channels, ChunkMoments<T>& m
       {mean});
   for (Index c = 0; c < channels; c += B::size) (B::load(mean + c) * one_over).store(mean + c);
   sum_channels<1, T>(
-      rows, channels,
-      [first, mean](Index c) __attribute__((always_inline)) {
+      rows, channels, [first, mean](Index c) __attribute__((always_inline)) {
         return std::array{B::load(first + c), B::load(mean + c)};
       },
       [from](const std::array<B, 2>& centre, Index i, std::array<B, 1>& sum) __attribute__((always_inline)) {
@@ -188,8 +187,8 @@ struct ChannelMoments {
 };
 
 /// Joins the moments of chunks, `in_sample` of each sample; rows_of(chunk) counts the rows of one:
-/// mean = sum n_k m_k / n; variance = sum (s_k + n_k (m_k - mean)^2) / n, over chunks and the channels of the group. All
-/// means are taken relative to the first number of the group.
+/// mean = sum n_k m_k / n; variance = sum (s_k + n_k (m_k - mean)^2) / n, over chunks and the channels of the group.
+/// All means are taken relative to the first number of the group.
 template <class T, class RowsOf>
 void join_moments(const ChannelLayout& layout, Index in_sample, RowsOf rows_of, ChunkMoments<T>& moments,
                   const ChannelMoments<T>& out) {

@@ -56,9 +56,8 @@ void cross_entropy(const T* x, LabelTargets<T, Label> targets, Index rows, Index
     T value = targets.mass(label) * log_sum - targets.at_label(label) * (from[label] - first_lane(shift));
     if (targets.off != 0)
       value -= first_lane(sum_over_row<T>(
-          width, [&](Index i, Index) __attribute__((always_inline)) {
-            return targets.elsewhere(i) * (B::load(from + i) - shift);
-          }));
+          width, [&](Index i, Index)
+                     __attribute__((always_inline)) { return targets.elsewhere(i) * (B::load(from + i) - shift); }));
     loss[r] = value;
   });
 }
@@ -130,7 +129,8 @@ void soft_cross_entropy(const T* x, const T* targets, Smoothing<T> smooth, Index
 /// dt[r, j] = -scale g[r] on weight_j log softmax(x[r])_j; a null output is skipped, a logit of -inf gives 0 in both.
 template <class T>
 void soft_cross_entropy_backward(const T* x, const T* targets, Smoothing<T> smooth, LogSums<const T> sums,
-                                 const T* mass, const T* g, bool one_g, T scale, Index rows, Index width, T* dx, T* dt) {
+                                 const T* mass, const T* g, bool one_g, T scale, Index rows, Index width, T* dx,
+                                 T* dt) {
   using B = Batch<T>;
   const B minus_infinity(kMinusInfinity<T>);
   for_each_row(rows, width, [=](Index r) {

@@ -60,8 +60,8 @@ template <class Lanes, class T, int... K>
   }
 }
 
-/// What the walk by source reads and writes; see `graph_attention_backward`. Records hold shift, scale, mean and score of
-/// a destination. Null where a gradient is not asked for; `d_logits` [edges, heads] in destination order.
+/// What the walk by source reads and writes; see `graph_attention_backward`. Records hold shift, scale, mean and score
+/// of a destination. Null where a gradient is not asked for; `d_logits` [edges, heads] in destination order.
 template <class T>
 struct GatBackward {
   GraphArrays graph;

@@ -486,7 +486,7 @@ void gemm_batched(bool transpose_a, bool transpose_b, Index batch, Index m, Inde
   const Index chunk = blocked::larger(Index{1}, blocked::kGemmParallelWork / work);
   // Tasks, not `parallel_for`: a product may fail to get memory.
   parallel_jobs((batch + chunk - 1) / chunk,
-                 [&](Index i) { run(i * chunk, blocked::smaller((i + 1) * chunk, batch)); });
+                [&](Index i) { run(i * chunk, blocked::smaller((i + 1) * chunk, batch)); });
 }
 
 }  // namespace cpu

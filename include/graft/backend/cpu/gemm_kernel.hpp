@@ -18,8 +18,8 @@ template <class T>
 struct GemmBlocks {
   /// Numbers in a register.
   static constexpr Index lanes = Batch<T>::size;
-  /// Tile heights. The highest with two batches a row fills the registers (28 of AVX-512's 32 and 24 of AArch64's, 12 of
-  /// AVX2's 16, 8 of SSE's 16 accumulators); the lower ones keep the ends of C from wasting work.
+  /// Tile heights. The highest with two batches a row fills the registers (28 of AVX-512's 32 and 24 of AArch64's, 12
+  /// of AVX2's 16, 8 of SSE's 16 accumulators); the lower ones keep the ends of C from wasting work.
   static constexpr bool longest = lanes * sizeof(T) == 64;
 #ifdef __aarch64__
   static constexpr bool many_registers = true;

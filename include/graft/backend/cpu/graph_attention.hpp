@@ -220,8 +220,8 @@ template <class Lanes, class T, int... K>
   }
   if (total) (lanes.store(sum[K], total, K), ...);
 }
-/// Writes records of shifts, scales, means and scores, which are left out where they are null. d_bias, unless it is null,
-/// gets the sums of d_out over chunks of kRecordChunk rows.
+/// Writes records of shifts, scales, means and scores, which are left out where they are null. d_bias, unless it is
+/// null, gets the sums of d_out over chunks of kRecordChunk rows.
 template <class T>
 void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
   using B = Batch<T>;
@@ -255,12 +255,13 @@ void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
       for (Index r = 0; r < count; ++r) {
         T* record = work.records + (begin + r) * stride;
         const Index at = (begin + r) * n;
-        for_row<T>(n, [&](Index h, Index left) __attribute__((always_inline)) {
-          store_lanes(B::load(work.norms.shift + at + h), record + h, left);
-          store_lanes(B::load(work.norms.scale + at + h), record + n + h, left);
-          store_lanes(B::load(scratch.data() + r * n + h), record + 2 * n + h, left);
-          if (work.scores) store_lanes(B::load(work.scores + at + h), record + 3 * n + h, left);
-        });
+        for_row<T>(
+            n, [&](Index h, Index left) __attribute__((always_inline)) {
+              store_lanes(B::load(work.norms.shift + at + h), record + h, left);
+              store_lanes(B::load(work.norms.scale + at + h), record + n + h, left);
+              store_lanes(B::load(scratch.data() + r * n + h), record + 2 * n + h, left);
+              if (work.scores) store_lanes(B::load(work.scores + at + h), record + 3 * n + h, left);
+            });
         if (total)
           for_row<T>(row, [&](Index i, Index left) __attribute__((always_inline)) {
             store_lanes(load_lanes(total + i, left) + B::load(work.d_out + (begin + r) * row + i), total + i, left);

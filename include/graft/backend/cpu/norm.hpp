@@ -2,8 +2,8 @@
 // Normalisation of contiguous rows: layer norm (mean and deviation) and root-mean-square norm (deviation from 0). The
 // variance is the mean square of what is left after the mean is subtracted, never a difference of large numbers. Means
 // are those of the row less its first number: what all numbers of a row share, however large, is taken away before
-// anything is rounded. The backward kernel reads each row once, with its two row sums and the gradients of weight and bias taken in the same
-// pass; those are added over fixed chunks of rows, so bits depend on no thread.
+// anything is rounded. The backward kernel reads each row once, with its two row sums and the gradients of weight and
+// bias taken in the same pass; those are added over fixed chunks of rows, so bits depend on no thread.
 
 #include <vector>
 
