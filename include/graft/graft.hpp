@@ -40,3 +40,7 @@
 #include "graft/optim/adam.hpp"
 #include "graft/optim/schedule.hpp"
 #include "graft/optim/sgd.hpp"
+
+#ifdef GRAFT_COMPILED
+#include "graft/compiled.hpp"
+#endif

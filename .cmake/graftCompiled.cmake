@@ -1,0 +1,16 @@
+# graft::compiled: float and double instances of graft's ops in a static library, for this CPU (the flags of
+# graft::native). Built when something links it, from the list in graft/compiled_list.hpp, one unit a room.
+set(graft_compiled_sources "")
+foreach(room IN ITEMS ELEMENTWISE PRODUCTS LAYOUT REDUCTIONS NORMS ATTENTION GRAPHS LAYERS)
+  string(TOLOWER ${room} file)
+  set(file ${CMAKE_CURRENT_BINARY_DIR}/graft_compiled/${file}.cpp)
+  file(GENERATE OUTPUT ${file}
+       CONTENT "#define GRAFT_COMPILED_${room} template\n#include \"graft/compiled.hpp\"\n")
+  list(APPEND graft_compiled_sources ${file})
+endforeach()
+add_library(graft_compiled STATIC EXCLUDE_FROM_ALL ${graft_compiled_sources})
+add_library(graft::compiled ALIAS graft_compiled)
+set_target_properties(graft_compiled PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+target_link_libraries(graft_compiled PUBLIC graft::native)
+target_compile_definitions(graft_compiled PUBLIC GRAFT_COMPILED)
+target_compile_options(graft_compiled PRIVATE -O2)  # kernels are fast in a program that is built for a debugger, too
