@@ -49,7 +49,7 @@ const bool making_rows = add_op_rows({
          },
      .variants = broadcasts,
      .large = {{40, 1, 600}, {2, 600}},
-     .errors = {bad_operator<ShapeError>(
+     .errors = {bad<ShapeError>(
          [](const auto& x) { map([](auto a, auto b) { return a * b; }, x[0], wrong_length(x[0])); }, "[5]")}},
     {.name = "map, three inputs and a branch",
      .family = "map",
