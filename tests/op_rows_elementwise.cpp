@@ -103,6 +103,10 @@ OpRow binary_row(const char* name, OpCall call, BadCall mismatch, Input x, Input
   const auto f =
       find_reference(binary_references, name, [](Real80, Real80) -> Real80 { return std::nanl("no reference"); });
   const std::string_view op = name;
+  if (op == "pow") {
+    y.never = kTiny;
+    y.because = "of a tiny x too, x^(y - 2) leaves the range before it is multiplied by y";
+  }
   return {.name = name,
           .family = orders > 0 ? "binary" : "indicator",
           .call = std::move(call),

@@ -134,7 +134,7 @@ void check_values(const std::string& what, const Tensor<T>& x, const Tensor<T>& 
     if (good) continue;
     ++shown;
     FAIL_CHECK(what << " at " << x.data()[i] << " is " << value << ", expected " << static_cast<T>(right));
-  }
+  }  CHECK(shown == 0);
 }
 
 // Measured: at most 7 units for values, 8 for slopes, 11 for second derivatives.
