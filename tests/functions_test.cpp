@@ -11,76 +11,26 @@
 #include "catch.hpp"
 #include "graft/core/float_mode.hpp"
 #include "graft/number/functions.hpp"
+#include "number_grid.hpp"
 
 using namespace graft;
 
 namespace {
-
-using Wide = long double;
-template <class T>
-using Limits = std::numeric_limits<T>;
-
-/// One unit in the last place of a T near x.
-template <class T>
-Wide unit(Wide x) {
-  int exponent = Limits<T>::min_exponent;
-  if (std::fabs(x) >= Limits<T>::min()) std::frexp(x, &exponent);
-  return std::ldexp(Wide(1), exponent - Limits<T>::digits);
-}
-
-/// Numbers of both signs at every exponent, denormal ones included, and evenly spread ones where functions are curved.
-template <class T>
-const std::vector<T>& everywhere() {
-  static const std::vector<T> numbers = [] {
-    std::vector<T> made;
-    std::mt19937_64 engine(1);
-    std::uniform_real_distribution<double> fraction(1, 2);
-    for (int e = Limits<T>::min_exponent - Limits<T>::digits; e < Limits<T>::max_exponent; ++e)
-      for (int i = 0; i < (sizeof(T) == 4 ? 64 : 16); ++i) {
-        const T x = static_cast<T>(std::ldexp(i == 0 ? 1 : fraction(engine), e));
-        made.insert(made.end(), {x, -x});
-      }
-    for (const double width : {1.0, 10.0, 100.0, 750.0}) {
-      std::uniform_real_distribution<double> number(-width, width);
-      for (int i = 0; i < 1 << 15; ++i) made.push_back(static_cast<T>(number(engine)));
-    }
-    while (made.size() % 16 != 0) made.push_back(T(1));
-    return made;
-  }();
-  return numbers;
-}
 
 template <class T, class F>
 T at(F f, std::type_identity_t<T> x) {
   return first_lane(Batch<T>(f(Batch<T>(x))));
 }
 
-/// Whether `value` is what `exact` rounds to at the ends of the range, where there is no error to measure: an infinity,
-/// a NaN, or below the smallest normal number, where zero will do.
-template <class T>
-bool is_end(T value, Wide exact, bool& right) {
-  const T rounded = static_cast<T>(exact);
-  if (std::isnan(rounded)) {
-    right = std::isnan(value);
-  } else if (std::isinf(rounded) || std::isinf(value)) {
-    right = value == rounded;
-  } else if (std::fabs(exact) < Limits<T>::min()) {
-    right = std::fabs(value - exact) <= Limits<T>::min();
-  } else {
-    return false;
-  }
-  return true;
-}
-
 template <class T, class F, class G>
 void check_everywhere(const char* name, F f, G exact, double units) {
   Wide worst = 0;
   T worst_at = 0;
-  for (std::size_t i = 0; i < everywhere<T>().size(); i += Batch<T>::size) {
+  for (std::size_t i = 0; i < everywhere<T, 4>().size(); i += Batch<T>::size) {
     alignas(64) T y[Batch<T>::size];
-    Batch<T>(f(Batch<T>::load(&everywhere<T>()[i]))).store(y);
+    Batch<T>(f(Batch<T>::load(&everywhere<T, 4>()[i]))).store(y);
     for (Index l = 0; l < Batch<T>::size; ++l) {
-      const T x = everywhere<T>()[i + static_cast<std::size_t>(l)];
+      const T x = everywhere<T, 4>()[i + static_cast<std::size_t>(l)];
       const Wide value = exact(static_cast<Wide>(x));
       bool right = true;
       if (is_end(y[l], value, right)) {
@@ -204,7 +154,7 @@ TEMPLATE_TEST_CASE("quotients and roots are rounded correctly, large ones and in
                    double) {
   using T = TestType;
   const auto same = [](T a, T b) { return a == b || (std::isnan(a) && std::isnan(b)); };
-  const std::vector<T>& numbers = everywhere<T>();
+  const std::vector<T>& numbers = everywhere<T, 4>();
   std::vector<std::array<T, 2>> pairs = {{3e38f, 3e38f},
                                          {Limits<T>::infinity(), 2},
                                          {2, Limits<T>::infinity()},

@@ -189,6 +189,19 @@ const bool selection_rows = add_op_rows({
      .large = {{3, 16411}},
      .errors = {bad<ValueError>([](const auto& x) { clamp(x[0], 1, 0); }, "above high")},
      .rows_of = {0}},
+    {.name = "clamp, tensors",
+     .family = "map",
+     .call = [](const auto& x) { return clamp(x[0], x[1], x[2]); },
+     .inputs = {{{3, 7}, -2, 2, true, {-0.75, 0.75}}, {{3, 7}, -0.77, -0.73}, {{7}, 0.73, 0.77}},
+     .reference =
+         [](const Arrays& x) {
+           const Tensor<double> raised =
+               by_pair(joined({x[0], x[1]}), x[0], x[1], [](double a, double b) { return std::fmax(a, b); });
+           return by_pair(joined({raised, x[2]}), raised, x[2], [](double a, double b) { return std::fmin(a, b); });
+         },
+     .variants = {{{}, {}, {}}, {{0, 4}, {4}, {}}, {{1}, {1}, {1}}, {{2, 3}, {}, {3}}},
+     .large = {{3, 16411}, {16411}, {}},
+     .errors = {bad<ShapeError>([](const auto& x) { clamp(x[0], x[1], wrong_length(x[0])); }, "[5]")}},
 });
 
 }  // namespace

@@ -288,6 +288,8 @@ Tensor<double> normalised(const Tensor<double>& x, Index groups, const Tensor<do
   return array(x.shape(), out);
 }
 
+const char* const rounds_to_ties = "pooling compares numbers that a common part rounds to ties";
+
 /// `groups` 0: batch norm.
 OpRow block_row(const char* name, Index groups, ConvOptions o, Shape x, Shape kernel, Shape large_kernel) {
   const auto affine = [](const Shape& k) { return Shape{k[0]}; };
@@ -298,7 +300,10 @@ OpRow block_row(const char* name, Index groups, ConvOptions o, Shape x, Shape ke
                 return groups > 0 ? conv_group_norm_pool(v[0], v[1], groups, v[2], v[3], o, kEps)
                                   : conv_batch_norm_pool(v[0], v[1], v[2], v[3], o, kEps).value;
               },
-          .inputs = {{x}, {kernel}, {affine(kernel), 0.5, 1.5}, {affine(kernel), -0.5, 1}},
+          .inputs = {{.shape = x, .never = kHuge, .because = squares_leave_range},
+                     {.shape = kernel, .never = kHuge, .because = squares_leave_range},
+                     {affine(kernel), 0.5, 1.5},
+                     {.shape = affine(kernel), .low = -0.5, .never = kShifted, .because = rounds_to_ties}},
           .reference =
               [=](const Arrays& v) {
                 const Tensor<double> map = conv_reference(o)({v[0], v[1]});
@@ -309,7 +314,8 @@ OpRow block_row(const char* name, Index groups, ConvOptions o, Shape x, Shape ke
           .rows_of = groups > 0 ? std::vector<int>{0} : std::vector<int>{},
           .float_tolerance = 1e-5,
           .float_gradient_tolerance = 2e-4,
-          .rounding = {.products = {0, 1}, .because = "the map is rounded before the norm subtracts what its pixels share"}};
+          .rounding = {.products = {0, 1},
+                       .because = "the map is rounded before the norm subtracts what its pixels share"}};
 }
 
 // Few windows, so that none is near a tie or a zero, where finite differences are wrong: numbers apart from one another
@@ -319,8 +325,8 @@ std::vector<OpRow> block_rows() {
   std::vector<OpRow> rows;
   const auto apart = [](OpRow row) {
     row.inputs[0].spaced = true;
-    row.inputs[1] = {row.inputs[1].shape, 0.5, 1.5};
-    row.inputs[3] = {row.inputs[3].shape, 2.5, 3.5};
+    row.inputs[1].low = 0.5, row.inputs[1].high = 1.5;
+    row.inputs[3].low = 2.5, row.inputs[3].high = 3.5;
     return row;
   };
   OpRow row = apart(block_row("conv_batch_norm_pool", 0, {}, {1, 4, 5, 1}, {3, 1, 1, 1}, {64, 1, 3, 3}));
@@ -333,6 +339,7 @@ std::vector<OpRow> block_rows() {
                 bad<ValueError>([](const auto& v) { conv_batch_norm_pool(v[0], v[1], v[2], v[3], {}, -1); }, "eps")};
   rows.push_back(row);
   row = block_row("conv_batch_norm_pool, map kept", 0, same, {2, 4, 4, 4}, {3, 4, 3, 3}, {64, 8, 3, 3});
+  row.inputs[0].spreads = "it moves the moments of its channel, also where relu then cuts off";
   rows.push_back(row);
   row = apart(block_row("conv_group_norm_pool", 2, {}, {2, 4, 5, 1}, {4, 1, 1, 1}, {64, 1, 3, 3}));
   row.variants = {{{0, 4, 5, 2}, {4, 2, 3, 3}, {4}, {4}}};

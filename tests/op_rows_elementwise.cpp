@@ -40,7 +40,9 @@ constexpr UnaryReference unary_references[] = {
     {"atan", [](Real80 x) { return std::atan(x); }},
     {"tanh", [](Real80 x) { return std::tanh(x); }},
     {"erf", [](Real80 x) { return std::erf(x); }},
+    {"erfc", [](Real80 x) { return std::erfc(x); }},
     {"sigmoid", logistic},
+    {"logistic_density", [](Real80 x) { return logistic(x) * logistic(-x); }},
     {"softplus", softplus_reference},
     {"abs", [](Real80 x) { return std::fabs(x); }},
     {"relu", [](Real80 x) { return std::fmax(x, Real80(0)); }},
@@ -63,6 +65,7 @@ constexpr BinaryReference binary_references[] = {
     {"add", [](Real80 x, Real80 y) { return x + y; }},
     {"subtract", [](Real80 x, Real80 y) { return x - y; }},
     {"multiply", [](Real80 x, Real80 y) { return x * y; }},
+    {"chain_product", [](Real80 x, Real80 y) { return x * y; }},
     {"divide", [](Real80 x, Real80 y) { return x / y; }},
     {"pow", [](Real80 x, Real80 y) { return std::pow(x, y); }},
     {"maximum", [](Real80 x, Real80 y) { return std::fmax(x, y); }},
@@ -100,6 +103,10 @@ OpRow binary_row(const char* name, OpCall call, BadCall mismatch, Input x, Input
   const auto f =
       find_reference(binary_references, name, [](Real80, Real80) -> Real80 { return std::nanl("no reference"); });
   const std::string_view op = name;
+  if (op == "pow") {
+    y.never = kTiny;
+    y.because = "of a tiny x too, x^(y - 2) leaves the range before it is multiplied by y";
+  }
   return {.name = name,
           .family = orders > 0 ? "binary" : "indicator",
           .call = std::move(call),

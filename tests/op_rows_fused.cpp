@@ -20,8 +20,8 @@ Tensor<T> fused_scale_exp(const Tensor<T>& a, const Tensor<T>& b) {
   };
   const auto backward = [](const Tensor<T>& g, const Tensor<T>& e, const bool* needed, AnyTensor* results,
                            const Tensor<T>& x, const Tensor<T>&) {
-    if (needed[0]) results[0] = g * e;
-    if (needed[1]) results[1] = g * x * e;
+    if (needed[0]) results[0] = chain_product(g, e);
+    if (needed[1]) results[1] = chain_product(g, chain_product(x, e));
   };
   return fused("scale_exp", composite, forward, backward, a, b);
 }
@@ -49,7 +49,7 @@ const bool making_rows = add_op_rows({
          },
      .variants = broadcasts,
      .large = {{40, 1, 600}, {2, 600}},
-     .errors = {bad_operator<ShapeError>(
+     .errors = {bad<ShapeError>(
          [](const auto& x) { map([](auto a, auto b) { return a * b; }, x[0], wrong_length(x[0])); }, "[5]")}},
     {.name = "map, three inputs and a branch",
      .family = "map",
@@ -57,7 +57,12 @@ const bool making_rows = add_op_rows({
          [](const auto& x) {
            return map([](auto a, auto b, auto c) { return where(a > 0, b * c, b - square(c)); }, x[0], x[1], x[2]);
          },
-     .inputs = {{{3, 4}, -1, 1, true, {0}}, {{3, 4}}, {{4}}},
+     .inputs = {{.shape = {3, 4},
+                 .away_from = {0},
+                 .never = kNaN,
+                 .because = "it is only compared, and a NaN is not above 0"},
+                {{3, 4}},
+                {{4}}},
      .reference =
          [](const Arrays& x) {
            std::vector<double> out(static_cast<std::size_t>(joined(x).count()));

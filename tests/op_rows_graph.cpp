@@ -63,6 +63,18 @@ Input source_term(const Shape& shape) {
 Input destination_term(const Shape& shape) {
   return {.shape = shape, .low = -0.4, .high = 0.4, .never = kTiny, .because = on_kink};
 }
+/// An input that scores are made of: where it is not finite they are not, nor the weight of a lone edge, which moves
+/// with no finite score; and a slope of 0 times an infinity is NaN in the kernels' sums of products.
+Input in_scores(Input input) {
+  input.spreads = "the weight of a lone edge is NaN with its score, though no finite score moves it";
+  return input;
+}
+/// One that is multiplied by a vector for its score too.
+Input in_products(Input input) {
+  input.never |= kHuge;
+  input.because += (input.because.empty() ? "" : "; ") + std::string("scores and their gradients leave the range");
+  return in_scores(std::move(input));
+}
 const Rounding scores_round{.products = {0, 0, 1, 2},
                             .because = "scores and their gradients are sums of products of what they weigh"};
 
@@ -124,12 +136,22 @@ OpRow gat_self_row(const char* name, double rate, double side, bool biased, Inde
   const bool both = side == 0;
   const auto first = both ? inputs(6, first_heads, 1) : inputs(6, first_heads, 4);
   std::vector<Input> firsts{{first[0], 0.5, 1.5}, {first[1], -0.1, 0.1}, {first[2], side - 0.25, side + 0.25}};
-  if (both) firsts = {source_term(first[0]), {first[1], 0.75, 1.25}, {first[2], -0.1, 0.1}};
+  if (both) {
+    firsts = {source_term(first[0]), {first[1], 0.75, 1.25}, {first[2], -0.1, 0.1}};
+    for (std::size_t i : {1, 2}) firsts[i].never = kTiny, firsts[i].because = on_kink;
+  }
+  firsts[0] = in_products(firsts[0]);
+  for (std::size_t i : {1, 2}) firsts[i] = in_scores(firsts[i]);
   std::vector<std::vector<Shape>> variants{inputs(6, 2, 3), inputs(5, 4, 16), inputs(6, 2, 8), inputs(5, 8, 2),
                                            inputs(5, 1, 7), inputs(4, 3, 19), inputs(1, 1, 1), inputs(0, 2, 3),
                                            inputs(3, 2, 0), inputs(3, 0, 2)};
   if (both) variants = {inputs(5, 2, 1), inputs(6, 3, 1), inputs(5, 4, 1), inputs(6, 8, 1), inputs(5, 16, 1)};
-  if (biased) firsts.push_back({first[3]});
+  // A copy of the output without the bias would cost another pass over memory.
+  if (biased)
+    firsts.push_back({.shape = first[3],
+                      .never = kShifted | kHuge,
+                      .because = "gradients of scores read the output, which was rounded with the bias in it",
+                      .spreads = "gradients of scores read the output"});
   const auto call = [=](const Graph& graph, const auto& x) {
     return graph_self_attention(graph, x[0], x[1], x[2], biased ? x[3] : std::decay_t<decltype(x[0])>(),
                                 with_dropout(rate));
@@ -181,7 +203,8 @@ OpRow gat_v2_row(const char* name, double rate) {
                 return graph_attention_v2(graph_between(x[0].size(0), x[1].size(0)), x[0], x[1], x[2],
                                           with_dropout(rate));
               },
-          .inputs = {source_term({5, 2, 3}), destination_term({7, 2, 3}), {{2, 3}, -2, 2}},
+          .inputs = {in_products(source_term({5, 2, 3})), in_products(destination_term({7, 2, 3})),
+                     in_scores({{2, 3}, -2, 2})},
           .reference =
               [rate](const Arrays& x) {
                 return attend(x[0], x[1].size(0), rate, [&](Index j, Index i, Index h) {

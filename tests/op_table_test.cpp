@@ -2,7 +2,7 @@
 // Also shows that the checks can fail, on ops that are wrong in one way each.
 
 #include "catch.hpp"
-#include "graft/ops/reduce.hpp"
+#include "graft/ops/statistics.hpp"
 #include "op_check.hpp"
 
 using namespace graft;
@@ -15,7 +15,7 @@ TEST_CASE("op table", "[optable]") {
     }
 }
 
-TEST_CASE("op table, unusual points", "[.unusual]") {
+TEST_CASE("op table at unusual points", "[optable]") {
   for (const OpRow& row : op_rows()) SECTION(row.name) {
       const CheckReport report = check_unusual(row);
       for (const std::string& failure : report.failures) FAIL_CHECK(row.name << ": " << failure);
@@ -49,8 +49,8 @@ OpRow square_with_slope(Slope slope) {
 OpRow right_square() {
   return square_with_slope([](const auto& g, const auto& x) { return g * x * 2; });
 }
-bool fails_with(const OpRow& row, const std::string& text) {
-  const CheckReport report = check_op(row);
+bool fails_with(const OpRow& row, const std::string& text, bool unusual = false) {
+  const CheckReport report = unusual ? check_unusual(row) : check_op(row);
   for (const std::string& failure : report.failures)
     if (failure.find(text) != std::string::npos) return true;
   return false;
@@ -144,4 +144,40 @@ TEST_CASE("the op table's checks notice what is wrong", "[optable]") {
   CHECK(fails_with(row, "one tensor for several inputs"));
   row.aliasing = false;
   CHECK(check_op(row).failures.empty());
+}
+
+TEST_CASE("the checks at unusual points notice what is wrong there", "[optable]") {
+  const auto fails = [](const OpRow& row, const std::string& text) { return fails_with(row, text, true); };
+  CHECK(check_unusual(right_square()).failures.empty());
+
+  // Right near ordinary numbers; a common part is lost when squares are subtracted.
+  OpRow row = right_square();
+  row.call = [](const auto& x) { return mean(square(x[0])) - square(mean(x[0])); };
+  CHECK(fails(row, "shifted by 1e4: input 0: value in float and double differ"));
+  // The same of a gradient alone: e^(x - log of the sum) with the logarithm rounded to the size of x.
+  row.call = [](const auto& x) {
+    const auto in = x[0];
+    const auto total = logsumexp(in.detach());
+    return record("logsumexp, wrong", total, Edge(in, [in, total](const auto& g) { return g * exp(in - total); }));
+  };
+  CHECK(fails(row, "shifted by 1e6: input 0: gradient of input 0 in float and double differ"));
+  CHECK(!fails(row, "value"));
+  row.inputs[0].never = kShifted;
+  CHECK(fails(row, "says why there are points it does not go to"));
+  row.inputs[0].because = "this one is wrong";
+  CHECK(!fails(row, "shifted"));
+
+  // The two ways differ at 0 alone.
+  row = square_with_slope([](const auto& g, const auto& x) { return recording() ? g * x * x / x * 2 : g * x * 2; });
+  CHECK(fails(row, "zero: input 0: gradient of input 0 in double without and with a kept graph differ"));
+
+  // Overflow inside, where the value is in range.
+  row = right_square();
+  row.call = [](const auto& x) { return log(exp(x[0])); };
+  CHECK(fails(row, "in the tails: input 0: value in float and double differ"));
+
+  row.call = [](const auto& x) { return where(x[0] > -10, x[0], -10); };
+  CHECK(fails(row, "is NaN: values that depend on it are not NaN"));
+  row.call = [](const auto& x) { return x[0] + 0 * sum(x[0]); };
+  CHECK(fails(row, "is +inf: values that do not depend on it change"));
 }

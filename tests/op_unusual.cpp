@@ -167,7 +167,8 @@ class UnusualChecker : RowChecks {
       const Arrays& reference = exact[r].kept.empty() ? exact[r].plain : exact[r].kept;
       for (std::size_t i = 0; i < reference.size(); ++i) {
         const std::string of = what + (r == 0 ? "" : " of input " + std::to_string(tracked_[i]));
-        const double scale = std::max(largest(reference[i]), ordinary_[r == 0 ? 0 : 1]) * (r == 2 ? products * products : products);
+        const double scale =
+            std::max(largest(reference[i]), ordinary_[r == 0 ? 0 : 1]) * (r == 2 ? products * products : products);
         near(rounded[r].plain[i], reference[i], scale * sums, skipped(i), of + " in float and double");
         if (exact[r].kept.empty()) continue;
         near(rounded[r].kept[i], reference[i], scale * sums, skipped(i), of + " with a kept graph in float and double");
@@ -220,23 +221,25 @@ class UnusualChecker : RowChecks {
       const Arrays inputs = with(number);
       compare(inputs, &input);
       const Tensor<float> before = row_.call(convert<float>(drawn_)), after = row_.call(convert<float>(inputs));
-      const float rounding =
-          static_cast<float>(kRoundings / 2) * std::numeric_limits<float>::epsilon() * static_cast<float>(ordinary_[0]);
-      const auto moved = [&](float from, float to) { return !(std::abs(to - from) <= rounding || to == from); };
+      const auto moved = [](float from, float to, double size) {
+        const double rounding = kRoundings / 2 * std::numeric_limits<float>::epsilon() * size;
+        return !(std::abs(to - from) <= rounding || to == from);
+      };
       std::vector<bool> depends(before.span().size(), false);
       const Input& drawn = row_.inputs[input];
       const double at = drawn_[input].data()[drawn_[input].count() / 2];
       for (double other : {drawn.low, drawn.high, (at + drawn.low) / 2, (at + drawn.high) / 2, -1e3, 1e3}) {
         const Tensor<float> value = row_.call(convert<float>(with(other)));
+        const double size = std::max(ordinary_[0], largest_of(Inputs<float>{value}));
         for (std::size_t i = 0; i < depends.size(); ++i)
-          if (moved(before.data()[i], value.data()[i])) depends[i] = true;
+          if (moved(before.data()[i], value.data()[i], size)) depends[i] = true;
       }
       bool kept = true, spread = true;
       for (std::size_t i = 0; i < depends.size(); ++i) {
         if (depends[i])
           spread &= !std::isnan(number) || std::isnan(after.data()[i]);
         else
-          kept &= !moved(before.data()[i], after.data()[i]);
+          kept &= !moved(before.data()[i], after.data()[i], ordinary_[0]);
       }
       require(kept || !drawn.spreads.empty(), "values that do not depend on it change");
       require(spread || row_.orders == 0, "values that depend on it are not NaN");

@@ -2,6 +2,7 @@
 // Everything up to the optimisers. Methods, data, files and the protocol have their own headers.
 
 #include "graft/core/print.hpp"
+#include "graft/core/refuse.hpp"
 #include "graft/graph/csr.hpp"
 #include "graft/graph/gat.hpp"
 #include "graft/graph/gatv2.hpp"

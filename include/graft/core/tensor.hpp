@@ -25,6 +25,16 @@ concept Element = std::is_same_v<T, float> || std::is_same_v<T, double> || std::
 /// Element types that gradients flow through.
 template <class T>
 concept Real = std::is_same_v<T, float> || std::is_same_v<T, double>;
+/// Element types of whole numbers and truth values.
+template <class T>
+concept Whole = Element<T> && !Real<T>;
+/// Numbers of the language: int, float, bool ...
+template <class S>
+concept Number = std::is_arithmetic_v<S>;
+template <class S>
+concept WholeNumber = std::is_integral_v<S>;
+template <class S>
+concept FractionNumber = std::is_floating_point_v<S>;
 /// Element types of indices.
 template <class T>
 concept Integer = std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::int64_t>;

@@ -9,12 +9,13 @@
 #include <type_traits>
 #include <utility>
 
-#include "graft/core/shape.hpp"
+#include "graft/number/functions.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// value + sum_i partial[i] e_i with e_i e_j = 0.
+/// value + sum_i partial[i] e_i with e_i e_j = 0, for a V of SIMD batches. Where a factor of the chain rule is 0, so is
+/// the product (`native::chain_product`), as in the graphs of higher derivatives.
 template <class V, int N>
 struct Dual {
   V value;
@@ -35,10 +36,12 @@ struct Dual {
   }
   /// A function's value, and its slope times the inner partials.
   [[gnu::always_inline]] static Dual chain(V value, V slope, const Dual& inner) {
-    return Dual(value, [&](auto i) { return slope * inner.partial[i]; });
+    return Dual(value, [&](auto i) { return native::chain_product(slope, inner.partial[i]); });
   }
   [[gnu::always_inline]] static Dual chain(V value, V slope_a, const Dual& a, V slope_b, const Dual& b) {
-    return Dual(value, [&](auto i) { return slope_a * a.partial[i] + slope_b * b.partial[i]; });
+    return Dual(value, [&](auto i) {
+      return native::chain_product(slope_a, a.partial[i]) + native::chain_product(slope_b, b.partial[i]);
+    });
   }
 
   [[gnu::always_inline]] friend Dual operator-(const Dual& a) {
@@ -54,7 +57,7 @@ struct Dual {
     return chain(a.value * b.value, b.value, a, a.value, b);
   }
   [[gnu::always_inline]] friend Dual operator/(const Dual& a, const Dual& b) {
-    const V inverse = V(1) / b.value, quotient = a.value * inverse;
+    const V inverse = V(1) / b.value, quotient = a.value / b.value;
     return chain(quotient, inverse, a, -quotient * inverse, b);
   }
 
@@ -92,12 +95,12 @@ struct Dual {
   template <class S>
     requires std::is_arithmetic_v<S>
   [[gnu::always_inline]] friend Dual operator/(const Dual& a, S b) {
-    return Dual(a.value / V(b), [&](auto i) { return a.partial[i] / V(b); });
+    return chain(a.value / V(b), V(1) / V(b), a);
   }
   template <class S>
     requires std::is_arithmetic_v<S>
   [[gnu::always_inline]] friend Dual operator/(S a, const Dual& b) {
-    const V inverse = V(1) / b.value, quotient = V(a) * inverse;
+    const V inverse = V(1) / b.value, quotient = V(a) / b.value;
     return chain(quotient, -quotient * inverse, b);
   }
 

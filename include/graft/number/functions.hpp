@@ -50,13 +50,17 @@ template <class T, class... Cs>
 }
 
 /// a b, and 0 where either is 0, whatever the other. In operators of the compiler's vectors, so that it is folded where
-/// one is a constant, as many slopes are.
+/// one is a constant, as many slopes are: a number other than 0 needs no comparison.
 template <class T>
 [[gnu::always_inline]] inline Batch<T> chain_product(Batch<T> a, Batch<T> b) {
   typedef T Values __attribute__((vector_size(sizeof(T) * Batch<T>::size)));
   using Register = typename Batch<T>::Register;
   const Values x = (Values)a.v.data, y = (Values)b.v.data, zero = {};
-  return Register((decltype(Register::data))(x == zero ? zero : y == zero ? zero : x * y));
+  const auto number = [](const Values& v) __attribute__((always_inline)) {
+    return __builtin_constant_p(v[0]) && v[0] != 0 && v[0] - v[0] == 0;
+  };
+  const Values product = number(x) || number(y) ? x * y : x == zero ? zero : y == zero ? zero : x * y;
+  return Register((decltype(Register::data))product);
 }
 /// The larger, or the NaN if one is.
 template <class T>

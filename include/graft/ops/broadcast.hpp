@@ -18,16 +18,23 @@ Tensor<T> sum_to(Tensor<T>&& x, const Shape& shape, Site site = Site::current())
 }
 
 /// `x` repeated along new and size-one axes until it has `shape` (NumPy rule).
-template <Real T>
+template <class T>
 Tensor<T> broadcast_to(const Tensor<T>& x, const Shape& shape, Site site = Site::current()) {
   if (x.shape() == shape) return x;
   Shape joined;
   if (!broadcast_shapes(x.shape(), shape, joined) || !(joined == shape))
     fail<ShapeError>("broadcast_to", "does not broadcast to the shape", {{"x", x.shape()}, {"shape", shape}}, site);
   Tensor<T> value = detail::fresh<T>(shape, "broadcast_to", site);
-  cpu::map_kernel<T, 1, 1>(shape, {detail::writable(value)}, {&x}, [](const std::array<Batch<T>, 1>& b) { return b; });
-  return record("broadcast_to", std::move(value),
-                Edge(x, [own = x.shape()](const Tensor<T>& g) { return sum_to(g, own); }));
+  if constexpr (Real<T>) {
+    const auto copy = [](const std::array<Batch<T>, 1>& b) { return b; };
+    cpu::map_kernel<T, 1, 1>(shape, {detail::writable(value)}, {&x}, copy);
+    return record("broadcast_to", std::move(value),
+                  Edge(x, [own = x.shape()](const Tensor<T>& g) { return sum_to(g, own); }));
+  } else {
+    cpu::map_scalars<T>(
+        shape, detail::writable(value), [](T v) { return v; }, x);
+    return value;
+  }
 }
 
 namespace detail {

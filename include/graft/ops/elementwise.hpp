@@ -2,6 +2,8 @@
 // The functions of the table of elementwise ops (ops/elementwise_table.hpp) on tensors, batches and duals, and the
 // operators + - * / that are rows of it. All broadcast by the NumPy rule.
 
+#include "graft/core/refuse.hpp"
+#include "graft/ops/compare.hpp"
 #include "graft/ops/elementwise_table.hpp"
 #include "graft/ops/map_kernels.hpp"
 
@@ -123,7 +125,7 @@ struct UnaryRule {
     if constexpr (reads_y) y = value;
   }
   V operator()(const V& g) const {
-    if (recording()) return g * Row::slope(x, [&] { return unary<Row>(x); });
+    if (recording()) return chain_product(g, Row::slope(x, [&] { return unary<Row>(x); }));
     using B = Batch<T>;
     if constexpr (!reads_y)
       return times_slope([](const std::array<B, 2>& b) { return Row::slope(b[1], A()); }, g, x);
@@ -136,7 +138,8 @@ struct UnaryRule {
   static V times_slope(Slope slope, const V& g, const Kept&... kept) {
     using Inputs = std::array<Batch<T>, 1 + sizeof...(Kept)>;
     return cpu::mapped(
-        Row::name, {}, [slope](const Inputs& b) { return std::array{b[0] * Batch<T>(slope(b))}; }, g, kept...);
+        Row::name, {},
+        [slope](const Inputs& b) { return std::array{native::chain_product(b[0], Batch<T>(slope(b)))}; }, g, kept...);
   }
 };
 
@@ -207,7 +210,7 @@ struct BinaryRule {
         const auto z = [&] {
           if constexpr (reads_x && reads_y) return binary<Row>(x, y);
         };
-        return sum_to(g * S()(x, y, z), own);
+        return sum_to(chain_product(g, V(S()(x, y, z))), own);
       }
       using B = Batch<T>;
       const V& first = [&]() -> const V& {
@@ -222,7 +225,7 @@ struct BinaryRule {
           Row::name, {},
           [](const std::array<B, 3>& b) {
             const auto z = [&] { return Row::value(b[1], b[2]); };
-            return std::array{b[0] * B(S()(b[1], b[2], z))};
+            return std::array{native::chain_product(b[0], B(S()(b[1], b[2], z)))};
           },
           g, first, second);
       return sum_to(std::move(product), own);
@@ -240,16 +243,29 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
 
 }  // namespace detail
 
-// The functions of every row, on tensors, batches, duals and known slopes.
-#define GRAFT_UNARY_SLOPES(op)                           \
-  template <int N>                                       \
-  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x) { \
-    return KnownSlopes<N>::function(x);                  \
+// The functions of every row, on tensors, batches, duals and what is known before any number is. Tensors of other types
+// are told so in one line.
+#define GRAFT_REFUSED_UNARY(op)           \
+  template <Whole T>                      \
+  Tensor<T> op(const Tensor<T>& x) {      \
+    return detail::refuse_types<T, T>(x); \
   }
-#define GRAFT_BINARY_SLOPES(op)                                                                         \
-  template <int N>                                                                                      \
-  constexpr KnownSlopes<N> op(const KnownSlopes<N>& x, const std::type_identity_t<KnownSlopes<N>>& y) { \
-    return KnownSlopes<N>::function(x, y);                                                              \
+#define GRAFT_REFUSED_BINARY(op)                                  \
+  template <class T, class U>                                     \
+    requires(!Real<T> || !std::is_same_v<T, U>)                   \
+  Tensor<T> op(const Tensor<T>& x, const Tensor<U>&, Site = {}) { \
+    return detail::refuse_types<T, U>(x);                         \
+  }
+#define GRAFT_UNARY_KNOWN(op)         \
+  template <KnownNumber X>            \
+  constexpr auto op(const X& x) {     \
+    return detail::known_function(x); \
+  }
+#define GRAFT_BINARY_KNOWN(op)                \
+  template <class X, class Y>                 \
+    requires KnownPair<X, Y>                  \
+  constexpr auto op(const X& x, const Y& y) { \
+    return detail::known_function(x, y);      \
   }
 #define GRAFT_UNARY_FUNCTIONS(op, value_, slope_, low_, high_, doc_)                             \
   template <Real T>                                                                              \
@@ -260,7 +276,8 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Batch<T> op(Batch<T> x) {                                                                      \
     return row::op##_row::value(x);                                                              \
   }                                                                                              \
-  GRAFT_UNARY_SLOPES(op)                                                                         \
+  GRAFT_REFUSED_UNARY(op)                                                                        \
+  GRAFT_UNARY_KNOWN(op)                                                                          \
   template <class V, int N>                                                                      \
   Dual<V, N> op(const Dual<V, N>& x) {                                                           \
     const V value = op(x.value);                                                                 \
@@ -275,7 +292,8 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Batch<T> op(Batch<T> x) {                         \
     return row::op##_row::value(x);                 \
   }                                                 \
-  GRAFT_UNARY_SLOPES(op)                            \
+  GRAFT_REFUSED_UNARY(op)                           \
+  GRAFT_UNARY_KNOWN(op)                             \
   template <class V, int N>                         \
   Dual<V, N> op(const Dual<V, N>& x) {              \
     return Dual<V, N>(op(x.value));                 \
@@ -283,13 +301,14 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
 #define GRAFT_DERIVED_FUNCTIONS(op, value_, low_, high_, doc_) \
   template <Real T>                                            \
   Tensor<T> op(const Tensor<T>& x) {                           \
-    return detail::fused_map(row::op##_row(), x);                            \
+    return detail::fused_map(#op, {}, row::op##_row(), x);     \
   }                                                            \
   template <class T>                                           \
   Batch<T> op(Batch<T> x) {                                    \
     return row::op##_row()(x);                                 \
   }                                                            \
-  GRAFT_UNARY_SLOPES(op)                                       \
+  GRAFT_REFUSED_UNARY(op)                                      \
+  GRAFT_UNARY_KNOWN(op)                                        \
   template <class V, int N>                                    \
   Dual<V, N> op(const Dual<V, N>& x) {                         \
     return row::op##_row()(x);                                 \
@@ -303,7 +322,8 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                                          \
     return row::op##_row::value(x, y);                                                                 \
   }                                                                                                    \
-  GRAFT_BINARY_SLOPES(op)                                                                              \
+  GRAFT_REFUSED_BINARY(op)                                                                             \
+  GRAFT_BINARY_KNOWN(op)                                                                               \
   template <class V, int N>                                                                            \
   Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {                      \
     const V value = row::op##_row::value(x.value, y.value);                                            \
@@ -320,7 +340,8 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                         \
     return row::op##_row::value(x, y);                                                \
   }                                                                                   \
-  GRAFT_BINARY_SLOPES(op)                                                             \
+  GRAFT_REFUSED_BINARY(op)                                                            \
+  GRAFT_BINARY_KNOWN(op)                                                              \
   template <class V, int N>                                                           \
   Dual<V, N> op(const Dual<V, N>& x, const std::type_identity_t<Dual<V, N>>& y) {     \
     return Dual<V, N>(op(x.value, y.value));                                          \
@@ -330,8 +351,10 @@ GRAFT_INDICATOR_ROWS(GRAFT_INDICATOR_FUNCTIONS)
 GRAFT_DERIVED_ROWS(GRAFT_DERIVED_FUNCTIONS)
 GRAFT_BINARY_ROWS(GRAFT_BINARY_FUNCTIONS)
 GRAFT_BINARY_INDICATOR_ROWS(GRAFT_BINARY_INDICATOR_FUNCTIONS)
-#undef GRAFT_UNARY_SLOPES
-#undef GRAFT_BINARY_SLOPES
+#undef GRAFT_REFUSED_UNARY
+#undef GRAFT_REFUSED_BINARY
+#undef GRAFT_UNARY_KNOWN
+#undef GRAFT_BINARY_KNOWN
 #undef GRAFT_UNARY_FUNCTIONS
 #undef GRAFT_INDICATOR_FUNCTIONS
 #undef GRAFT_DERIVED_FUNCTIONS
@@ -339,19 +362,17 @@ GRAFT_BINARY_INDICATOR_ROWS(GRAFT_BINARY_INDICATOR_FUNCTIONS)
 #undef GRAFT_BINARY_INDICATOR_FUNCTIONS
 
 // x (op) y for tensors, and for a tensor with a number on either side (the number is converted to the element type).
-#define GRAFT_OPERATOR(symbol, row_name)                                   \
-  template <Real T>                                                        \
-  Tensor<T> operator symbol(const Tensor<T>& x, const Tensor<T>& y) {      \
+#define GRAFT_OPERATOR(symbol, row_name)                                         \
+  template <Real T>                                                              \
+  Tensor<T> operator symbol(const Tensor<T>& x, const Tensor<T>& y) {            \
     return detail::binary<row::row_name##_row>(x, y);                            \
-  }                                                                        \
-  template <Real T, class S>                                               \
-    requires std::is_arithmetic_v<S>                                       \
-  Tensor<T> operator symbol(const Tensor<T>& x, S y) {                     \
+  }                                                                              \
+  template <Real T, Number S>                                                    \
+  Tensor<T> operator symbol(const Tensor<T>& x, S y) {                           \
     return detail::binary<row::row_name##_row>(x, Tensor<T>(static_cast<T>(y))); \
-  }                                                                        \
-  template <Real T, class S>                                               \
-    requires std::is_arithmetic_v<S>                                       \
-  Tensor<T> operator symbol(S x, const Tensor<T>& y) {                     \
+  }                                                                              \
+  template <Real T, Number S>                                                    \
+  Tensor<T> operator symbol(S x, const Tensor<T>& y) {                           \
     return detail::binary<row::row_name##_row>(Tensor<T>(static_cast<T>(x)), y); \
   }
 GRAFT_OPERATOR(+, add)

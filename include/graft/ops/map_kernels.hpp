@@ -73,20 +73,21 @@ auto map_gradients(const F& f, const std::array<const Tensor<T>*, Seen>& seen, c
     cpu::map_gradients<T, Seen, M>(g.shape(), outputs, summed, seen, [&](const std::array<B, Seen>& x) {
       return [&]<std::size_t... i, std::size_t... m>(std::index_sequence<i...>, std::index_sequence<m...>) {
         const Dual<B, M> y = f(Dual<B, M>::variable(x[i + 1], slots.slot_of[i])...);
-        return std::array{x[0] * y.partial[m]...};
+        return std::array{native::chain_product(x[0], y.partial[m])...};
       }(std::make_index_sequence<N>(), std::make_index_sequence<M>());
     });
   }
   return gradients;
 }
 
-/// out[i] = f(inputs[i]...). The tensor functions that `f` calls must be declared where it is written.
+/// out[i] = f(inputs[i]...), called by `op` at `site`. The tensor functions that `f` calls must be declared where it is
+/// written.
 template <class F, Real T, class... Ts>
-Tensor<T> fused_map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
+Tensor<T> fused_map(const char* op, Site site, F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
   static constexpr int N = 1 + sizeof...(Ts);
   using B = Batch<T>;
   Tensor<T> value = cpu::mapped(
-      "map", {}, [&](const std::array<B, N>& x) { return std::array{B(std::apply(f, x))}; }, first, rest...);
+      op, site, [&](const std::array<B, N>& x) { return std::array{B(std::apply(f, x))}; }, first, rest...);
   if (!recorded(first, rest...)) return value;
 
   auto rule = [f, kept = std::tuple(first, rest...)](const Tensor<T>& g, const bool* needed, AnyTensor* results) {
@@ -106,7 +107,7 @@ Tensor<T> fused_map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
         },
         kept);
   };
-  return record_jointly("map", std::move(value), std::move(rule), first, rest...);
+  return record_jointly(op, std::move(value), std::move(rule), first, rest...);
 }
 
 }  // namespace detail

@@ -1,6 +1,7 @@
 #pragma once
 // Matrix products with transpose flags, batched over leading axes. The derivative of a product is two products.
 
+#include "graft/core/refuse.hpp"
 #include "graft/backend/cpu/gemm.hpp"
 #include "graft/ops/reduce.hpp"
 
@@ -57,6 +58,13 @@ Tensor<T> matmul(const Tensor<T>& a, const Tensor<T>& b, MatmulOptions options =
                 Edge(b, [a, ta = ta, tb = tb, own = b.shape()](const Tensor<T>& g) {
                   return sum_to(tb ? matmul(g, a, {true, ta}) : matmul(a, g, {!ta, false}), own);
                 }));
+}
+
+/// Refused at compile time.
+template <class T, class U>
+  requires(!Real<T> || !std::is_same_v<T, U>)
+Tensor<T> matmul(const Tensor<T>& a, const Tensor<U>&, MatmulOptions = {}, Site = {}) {
+  return detail::refuse_types<T, U>(a);
 }
 
 }  // namespace GRAFT_ABI

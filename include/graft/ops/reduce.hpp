@@ -115,7 +115,7 @@ Tensor<T> extreme(const char* op, const Tensor<T>& x, const Axes& axes, bool kee
       // Where the extremes are is locally constant, so the weights carry no gradient.
       auto rule = [x = x.detach(), value](const Tensor<T>& g) {
         const Tensor<T> hit = equal(x, value);
-        return g * (hit / sum_to(hit, value.shape()));
+        return chain_product(g, hit / sum_to(hit, value.shape()));
       };
       value = record(op, value, Edge(x, std::move(rule)));
     }
@@ -143,6 +143,14 @@ Tensor<Out> fold_axes(const char* op, const Tensor<In>& x, const Axes& axes, boo
 }
 
 }  // namespace detail
+
+/// Sum of whole numbers over `axes` (default: all), of a mask the number of true entries; wraps around at the ends of
+/// int64.
+template <Whole T>
+Tensor<std::int64_t> sum(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Site site = Site::current()) {
+  using Total = cpu::SumWhole<std::int64_t>;
+  return detail::fold_axes<cpu::SumWhole<T>, Total, std::int64_t>("sum", x, axes, keep, site);
+}
 
 /// Largest number over `axes` (default: all); NaN if there is one. Equal maxima share the gradient. Over no elements:
 /// an error, unless the result is empty too.
@@ -189,11 +197,12 @@ inline Tensor<bool> all(const Tensor<bool>& x, const Axes& axes = {}, bool keep 
 template <class T>
 Tensor<std::int64_t> count_nonzero(const Tensor<T>& x, const Axes& axes = {}, bool keep = false,
                                    Site site = Site::current()) {
-  return detail::fold_axes<cpu::CountNonzero<T>, cpu::SumWhole, std::int64_t>("count_nonzero", x, axes, keep, site);
+  using Total = cpu::SumWhole<std::int64_t>;
+  return detail::fold_axes<cpu::CountNonzero<T>, Total, std::int64_t>("count_nonzero", x, axes, keep, site);
 }
 
 /// Every entry of one axis `count` times in a row: [a, b] -> [a, a, b, b].
-template <Real T>
+template <class T>
 Tensor<T> repeat(const Tensor<T>& x, Index count, int axis = 0, Site site = Site::current()) {
   const int at = detail::checked_axis("repeat", axis, x.rank(), x.shape(), site);
   if (count < 0) fail("repeat", {"count is ", count, ", expected 0 or more"}, {{"x", x.shape()}}, site);
@@ -203,7 +212,7 @@ Tensor<T> repeat(const Tensor<T>& x, Index count, int axis = 0, Site site = Site
   return reshape(spread, x.shape().with(at, size * count));
 }
 /// The whole of one axis `count` times: [a, b] -> [a, b, a, b].
-template <Real T>
+template <class T>
 Tensor<T> tile(const Tensor<T>& x, Index count, int axis = 0, Site site = Site::current()) {
   const int at = detail::checked_axis("tile", axis, x.rank(), x.shape(), site);
   if (count < 0) fail("tile", {"count is ", count, ", expected 0 or more"}, {{"x", x.shape()}}, site);

@@ -377,6 +377,14 @@ void attention_backward(const AttentionProblem<T>& p, const T* out, const Attent
               gemm(true, false, count, depth, rows, slopes, kKeyBlock, scaled + row * depth, depth, dk + key * depth,
                    depth, true);
           }
+        // Masked keys get nothing, not even from a query whose weights are NaN.
+        const bool* seen = p.key_mask ? p.key_mask + index / p.heads * p.keys : nullptr;
+        for (Index j = first; seen && j < last; ++j) {
+          if (seen[j]) continue;
+          if (dk) std::fill(dk + j * depth, dk + (j + 1) * depth, T(0));
+          if (dv) std::fill(dv + j * width, dv + (j + 1) * width, T(0));
+          for (Index i = 0; to.bias && i < p.queries; ++i) to.bias[(index * p.queries + i) * p.keys + j] = T(0);
+        }
         if (dq && groups == 1) scale_numbers(dq, size, p.scale, dq);
       });
   if (!to.q || groups == 1) return;

@@ -114,10 +114,14 @@ struct CountNonzero {
   static std::int64_t join(std::int64_t a, std::int64_t b) { return a + b; }
 };
 
+/// Sums of whole numbers, which wrap around at the ends of int64.
+template <class T>
 struct SumWhole {
   static constexpr std::int64_t start = 0;
-  static std::int64_t step(std::int64_t so_far, std::int64_t x) { return so_far + x; }
-  static std::int64_t join(std::int64_t a, std::int64_t b) { return a + b; }
+  static std::int64_t step(std::int64_t so_far, T x) { return join(so_far, static_cast<std::int64_t>(x)); }
+  static std::int64_t join(std::int64_t a, std::int64_t b) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+  }
 };
 
 /// out[i] = fold over r of x[r, i]. Runs of a fixed length are folded side by side, which compilers turn into SIMD.
