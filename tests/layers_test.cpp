@@ -96,6 +96,7 @@ TEST_CASE("Embedding looks rows up and adds their gradients", "[nn]") {
   const auto gradient = grad([&](const Embedding<double>& e) { return sum(e(indices)); }, table);
   CHECK(same_bits(gradient.weight, tensor<double>({{1, 1}, {0, 0}, {0, 0}, {3, 3}})));
   CHECK_THROWS_AS(table(tensor<std::int64_t>({4})), IndexError);
+  CHECK_THROWS_WITH(table(tensor<std::int64_t>({-1})), contains("Embedding: index -1 at position 0"));
   // Weights are standard normal: mean and variance of 20 000 draws within three standard errors.
   const Tensor<> many = Embedding<>(1000, 20, Random(2)).weight;
   CHECK(std::abs(mean(many).item()) < 3 / std::sqrt(20000.0));
