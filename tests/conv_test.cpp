@@ -32,7 +32,8 @@ double conv_element(const Tensor<T>& x, const Tensor<T>& w, ConvOptions o, Index
   for (Index c = 0; c < w.size(1); ++c)
     for (Index k = 0; k < w.size(2); ++k)
       for (Index l = 0; l < w.size(3); ++l) {
-        const Index row = i * o.stride + k * o.dilation - o.padding, column = j * o.stride + l * o.dilation - o.padding;
+        const Index row = i * o.stride.rows + k * o.dilation.rows - o.padding.widths().rows;
+        const Index column = j * o.stride.columns + l * o.dilation.columns - o.padding.widths().columns;
         if (row >= 0 && row < x.size(1) && column >= 0 && column < x.size(2))
           total += static_cast<double>(x.at({b, row, column, first + c})) * static_cast<double>(w.at({out, c, k, l}));
       }
@@ -52,7 +53,8 @@ TEST_CASE("conv2d over many blocks is the sum of its definition", "[ops]") {
                         {{3, 29, 30, 16}, {20, 8, 3, 3}, {.stride = 2, .padding = 1, .groups = 2}},
                         {{40, 3, 3, 32}, {32, 32, 3, 3}, {.padding = 1}},
                         {{2, 30, 30, 40}, {24, 40, 1, 1}, {}},
-                        {{2, 30, 30, 4}, {24, 4, 1, 1}, {.stride = 2}}};
+                        {{2, 30, 30, 4}, {24, 4, 1, 1}, {.stride = 2}},
+                        {{3, 29, 30, 16}, {20, 16, 3, 5}, {.stride = {1, 2}, .padding = {1, 4}, .dilation = {1, 2}}}};
   for (const Case& c : cases) {
     const auto x = randn<float>(c.x, Random(1)), w = randn<float>(c.w, Random(2));
     const auto y = conv2d(x, w, c.options);

@@ -142,7 +142,8 @@ TEST_CASE("order of the support and names of the classes only permute the answer
 TEST_CASE("prototypes are class means, of nothing 0, and check their labels", "[methods][fewshot]") {
   const Tensor<double> x = tensor<double>({{1, 2}, {3, 4}, {5, 9}});
   CHECK(all_close(prototypes(x, tensor<std::int64_t>({2, 0, 2}), 3), tensor<double>({{3, 4}, {0, 0}, {3, 5.5}})));
-  REQUIRE_THROWS_AS(prototypes(x, tensor<std::int64_t>({0, 1, 3}), 3), IndexError);
+  for (std::int64_t label : {3, -1})
+    REQUIRE_THROWS_AS(prototypes(x, tensor<std::int64_t>({0, 1, label}), 3), IndexError);
   REQUIRE_THROWS_WITH(prototypes(x, tensor<std::int64_t>({0, 1}), 3), contains("prototypes") && contains("[3, 2]"));
   REQUIRE_THROWS_WITH(squared_distances(x, tensor<double>({{1, 2, 3}})), contains("[1, 3]"));
 }

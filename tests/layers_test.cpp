@@ -96,6 +96,7 @@ TEST_CASE("Embedding looks rows up and adds their gradients", "[nn]") {
   const auto gradient = grad([&](const Embedding<double>& e) { return sum(e(indices)); }, table);
   CHECK(same_bits(gradient.weight, tensor<double>({{1, 1}, {0, 0}, {0, 0}, {3, 3}})));
   CHECK_THROWS_AS(table(tensor<std::int64_t>({4})), IndexError);
+  CHECK_THROWS_WITH(table(tensor<std::int64_t>({-1})), contains("Embedding: index -1 at position 0"));
   // Weights are standard normal: mean and variance of 20 000 draws within three standard errors.
   const Tensor<> many = Embedding<>(1000, 20, Random(2)).weight;
   CHECK(std::abs(mean(many).item()) < 3 / std::sqrt(20000.0));
@@ -114,6 +115,11 @@ TEST_CASE("Conv2d is conv2d with its own weight", "[nn]") {
   CHECK(layer(x).shape() == Shape{2, 4, 4, 6});
   CHECK(names(Conv2d<>(1, 1, 3, random, {.bias = false})) == Names{"weight"});
   CHECK_THROWS_AS(Conv2d<>(3, 4, 3, random, {.groups = 2}), ValueError);
+  // A kernel by axis: two rows, five columns; `same` keeps the size of the map.
+  const Conv2d<double> wide(4, 3, {2, 5}, random, {.padding = Padding::same});
+  CHECK(wide.weight.shape() == Shape{3, 4, 2, 5});
+  CHECK(largest(wide.weight) <= 1 / std::sqrt(40.0));
+  CHECK(wide(x).shape() == Shape{2, 7, 7, 3});
 }
 
 TEST_CASE("norm layers start as the bare normalisation", "[nn]") {

@@ -106,6 +106,32 @@ TEST_CASE("gather and scatter_add are transposes of each other", "[ops]") {
                   tensor<bool>({false, false, true})));
 }
 
+TEST_CASE("along an axis, what argmax names is the maximum, for every element type", "[ops]") {
+  const auto x = randn<double>({4, 6, 3}, Random(5));
+  for (int axis : {0, 1, -1}) CHECK(same_bits(take_along_axis(x, argmax(x, axis, true), axis), max(x, {axis}, true)));
+  const auto labels = reshape(tensor<std::int32_t>({7, 8, 9, 10}), {2, 2});
+  CHECK(same_bits(take_along_axis(labels, reshape(tensor<std::int64_t>({-1, 0}), {1, 2})),
+                  reshape(tensor<std::int32_t>({8, 7, 10, 9}), {2, 2})));
+  const auto y = randn<double>({4, 9, 3}, Random(6));
+  std::vector<std::int32_t> picks;
+  for (std::uint64_t i = 0; i < 4 * 9 * 3; ++i) picks.push_back(static_cast<std::int32_t>(Random(7).below(i, 12)) - 6);
+  const auto indices = from_vector(picks, {4, 9, 3});
+  // <take x, y> = <x, add y>
+  CHECK(sum(take_along_axis(x, indices, 1) * y).item() ==
+        Approx(sum(x * add_along_axis(y, indices, 6, 1)).item()).epsilon(1e-12));
+}
+
+TEST_CASE("negative indices count from the end of what is read, but are no labels", "[ops]") {
+  const auto x = tensor<double>({{1, 2, 3}, {4, 5, 6}});
+  CHECK(x.at({-1, 0}) == 4);
+  CHECK_THROWS_WITH(x.at({0, -4}), contains("index -4 on axis 1"));
+  CHECK(same_bits(gather(x, tensor<std::int64_t>({-1, 0}), 1), tensor<double>({{3, 1}, {6, 4}})));
+  CHECK(same_bits(take_along(x, tensor<std::int64_t>({-1, -3})), tensor<double>({3, 4})));
+  CHECK(same_bits(scatter_add(tensor<double>({1, 2, 4}), tensor<std::int64_t>({-1, 0, -1}), 3),
+                  tensor<double>({2, 0, 5})));
+  CHECK_THROWS_WITH(one_hot(tensor<std::int64_t>({-1}), 3), contains("index -1 at position 0 is outside 0 .. 2"));
+}
+
 TEST_CASE("dropout keeps the expectation and draws a mask of its own for every stream", "[ops]") {
   constexpr Index count = 1 << 20;
   const auto x = ones<double>({count});

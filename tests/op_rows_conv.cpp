@@ -11,10 +11,42 @@ using namespace graft;
 
 namespace {
 
+/// Windows along one axis: window i reads the positions i stride + k dilation - before.
+struct Along {
+  Index stride, dilation, before, after;
+
+  Index windows(Index extent, Index kernel) const {
+    Index windows = 0;  // counted, not computed: how many windows fit
+    while (windows * stride + (kernel - 1) * dilation < extent + before + after) ++windows;
+    return windows;
+  }
+  Index position(Index i, Index k) const { return i * stride + k * dilation - before; }
+};
+Along along(Index extent, Index kernel, Index stride, Index dilation, Index padding, bool same) {
+  if (!same) return {stride, dilation, padding, padding};
+  // The fewest zeros that give a window for every `stride` pixels, the odd one behind (TensorFlow's "SAME").
+  Along axis{stride, dilation, 0, 0};
+  while (axis.windows(extent, kernel) * stride < extent) ++(axis.after > axis.before ? axis.before : axis.after);
+  return axis;
+}
+/// Of both axes of a map of shape `x`.
+struct Both {
+  Along rows, columns;
+};
+Both along(const Shape& x, PerAxis kernel, PerAxis stride, PerAxis dilation, Padding padding) {
+  const PerAxis zeros = padding.widths();
+  return {along(x[1], kernel.rows, stride.rows, dilation.rows, zeros.rows, padding.is_same()),
+          along(x[2], kernel.columns, stride.columns, dilation.columns, zeros.columns, padding.is_same())};
+}
+Both along(const Shape& x, const Shape& w, const ConvOptions& o) {
+  return along(x, {w[2], w[3]}, o.stride, o.dilation, o.padding);
+}
+
 /// Calls visit(x index, weight index, y index) for every product of a convolution.
 template <class Visit>
 void each_product(const Shape& x, const Shape& w, const Shape& y, ConvOptions o, Visit visit) {
   const Index group_out = w[0] / o.groups;
+  const auto [rows, columns] = along(x, w, o);
   for (Index b = 0; b < y[0]; ++b)
     for (Index i = 0; i < y[1]; ++i)
       for (Index j = 0; j < y[2]; ++j)
@@ -22,8 +54,7 @@ void each_product(const Shape& x, const Shape& w, const Shape& y, ConvOptions o,
           for (Index c = 0; c < w[1]; ++c)
             for (Index k = 0; k < w[2]; ++k)
               for (Index l = 0; l < w[3]; ++l) {
-                const Index row = i * o.stride + k * o.dilation - o.padding,
-                            column = j * o.stride + l * o.dilation - o.padding;
+                const Index row = rows.position(i, k), column = columns.position(j, l);
                 if (row < 0 || row >= x[1] || column < 0 || column >= x[2]) continue;
                 const Index c_in = c_out / group_out * w[1] + c;
                 visit(static_cast<std::size_t>(((b * x[1] + row) * x[2] + column) * x[3] + c_in),
@@ -33,12 +64,8 @@ void each_product(const Shape& x, const Shape& w, const Shape& y, ConvOptions o,
 }
 
 Shape conv_output(const Shape& x, const Shape& w, ConvOptions o) {
-  const auto size = [&](Index extent, Index kernel) {
-    Index windows = 0;  // counted, not computed: how many windows fit
-    while (windows * o.stride + (kernel - 1) * o.dilation < extent + 2 * o.padding) ++windows;
-    return windows;
-  };
-  return {x[0], size(x[1], w[2]), size(x[2], w[3]), w[0]};
+  const auto [rows, columns] = along(x, w, o);
+  return {x[0], rows.windows(x[1], w[2]), columns.windows(x[2], w[3]), w[0]};
 }
 
 /// x[0] the map, x[1] the weight, x[2] a bias or nothing.
@@ -121,7 +148,22 @@ std::vector<OpRow> conv_rows() {
                 bad<ShapeError>([](const auto& v) { conv2d(v[0], v[1], v[1]); }, "bias"),
                 bad<ValueError>([](const auto& v) { conv2d(v[0], v[1], {.stride = 0}); }),
                 bad<ValueError>([](const auto& v) { conv2d(v[0], v[1], {.padding = -1}); }),
-                bad<ValueError>([](const auto& v) { conv2d(v[0], v[1], {.stride = Index{1} << 40}); }, "2^30")};
+                bad<ValueError>([](const auto& v) { conv2d(v[0], v[1], {.stride = Index{1} << 40}); }, "2^30"),
+                bad<ValueError>(
+                    [](const auto& v) {
+                      conv2d(v[0], v[1], {.stride = {2, 0}});
+                    },
+                    "2 x 0"),
+                bad<ValueError>(
+                    [](const auto& v) {
+                      conv2d(v[0], v[1], {.padding = {1, -1}});
+                    },
+                    "1 x -1"),
+                bad<ShapeError>(
+                    [](const auto& v) {
+                      conv2d(v[0], v[1], {.padding = {9, 0}, .dilation = {1, 2}});
+                    },
+                    "padding 9 x 0, dilation 1 x 2")};
   rows.push_back(row);
 
   rows.push_back({.name = "conv2d, bias",
@@ -171,6 +213,22 @@ std::vector<OpRow> conv_rows() {
   rows.push_back(conv_weight_row("conv2d_weight, stride 2", halving, {2, 6, 7, 3}, {2, 3, 3, 3}, {24, 8, 3, 3}));
   rows.push_back(conv_weight_row("conv2d_weight, dilation", sparse, {2, 8, 7, 2}, {3, 2, 3, 2}, {24, 8, 3, 2}));
   rows.push_back(conv_weight_row("conv2d_weight, groups", grouped, {2, 5, 4, 4}, {6, 2, 3, 3}, {24, 4, 3, 3}));
+  // Options by axis, and as many zeros as a map of the same size needs: an odd number for an even kernel.
+  const ConvOptions uneven{.stride = {1, 2}, .padding = {2, 1}, .dilation = {2, 1}};
+  const ConvOptions tall{.stride = {3, 1}, .padding = {0, 2}, .dilation = {1, 2}, .groups = 2};
+  const ConvOptions as_large{.padding = Padding::same};
+  const ConvOptions a_third{.stride = {3, 2}, .padding = Padding::same, .dilation = {1, 2}};
+  rows.push_back(conv_row("conv2d, by axis", uneven, {2, 6, 7, 3}, {2, 3, 3, 2}, {24, 8, 3, 3}));
+  rows.push_back(conv_row("conv2d, by axis and groups", tall, {2, 7, 5, 4}, {4, 2, 2, 3}, {24, 4, 3, 3}));
+  rows.push_back(conv_row("conv2d, same", as_large, {2, 5, 4, 3}, {4, 3, 2, 4}, {24, 8, 4, 3}));
+  rows.push_back(conv_row("conv2d, same and one channel", as_large, {2, 5, 4, 1}, {4, 1, 2, 4}, {24, 1, 4, 4}));
+  rows.push_back(conv_row("conv2d, same and stride", a_third, {2, 7, 6, 2}, {3, 2, 3, 2}, {24, 8, 4, 3}));
+  rows.push_back(conv_row("conv2d, same and long lines", as_large, {2, 3, 13, 16}, {3, 16, 2, 4}, {40, 8, 3, 4}));
+  rows.push_back(conv_input_row("conv2d_input, by axis", uneven, {2, 6, 7, 3}, {2, 3, 3, 2}, {24, 8, 3, 3}));
+  rows.push_back(conv_input_row("conv2d_input, by axis and groups", tall, {2, 7, 5, 4}, {4, 2, 2, 3}, {24, 4, 3, 3}));
+  rows.push_back(conv_input_row("conv2d_input, same and stride", a_third, {2, 7, 6, 2}, {3, 2, 3, 2}, {24, 8, 4, 3}));
+  rows.push_back(conv_weight_row("conv2d_weight, by axis", uneven, {2, 6, 7, 3}, {2, 3, 3, 2}, {24, 8, 3, 3}));
+  rows.push_back(conv_weight_row("conv2d_weight, same", as_large, {2, 6, 7, 17}, {2, 17, 2, 4}, {24, 8, 4, 3}));
   // Sizes that other ways through the kernels serve: long lines, wide maps, one channel under several.
   rows.push_back(conv_row("conv2d, long lines", same, {2, 3, 13, 16}, {3, 16, 1, 3}, {40, 8, 3, 3}));
   rows.push_back(conv_input_row("conv2d_input, long lines", same, {2, 3, 13, 3}, {16, 3, 1, 3}, {40, 8, 3, 3}));
@@ -186,11 +244,10 @@ std::vector<OpRow> conv_rows() {
 
 /// The numbers of a window inside the map, by row and column.
 template <class Visit>
-void each_window_number(const Shape& x, PoolOptions o, Index i, Index j, Visit visit) {
-  const Index stride = o.stride == 0 ? o.kernel : o.stride;
-  for (Index k = 0; k < o.kernel; ++k)
-    for (Index l = 0; l < o.kernel; ++l) {
-      const Index row = i * stride + k - o.padding, column = j * stride + l - o.padding;
+void each_window_number(const Shape& x, const Both& windows, PerAxis kernel, Index i, Index j, Visit visit) {
+  for (Index k = 0; k < kernel.rows; ++k)
+    for (Index l = 0; l < kernel.columns; ++l) {
+      const Index row = windows.rows.position(i, k), column = windows.columns.position(j, l);
       if (row >= 0 && row < x[1] && column >= 0 && column < x[2]) visit(row, column);
     }
 }
@@ -198,20 +255,23 @@ void each_window_number(const Shape& x, PoolOptions o, Index i, Index j, Visit v
 auto pool_reference(PoolOptions o, bool largest) {
   return [=](const Arrays& v) {
     const Shape& x = v[0].shape();
-    const Shape kernel{x[3], x[3], o.kernel, o.kernel};
-    const Shape y = conv_output(x, kernel, {.stride = o.stride == 0 ? o.kernel : o.stride, .padding = o.padding});
+    const PerAxis stride{o.stride.rows == 0 ? o.kernel.rows : o.stride.rows,
+                         o.stride.columns == 0 ? o.kernel.columns : o.stride.columns};
+    const Both windows = along(x, o.kernel, stride, o.dilation, o.padding);
+    const Shape y{x[0], windows.rows.windows(x[1], o.kernel.rows), windows.columns.windows(x[2], o.kernel.columns),
+                  x[3]};
     std::vector<double> out;
     for (Index b = 0; b < y[0]; ++b)
       for (Index i = 0; i < y[1]; ++i)
         for (Index j = 0; j < y[2]; ++j)
           for (Index c = 0; c < y[3]; ++c) {
             double most = -std::numeric_limits<double>::infinity(), total = 0;
-            each_window_number(x, o, i, j, [&](Index row, Index column) {
+            each_window_number(x, windows, o.kernel, i, j, [&](Index row, Index column) {
               const double number = v[0].at({b, row, column, c});
               total += number;
               most = number > most ? number : most;
             });
-            out.push_back(largest ? most : total / static_cast<double>(o.kernel * o.kernel));
+            out.push_back(largest ? most : total / static_cast<double>(o.kernel.rows * o.kernel.columns));
           }
     return array(y, out);
   };
@@ -247,8 +307,27 @@ std::vector<OpRow> pool_rows() {
                 }),
                 bad<ShapeError>([](const auto& v) { max_pool2d(v[0], {.kernel = 5}); }, "does not fit"),
                 bad<ValueError>([](const auto& v) { max_pool2d(v[0], {.kernel = 0}); }),
-                bad<ValueError>([](const auto& v) { max_pool2d(v[0], {.kernel = 2, .padding = 2}); })};
+                bad<ValueError>([](const auto& v) { max_pool2d(v[0], {.kernel = 2, .padding = 2}); }),
+                bad<ValueError>(
+                    [](const auto& v) {
+                      max_pool2d(v[0], {.kernel = {4, 2}, .padding = 2});
+                    },
+                    "4 x 2"),
+                bad<ShapeError>(
+                    [](const auto& v) {
+                      max_pool2d(v[0], {.kernel = {2, 6}});
+                    },
+                    "2 x 6 does not fit"),
+                bad<ShapeError>(
+                    [](const auto& v) {
+                      max_pool2d(v[0], {.padding = 1, .dilation = {5, 1}});
+                    },
+                    "window 0 holds no pixel")};
   rows.push_back(row);
+  rows.push_back(max_row("max_pool2d, by axis", {.kernel = {3, 2}, .stride = {1, 2}, .padding = {1, 0}}, {2, 4, 5, 2}));
+  rows.push_back(max_row("max_pool2d, dilation", {.stride = 1, .padding = 1, .dilation = {2, 3}}, {1, 5, 6, 2}));
+  rows.push_back(
+      max_row("max_pool2d, same", {.kernel = {2, 3}, .stride = {1, 2}, .padding = Padding::same}, {2, 4, 5, 2}));
   rows.push_back(max_row("max_pool2d, overlapping windows", {.kernel = 3, .stride = 1, .padding = 1}, {2, 4, 3, 2}));
   rows.push_back(max_row("max_pool2d, pixels between windows", {.kernel = 2, .stride = 3}, {1, 6, 7, 2}));
   // Squared, so that orders above the first are not all zero.
@@ -258,6 +337,12 @@ std::vector<OpRow> pool_rows() {
   row.errors = {bad<ShapeError>([](const auto& v) { avg_pool2d(v[0], {.kernel = 5}); }, "does not fit"),
                 bad<ValueError>([](const auto& v) { avg_pool2d(v[0], {.stride = -1}); })};
   rows.push_back(row);
+  rows.push_back(
+      average_row("avg_pool2d, by axis", {.kernel = {2, 3}, .stride = {2, 1}, .padding = {1, 0}}, {2, 5, 4, 2}));
+  rows.push_back(
+      average_row("avg_pool2d, dilation", {.stride = {1, 2}, .padding = 1, .dilation = {3, 2}}, {1, 6, 5, 2}));
+  rows.push_back(
+      average_row("avg_pool2d, same", {.kernel = {4, 2}, .stride = 1, .padding = Padding::same}, {2, 5, 4, 2}));
   rows.push_back(
       average_row("avg_pool2d, overlapping windows", {.kernel = 3, .stride = 2, .padding = 1}, {2, 5, 4, 2}));
   return rows;

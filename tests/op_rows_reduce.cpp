@@ -286,6 +286,9 @@ const bool segment_rows = add_op_rows(
          "segment_max", [](const auto& x, const auto& offsets) { return square(segment_max(x, offsets)); },
          [](Group& x) { x = {x.empty() ? 0 : highest(x) * highest(x)}; }),
      segment_row(
+         "segment_min", [](const auto& x, const auto& offsets) { return square(segment_min(x, offsets)); },
+         [](Group& x) { x = {x.empty() ? 0 : lowest(x) * lowest(x)}; }),
+     segment_row(
          "segment_softmax", [](const auto& x, const auto& offsets) { return segment_softmax(x, offsets); },
          [](Group& x) {
            const double total = std::exp(log_of_exponentials(x));

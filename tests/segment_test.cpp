@@ -75,12 +75,15 @@ TEST_CASE("segment softmax of masked rows is zero, with zero gradients and no Na
   }
 }
 
-TEST_CASE("equal maxima of a segment share the gradient; an empty segment gives 0 and takes none", "[ops]") {
+TEST_CASE("equal extremes of a segment share the gradient; an empty segment gives 0 and takes none", "[ops]") {
   const auto offsets = tensor<std::int64_t>({0, 3, 3, 5});
   const auto x = tensor<double>({-4, -1, -1, -2, -3});
   CHECK(same_bits(segment_max(x, offsets), tensor<double>({-1, 0, -2})));
   const auto weights = tensor<double>({10, 100, 1000});
   CHECK(same_bits(grad([&](const Tensor<double>& v) { return sum(segment_max(v, offsets) * weights); }, x),
+                  tensor<double>({0, 5, 5, 1000, 0})));
+  CHECK(same_bits(segment_min(-x, offsets), tensor<double>({1, 0, 2})));
+  CHECK(same_bits(grad([&](const Tensor<double>& v) { return sum(segment_min(v, offsets) * weights); }, -x),
                   tensor<double>({0, 5, 5, 1000, 0})));
   CHECK(same_bits(segment_mean(x, offsets), tensor<double>({-2, 0, -2.5})));
   CHECK(same_bits(segment_sum(x, offsets), tensor<double>({-6, 0, -5})));

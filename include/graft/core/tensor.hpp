@@ -207,7 +207,7 @@ class Tensor : public AnyTensor {
     if (count() != 1) fail<ShapeError>("Tensor::item", "needs exactly one element", {{"tensor", shape()}}, site);
     return *data();
   }
-  /// The element at (i, j, ...), one index an axis.
+  /// The element at (i, j, ...), one index an axis; negative ones count from the end.
   T at(std::initializer_list<Index> position, Site site = Site::current()) const {
     const Shape& sizes = shape();
     if (static_cast<int>(position.size()) != sizes.rank())
@@ -215,9 +215,11 @@ class Tensor : public AnyTensor {
     Index offset = 0;
     int axis = 0;
     for (Index i : position) {
-      if (i < 0 || i >= sizes[axis])
+      const Index size = sizes[axis];
+      if (i < -size || i >= size)
         fail<IndexError>("Tensor::at", {"index ", i, " on axis ", axis}, {{"tensor", sizes}}, site);
-      offset = offset * sizes[axis++] + i;
+      offset = offset * size + (i < 0 ? i + size : i);
+      ++axis;
     }
     return data()[offset];
   }

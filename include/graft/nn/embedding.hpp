@@ -22,6 +22,7 @@ struct Embedding {
   template <Integer I>
   Tensor<T> operator()(const Tensor<I>& indices, Site site = Site::current()) const {
     const Named here("Embedding", site);
+    detail::check_indices("Embedding", indices, weight.size(0), site);  // gather takes negative ones
     return gather(weight, indices, 0, site);
   }
 };

@@ -4,17 +4,18 @@
 // (backend/cpu/conv.hpp).
 
 #include "graft/backend/cpu/conv.hpp"
+#include "graft/core/per_axis.hpp"
 #include "graft/ops/reduce.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// Where the windows of a convolution lie; the same along both axes.
+/// Where the windows of a convolution lie. Stride, padding and dilation are one number, or {rows, columns}.
 struct ConvOptions {
-  Index stride = 1;    ///< pixels from one window to the next
-  Index padding = 0;   ///< rows and columns of zeros around the map
-  Index dilation = 1;  ///< pixels from one tap of a window to the next
-  Index groups = 1;    ///< the channels fall into so many groups; each output sees the inputs of its own group
+  PerAxis stride = 1;    ///< pixels from one window to the next
+  Padding padding = 0;   ///< rows and columns of zeros around the map, or `Padding::same`
+  PerAxis dilation = 1;  ///< pixels from one tap of a window to the next
+  Index groups = 1;      ///< the channels fall into so many groups; each output sees the inputs of its own group
 };
 
 namespace detail {
@@ -24,27 +25,30 @@ inline cpu::ConvShape conv_shape(const char* op, const Shape& x, const Shape& we
   if (x.rank() != 4 || weight.rank() != 4)
     fail<ShapeError>(op, "expected input [batch, height, width, in] and weight [out, in / groups, kernel_h, kernel_w]",
                      {{"input", x}, {"weight", weight}}, site);
-  if (o.stride < 1 || o.dilation < 1 || o.groups < 1 || o.padding < 0)
+  const PerAxis padding = o.padding.widths();
+  if (o.stride.least() < 1 || o.dilation.least() < 1 || o.groups < 1 || padding.least() < 0)
     fail(op,
-         {"stride, dilation and groups must be 1 or more and padding 0 or more, got ", o.stride, ", ", o.dilation, ", ",
-          o.groups, ", ", o.padding},
+         {"stride, dilation and groups must be 1 or more and padding 0 or more, got ", as_text(o.stride), ", ",
+          as_text(o.dilation), ", ", o.groups, ", ", as_text(padding)},
          {{"input", x}, {"weight", weight}}, site);
   constexpr Index kLimit = Index{1} << 30;  // keeps every position below 2^63
-  if (o.stride > kLimit || o.dilation > kLimit || o.padding > kLimit)
+  if (o.stride.most() > kLimit || o.dilation.most() > kLimit || padding.most() > kLimit)
     fail(op, "stride, dilation or padding above 2^30", {{"input", x}, {"weight", weight}}, site);
   if (x[3] % o.groups != 0 || weight[0] % o.groups != 0 || weight[1] != x[3] / o.groups)
     fail<ShapeError>(op, {x[3], " input channels in ", o.groups, " groups do not fit the weight"},
                      {{"input", x}, {"weight", weight}}, site);
-  const auto windows = [&](int axis) {
-    const Index kernel = weight[axis + 1], room = x[axis] + 2 * o.padding - o.dilation * (kernel - 1) - 1;
-    if (kernel < 1 || room < 0)
-      fail<ShapeError>(
-          op, {"the kernel does not fit into the padded input, padding ", o.padding, ", dilation ", o.dilation},
-          {{"input", x}, {"weight", weight}}, site);
-    return room / o.stride + 1;
-  };
-  return {x[0],       x[1],       x[2],     x[3],      weight[0],  weight[2], weight[3],
-          windows(1), windows(2), o.stride, o.padding, o.dilation, o.groups};
+  const bool same = o.padding.is_same();
+  const WindowsAlong rows = windows_along(x[1], weight[2], o.stride.rows, o.dilation.rows, padding.rows, same);
+  const WindowsAlong columns =
+      windows_along(x[2], weight[3], o.stride.columns, o.dilation.columns, padding.columns, same);
+  if (rows.count == 0 || columns.count == 0)
+    fail<ShapeError>(op,
+                     {"the kernel does not fit into the padded input, padding ", as_text(o.padding), ", dilation ",
+                      as_text(o.dilation)},
+                     {{"input", x}, {"weight", weight}}, site);
+  return {x[0],      x[1],       x[2],          x[3],     weight[0], weight[2],
+          weight[3], rows.count, columns.count, o.groups, o.stride,  {rows.before, columns.before},
+          o.dilation};
 }
 inline Shape output_shape(const cpu::ConvShape& s) { return {s.batch, s.out_h, s.out_w, s.out}; }
 
@@ -109,8 +113,9 @@ Tensor<T> conv2d_value(const cpu::ConvShape& s, const Tensor<T>& x, const Tensor
 /// Convolution (in the sense of deep learning: correlation) of channels-last maps x [batch, height, width, in] with
 /// weight [out, in / groups, kernel_h, kernel_w] -> [batch, out_h, out_w, out], where y[b, i, j, o] = sum of x[b, i
 /// stride + k dilation - padding, j stride + l dilation - padding, c] weight[o, c, k, l] and out_h = (height + 2
-/// padding - dilation (kernel_h - 1) - 1) / stride + 1. Throws ShapeError when shapes do not fit together or the kernel
-/// does not fit, ValueError for bad options.
+/// padding - dilation (kernel_h - 1) - 1) / stride + 1, with the stride, padding and dilation of each axis; with
+/// `Padding::same`, out_h = ceil(height / stride). Throws ShapeError when shapes do not fit together or the kernel does
+/// not fit, ValueError for bad options.
 template <Real T>
 Tensor<T> conv2d(const Tensor<T>& x, const Tensor<T>& weight, ConvOptions options, Site site) {
   const cpu::ConvShape s = detail::conv_shape("conv2d", x.shape(), weight.shape(), options, site);

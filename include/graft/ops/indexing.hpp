@@ -1,6 +1,7 @@
 #pragma once
 // Ops that read and write places named by integer tensors. Gather and scatter_add are each other's transpose, and so
-// are take_along and its scatter. Every index is checked before any work; indices never count from the end.
+// are take_along_axis and add_along_axis. Every index is checked before any work; negative ones count from the end,
+// except of classes.
 
 #include "graft/backend/cpu/segment.hpp"
 #include "graft/ops/arithmetic.hpp"
@@ -19,6 +20,43 @@ void check_indices(const char* op, const Tensor<I>& indices, Index size, Site si
     if (at[k] < 0 || static_cast<Index>(at[k]) >= size) [[unlikely]]
       fail<IndexError>(op, {"index ", at[k], " at position ", k, " is outside 0 .. ", size - 1},
                        {{"indices", indices.shape()}}, site);
+}
+
+/// The indices counted from the front: themselves, unless some are negative.
+template <class I>
+Tensor<I> checked_places(const char* op, const Tensor<I>& indices, Index size, Site site) {
+  const I* at = indices.data();
+  const Index count = indices.count();
+  bool negative = false;
+  for (Index k = 0; k < count; ++k) {
+    negative |= at[k] < 0;
+    if (static_cast<Index>(at[k]) < -size || static_cast<Index>(at[k]) >= size) [[unlikely]]
+      fail<IndexError>(op, {"index ", at[k], " at position ", k, " is outside ", -size, " .. ", size - 1},
+                       {{"indices", indices.shape()}}, site);
+  }
+  if (!negative) return indices;
+  Tensor<I> places = fresh<I>(indices.shape());
+  for (Index k = 0; k < count; ++k) writable(places)[k] = static_cast<I>(at[k] < 0 ? at[k] + size : at[k]);
+  return places;
+}
+/// Indices of size one beside `axis` repeated to the sizes of `shape` there; an error unless the others agree.
+template <class I>
+Tensor<I> spread_along(const char* op, const char* name, const Shape& shape, const Tensor<I>& indices, int axis,
+                       Site site) {
+  const Shape& own = indices.shape();
+  bool fits = own.rank() == shape.rank();
+  for (int a = 0; fits && a < own.rank(); ++a) fits = a == axis || own[a] == shape[a] || own[a] == 1;
+  if (!fits)
+    fail<ShapeError>(op, {"indices need the sizes of ", name, ", or 1, beside axis ", axis},
+                     {{name, shape}, {"indices", own}}, site);
+  const Shape whole = shape.with(axis, own[axis]);
+  if (own == whole) return indices;
+  Tensor<I> spread = fresh<I>(whole, op, site);
+  cpu::CopyAxes copy;
+  for (int a = 0; a < whole.rank(); ++a)
+    copy.add({whole[a], own[a] == 1 ? 0 : inner_count(own, a), inner_count(whole, a)});
+  cpu::copy_strided(indices.data(), writable(spread), copy);
+  return spread;
 }
 
 /// `shape` with the sizes of `inserted` in place of axis `axis`.
@@ -65,49 +103,50 @@ Tensor<T> scatter_rows(const Tensor<T>& values, const Tensor<I>& indices, const 
 }
 
 template <class T, class I>
-Tensor<T> put_along(const Tensor<T>& values, const Tensor<I>& indices, const Shape& shape, int axis);
+Tensor<T> add_along(const Tensor<T>& values, const Tensor<I>& indices, const Shape& shape, int axis);
 
+/// The entries along one axis of x that `indices` name: as many for each of the other places as indices fall to it.
 template <class T, class I>
-Tensor<T> take_along_checked(const Tensor<T>& x, const Tensor<I>& indices, int axis) {
-  const Index size = x.shape()[axis], inner = inner_count(x.shape(), axis);
-  Tensor<T> value = fresh<T>(indices.shape());
-  parallel_for(value.count(), 16384, [&](Index begin, Index end) {
-    for (Index k = begin; k < end; ++k)
-      writable(value)[k] = x.data()[(k / inner * size + static_cast<Index>(indices.data()[k])) * inner + k % inner];
-  });
+Tensor<T> pick_along(const char* op, const Tensor<T>& x, const Tensor<I>& indices, int axis, Site site = {}) {
+  const Index outer = outer_count(x.shape(), axis), inner = inner_count(x.shape(), axis);
+  Tensor<T> value = fresh<T>(indices.shape(), op, site);
+  if (value.count() > 0)
+    cpu::pick_along(x.data(), outer, x.shape()[axis], inner, indices.data(), value.count() / (outer * inner),
+                    writable(value));
   if constexpr (Real<T>)
-    return record("take_along", std::move(value), Edge(x, [indices, axis, own = x.shape()](const Tensor<T>& g) {
-                    return put_along(g, indices, own, axis);
+    return record(op, std::move(value), Edge(x, [indices, axis, own = x.shape()](const Tensor<T>& g) {
+                    return add_along(g, indices, own, axis);
                   }));
   else
     return value;
 }
 
-/// Zeros of `shape` with one entry set for each of `values`.
+/// Zeros of `shape` to which `values` are added at the entries along one axis that `indices` name.
 template <class T, class I>
-Tensor<T> put_along(const Tensor<T>& values, const Tensor<I>& indices, const Shape& shape, int axis) {
-  const Index size = shape[axis], inner = inner_count(shape, axis);
-  Tensor<T> value = zeros<T>(shape);
-  for (Index k = 0; k < values.count(); ++k)
-    writable(value)[(k / inner * size + static_cast<Index>(indices.data()[k])) * inner + k % inner] = values.data()[k];
-  return record("put_along", std::move(value),
-                Edge(values, [indices, axis](const Tensor<T>& g) { return take_along_checked(g, indices, axis); }));
+Tensor<T> add_along(const Tensor<T>& values, const Tensor<I>& indices, const Shape& shape, int axis) {
+  const Index outer = outer_count(shape, axis), inner = inner_count(shape, axis);
+  Tensor<T> value = fresh<T>(shape, "add_along_axis");
+  if (value.count() > 0)
+    cpu::add_along(values.data(), outer, shape[axis], inner, indices.data(), values.count() / (outer * inner),
+                   writable(value));
+  return record("add_along_axis", std::move(value), Edge(values, [indices, axis](const Tensor<T>& g) {
+                  return pick_along("take_along_axis", g, indices, axis);
+                }));
 }
 
 }  // namespace detail
 
-/// Entries of one axis by index: out[..., k, ...] = x[..., indices[k], ...]. The sizes of `indices` take the axis's
-/// place.
+/// Entries of one axis by index: out[..., k, ...] = x[..., indices[k], ...], as NumPy's take. The sizes of `indices`
+/// take the axis's place; negative ones count from the end. Throws IndexError.
 template <class T, Integer I>
 Tensor<T> gather(const Tensor<T>& x, const Tensor<I>& indices, int axis = 0, Site site = Site::current()) {
   const int at = detail::checked_axis("gather", axis, x.rank(), x.shape(), site);
-  detail::check_indices("gather", indices, x.shape()[at], site);
-  return detail::gather_checked(x, indices, at, site);
+  return detail::gather_checked(x, detail::checked_places("gather", indices, x.shape()[at], site), at, site);
 }
 
 /// The transpose of `gather`: zeros with an axis of the given size in place of the axes of `indices`, to which every
 /// entry is added: out[..., indices[k], ...] += values[..., k, ...], in the order of k on any number of threads. The
-/// axes of `indices` begin at `axis` of `values`.
+/// axes of `indices` begin at `axis` of `values`; negative indices count from the end. Throws ShapeError, IndexError.
 template <Real T, Integer I>
 Tensor<T> scatter_add(const Tensor<T>& values, const Tensor<I>& indices, Index size, int axis = 0,
                       Site site = Site::current()) {
@@ -118,28 +157,59 @@ Tensor<T> scatter_add(const Tensor<T>& values, const Tensor<I>& indices, Index s
   if (!fits)
     fail<ShapeError>("scatter_add", {"values need the axes of indices at axis ", axis},
                      {{"values", values.shape()}, {"indices", indices.shape()}}, site);
-  detail::check_indices("scatter_add", indices, size, site);
+  const Tensor<I> places = detail::checked_places("scatter_add", indices, size, site);
   Shape shape;
   for (int a = 0; a < at; ++a) shape.push_back(values.shape()[a]);
   shape.push_back(size);
   for (int a = at + indices.rank(); a < values.rank(); ++a) shape.push_back(values.shape()[a]);
   detail::checked_count("scatter_add", shape, sizeof(T), site);
-  return detail::scatter_rows(values, indices, shape, at);
+  return detail::scatter_rows(values, places, shape, at);
 }
 
 /// One entry of every row: out[...] = x[..., indices[...]] for the last axis. In general, `indices` has the shape of
-/// `x` without `axis` and says which entry along `axis` is taken.
+/// `x` without `axis` and says which entry along `axis` is taken; negative ones count from the end. Throws ShapeError,
+/// IndexError.
 template <class T, Integer I>
 Tensor<T> take_along(const Tensor<T>& x, const Tensor<I>& indices, int axis = -1, Site site = Site::current()) {
   const int at = detail::checked_axis("take_along", axis, x.rank(), x.shape(), site);
   if (!(indices.shape() == x.shape().without(at)))
     fail<ShapeError>("take_along", {"indices need the shape of x without axis ", axis},
                      {{"x", x.shape()}, {"indices", indices.shape()}}, site);
-  detail::check_indices("take_along", indices, x.shape()[at], site);
-  return detail::take_along_checked(x, indices, at);
+  const Tensor<I> places = detail::checked_places("take_along", indices, x.shape()[at], site);
+  return detail::pick_along("take_along", x, places, at, site);
 }
 
-/// [...] -> [..., classes]: 1 at the index, 0 elsewhere.
+/// Entries along one axis, chosen for each place of the others, as NumPy's take_along_axis and PyTorch's gather:
+/// out[i, k, j] = x[i, indices[i, k, j], j] for the middle of three axes. `indices` has the rank of x and its sizes
+/// beside `axis`, or 1 there: the same choice for all. Negative indices count from the end. Throws ShapeError,
+/// IndexError.
+template <class T, Integer I>
+Tensor<T> take_along_axis(const Tensor<T>& x, const Tensor<I>& indices, int axis = -1, Site site = Site::current()) {
+  const char* op = "take_along_axis";
+  const int at = detail::checked_axis(op, axis, x.rank(), x.shape(), site);
+  const Tensor<I> spread = detail::spread_along(op, "x", x.shape(), indices, at, site);
+  return detail::pick_along(op, x, detail::checked_places(op, spread, x.shape()[at], site), at, site);
+}
+
+/// The transpose of `take_along_axis`, as PyTorch's scatter_add to zeros: an axis of the given size to which every
+/// value is added where its index says, out[i, indices[i, k, j], j] += values[i, k, j] for the middle of three axes, in
+/// the order of k on any number of threads. `indices` has the shape of `values`, or size 1 beside `axis`; negative ones
+/// count from the end. Throws ShapeError, IndexError.
+template <Real T, Integer I>
+Tensor<T> add_along_axis(const Tensor<T>& values, const Tensor<I>& indices, Index size, int axis = -1,
+                         Site site = Site::current()) {
+  const char* op = "add_along_axis";
+  const int at = detail::checked_axis(op, axis, values.rank(), values.shape(), site);
+  const Tensor<I> spread = detail::spread_along(op, "values", values.shape(), indices, at, site);
+  if (!(spread.shape() == values.shape()))
+    fail<ShapeError>(op, {"needs an index for each of the values along axis ", axis},
+                     {{"values", values.shape()}, {"indices", indices.shape()}}, site);
+  const Shape shape = values.shape().with(at, size);
+  detail::checked_count(op, shape, sizeof(T), site);
+  return detail::add_along(values, detail::checked_places(op, spread, size, site), shape, at);
+}
+
+/// [...] -> [..., classes]: 1 at the index, 0 elsewhere. Throws IndexError for an index outside 0 .. classes - 1.
 template <class T = float, Integer I>
 Tensor<T> one_hot(const Tensor<I>& indices, Index classes, Site site = Site::current()) {
   detail::check_indices("one_hot", indices, classes, site);

@@ -6,65 +6,89 @@
 #include <algorithm>
 #include <limits>
 
+#include "graft/core/per_axis.hpp"
 #include "graft/ops/reduce.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// Where the windows of a pooling op lie; the same along both axes.
+/// Where the windows of a pooling op lie. Each option is one number, or {rows, columns}.
 struct PoolOptions {
-  Index kernel = 2;   ///< height and width of a window
-  Index stride = 0;   ///< pixels from one window to the next; 0 means `kernel`: windows side by side
-  Index padding = 0;  ///< rows and columns around the map, at most kernel / 2
+  PerAxis kernel = 2;    ///< height and width of a window
+  PerAxis stride = 0;    ///< pixels from one window to the next; 0 means `kernel`: windows side by side
+  Padding padding = 0;   ///< rows and columns around the map, at most kernel / 2, or `Padding::same`
+  PerAxis dilation = 1;  ///< pixels from one pixel of a window to the next
 };
 
 namespace detail {
 
+/// Windows along one axis of a map: window i holds the pixels i stride - before + t dilation for 0 <= t < kernel, as
+/// far as they lie inside.
+struct PoolAxis {
+  Index extent, count, kernel, stride, before, dilation;
+
+  /// The first pixel of window i inside the map, and the end of its pixels there.
+  Index first(Index i) const {
+    const Index start = i * stride - before;
+    return start >= 0 ? start : start + (dilation - 1 - start) / dilation * dilation;
+  }
+  Index end(Index i) const { return std::min(i * stride - before + (kernel - 1) * dilation + 1, extent); }
+};
+
 /// Sizes of a pooling op: maps [batch, height, width, channels] and [batch, out_h, out_w, channels].
 struct PoolShape {
-  Index batch, height, width, channels, out_h, out_w, kernel, stride, padding;
+  Index batch, channels;
+  PoolAxis rows, columns;
 
-  Shape input() const { return {batch, height, width, channels}; }
-  Shape output() const { return {batch, out_h, out_w, channels}; }
+  Shape input() const { return {batch, rows.extent, columns.extent, channels}; }
+  Shape output() const { return {batch, rows.count, columns.count, channels}; }
 };
 
 inline PoolShape pool_shape(const char* op, const Shape& x, const PoolOptions& o, Site site) {
   if (x.rank() != 4) fail<ShapeError>(op, "expected maps [batch, height, width, channels]", {{"x", x}}, site);
-  const Index stride = o.stride == 0 ? o.kernel : o.stride;
-  if (o.kernel < 1 || stride < 1 || o.padding < 0 || o.padding > o.kernel / 2)
+  const PerAxis padding = o.padding.widths();
+  if (o.kernel.least() < 1 || o.stride.least() < 0 || o.dilation.least() < 1 || padding.least() < 0 ||
+      padding.rows > o.kernel.rows / 2 || padding.columns > o.kernel.columns / 2)
     fail(op,
-         {"kernel must be 1 or more, stride 0 or more and padding at most half the kernel, got ", o.kernel, ", ",
-          o.stride, ", ", o.padding},
+         {"kernel and dilation must be 1 or more, stride 0 or more and padding at most half the kernel, got ",
+          as_text(o.kernel), ", ", as_text(o.dilation), ", ", as_text(o.stride), ", ", as_text(padding)},
          {{"x", x}}, site);
-  if (x[1] + 2 * o.padding < o.kernel || x[2] + 2 * o.padding < o.kernel)
-    fail<ShapeError>(op, {"a window of ", o.kernel, " does not fit into the map"}, {{"x", x}}, site);
+  constexpr Index kLimit = Index{1} << 30;  // keeps every position below 2^63
+  if (o.kernel.most() > kLimit || o.stride.most() > kLimit || o.dilation.most() > kLimit)
+    fail(op, "kernel, stride or dilation above 2^30", {{"x", x}}, site);
+  const auto along = [&](Index extent, Index kernel, Index step, Index dilation, Index width) {
+    const Index stride = step == 0 ? kernel : step;
+    const auto [count, before] = windows_along(extent, kernel, stride, dilation, width, o.padding.is_same());
+    if (count == 0)
+      fail<ShapeError>(op, {"a window of ", as_text(o.kernel), " does not fit into the map"}, {{"x", x}}, site);
+    const PoolAxis axis{extent, count, kernel, stride, before, dilation};
+    for (Index i = 0; i < count && dilation > 1; ++i)
+      if (axis.first(i) >= axis.end(i))
+        fail<ShapeError>(op, {"window ", i, " holds no pixel of the map, dilation ", as_text(o.dilation)}, {{"x", x}},
+                         site);
+    return axis;
+  };
+  const PoolAxis rows = along(x[1], o.kernel.rows, o.stride.rows, o.dilation.rows, padding.rows);
+  const PoolAxis columns = along(x[2], o.kernel.columns, o.stride.columns, o.dilation.columns, padding.columns);
   // Indices into a map are int32, and those into a window are counted in float.
-  if (x[1] * x[2] > std::numeric_limits<std::int32_t>::max() || o.kernel * x[2] > Index{1} << 24)
+  if (x[1] * x[2] > std::numeric_limits<std::int32_t>::max() ||
+      std::min(rows.dilation * rows.kernel, x[1]) * x[2] > Index{1} << 24)
     fail<ShapeError>(op, "more than 2^31 pixels in a map or 2^24 in the rows of a window", {{"x", x}}, site);
-  return {x[0],
-          x[1],
-          x[2],
-          x[3],
-          (x[1] + 2 * o.padding - o.kernel) / stride + 1,
-          (x[2] + 2 * o.padding - o.kernel) / stride + 1,
-          o.kernel,
-          stride,
-          o.padding};
+  return {x[0], x[3], rows, columns};
 }
 
 /// Calls run(map, out, first_row, last_row, first_column, last_column) for every window: the number of the map, of the
 /// window, and the part of the window inside the map. Maps are shared out among threads.
 template <class Run>
 void for_pool_windows(const PoolShape& s, Run run) {
-  const Index work = std::max(s.out_h * s.out_w * s.channels, Index{1}) * s.kernel * s.kernel;
+  const PoolAxis &rows = s.rows, &columns = s.columns;
+  const Index work = std::max(rows.count * columns.count * s.channels, Index{1}) * rows.kernel * columns.kernel;
   parallel_for(s.batch, 1 + 65536 / work, [&](Index begin, Index end) {
     for (Index map = begin; map < end; ++map)
-      for (Index i = 0; i < s.out_h; ++i)
-        for (Index j = 0; j < s.out_w; ++j) {
-          const Index row = i * s.stride - s.padding, column = j * s.stride - s.padding;
-          run(map, (map * s.out_h + i) * s.out_w + j, std::max(row, Index{0}), std::min(row + s.kernel, s.height),
-              std::max(column, Index{0}), std::min(column + s.kernel, s.width));
-        }
+      for (Index i = 0; i < rows.count; ++i)
+        for (Index j = 0; j < columns.count; ++j)
+          run(map, (map * rows.count + i) * columns.count + j, rows.first(i), rows.end(i), columns.first(j),
+              columns.end(j));
   });
 }
 
@@ -118,14 +142,15 @@ template <class T>
 Tensor<T> average_windows(const Tensor<T>& x, const PoolShape& s) {
   using B = Batch<T>;
   Tensor<T> value = fresh<T>(s.output());
-  const T scale = T(1) / static_cast<T>(s.kernel * s.kernel);
+  const T scale = T(1) / static_cast<T>(s.rows.kernel * s.columns.kernel);
+  const Index step = s.columns.dilation * s.channels;
   for_pool_windows(s, [&](Index map, Index window, Index row, Index row_end, Index column, Index column_end) {
     T* out = writable(value) + window * s.channels;
     for (Index c = 0; c < s.channels; c += B::size) {
       B sum(0);
-      for (Index i = row; i < row_end; ++i) {
-        const T* from = x.data() + ((map * s.height + i) * s.width + column) * s.channels + c;
-        for (Index j = column; j < column_end; ++j, from += s.channels) sum += B::load(from);
+      for (Index i = row; i < row_end; i += s.rows.dilation) {
+        const T* from = x.data() + ((map * s.rows.extent + i) * s.columns.extent + column) * s.channels + c;
+        for (Index j = column; j < column_end; j += s.columns.dilation, from += step) sum += B::load(from);
       }
       sum *= scale;
       store_lanes(sum, out + c, s.channels - c);
@@ -140,12 +165,12 @@ Tensor<T> spread_windows(const Tensor<T>& y, const PoolShape& s) {
   using B = Batch<T>;
   Tensor<T> value = fresh<T>(s.input());
   std::fill(writable(value), writable(value) + value.count(), T(0));
-  const T scale = T(1) / static_cast<T>(s.kernel * s.kernel);
+  const T scale = T(1) / static_cast<T>(s.rows.kernel * s.columns.kernel);
   for_pool_windows(s, [&](Index map, Index window, Index row, Index row_end, Index column, Index column_end) {
     const T* from = y.data() + window * s.channels;
-    for (Index i = row; i < row_end; ++i)
-      for (Index j = column; j < column_end; ++j) {
-        T* out = writable(value) + ((map * s.height + i) * s.width + j) * s.channels;
+    for (Index i = row; i < row_end; i += s.rows.dilation)
+      for (Index j = column; j < column_end; j += s.columns.dilation) {
+        T* out = writable(value) + ((map * s.rows.extent + i) * s.columns.extent + j) * s.channels;
         for (Index c = 0; c < s.channels; c += B::size) {
           const Index left = s.channels - c;
           store_lanes(fma(B::load(from + c), B(scale), load_lanes(out + c, left)), out + c, left);
@@ -158,8 +183,10 @@ Tensor<T> spread_windows(const Tensor<T>& y, const PoolShape& s) {
 }  // namespace detail
 
 /// Largest number of each window: x [batch, height, width, channels] -> [batch, out_h, out_w, channels] with
-/// out_h = (height + 2 padding - kernel) / stride + 1. Padding is never chosen; of equal numbers the first one (by row,
-/// then column) is, and gets the whole gradient. A NaN is larger than any number.
+/// out_h = (height + 2 padding - dilation (kernel - 1) - 1) / stride + 1, or ceil(height / stride) with
+/// `Padding::same`. Padding is never chosen; of equal numbers the first one (by row, then column) is, and gets the
+/// whole gradient. A NaN is larger than any number. Throws ShapeError when a window does not fit or meets no pixel,
+/// ValueError for bad options.
 template <Real T>
 Tensor<T> max_pool2d(const Tensor<T>& x, PoolOptions options = {}, Site site = Site::current()) {
   using B = Batch<T>;
@@ -171,11 +198,11 @@ Tensor<T> max_pool2d(const Tensor<T>& x, PoolOptions options = {}, Site site = S
   detail::for_pool_windows(s, [&](Index map, Index window, Index row, Index row_end, Index column, Index column_end) {
     T* out = detail::writable(value) + window * s.channels;
     for (Index c = 0; c < s.channels; c += B::size) {
-      const T* from = x.data() + ((map * s.height + row) * s.width + column) * s.channels + c;
+      const T* from = x.data() + ((map * s.rows.extent + row) * s.columns.extent + column) * s.channels + c;
       B best = B::load(from), place(0);
-      for (Index i = row; i < row_end; ++i)
-        for (Index j = column; j < column_end; ++j) {
-          const Index ahead = (i - row) * s.width + (j - column);
+      for (Index i = row; i < row_end; i += s.rows.dilation)
+        for (Index j = column; j < column_end; j += s.columns.dilation) {
+          const Index ahead = (i - row) * s.columns.extent + (j - column);
           const B next = B::load(from + ahead * s.channels);
           const auto larger = next > best || next != next;
           best = where(larger, next, best);
@@ -187,7 +214,7 @@ Tensor<T> max_pool2d(const Tensor<T>& x, PoolOptions options = {}, Site site = S
       alignas(64) T places[B::size];
       place.store(places);
       std::int32_t* to = detail::writable(pixels) + window * s.channels + c;
-      const auto first = static_cast<std::int32_t>(row * s.width + column);
+      const auto first = static_cast<std::int32_t>(row * s.columns.extent + column);
       for (Index l = 0; l < wide; ++l) to[l] = first + static_cast<std::int32_t>(places[l]);
     }
   });
@@ -198,6 +225,7 @@ Tensor<T> max_pool2d(const Tensor<T>& x, PoolOptions options = {}, Site site = S
 }
 
 /// Mean of each window: x [batch, height, width, channels] -> [batch, out_h, out_w, channels]; padding counts as zeros.
+/// Sizes and errors are those of `max_pool2d`.
 template <Real T>
 Tensor<T> avg_pool2d(const Tensor<T>& x, PoolOptions options = {}, Site site = Site::current()) {
   return detail::average_windows(x, detail::pool_shape("avg_pool2d", x.shape(), options, site));

@@ -21,7 +21,8 @@ Tensor<T> prototypes(const Tensor<T>& embeddings, const Tensor<std::int64_t>& la
   if (embeddings.rank() != 2 || labels.rank() != 1 || labels.size(0) != embeddings.size(0))
     fail<ShapeError>("prototypes", "expected embeddings [items, width] and labels [items]",
                      {{"embeddings", embeddings.shape()}, {"labels", labels.shape()}}, site);
-  const Tensor<T> sums = scatter_add(embeddings, labels, ways, 0, site);  // checks ways and labels
+  detail::check_indices("prototypes", labels, ways, site);  // scatter_add takes negative ones
+  const Tensor<T> sums = scatter_add(embeddings, labels, ways, 0, site);
   std::vector<Index> counts(static_cast<std::size_t>(ways));
   for (std::int64_t label : labels.span()) ++counts[static_cast<std::size_t>(label)];
   Tensor<T> share = detail::fresh<T>({ways, 1});

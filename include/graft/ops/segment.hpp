@@ -53,6 +53,21 @@ Tensor<T> segment_spread(const Tensor<T>& x, const Tensor<std::int64_t>& offsets
                 Edge(x, [offsets](const Tensor<T>& g) { return segment_total(g, offsets); }));
 }
 
+template <int Sign, class T>
+Tensor<T> segment_extreme(const char* op, const Tensor<T>& x, const Tensor<std::int64_t>& offsets, Site site) {
+  check_segments(op, x, offsets, site);
+  const Index segments = offsets.count() - 1;
+  Tensor<T> value = fresh<T>(x.shape().with(0, segments));
+  cpu::extreme_segments<Sign>(x.data(), offsets.data(), segments, inner_count(x.shape(), 0), writable(value));
+  if (!recorded(x)) return value;
+  return record(op, value, Edge(x, [x = x.detach(), value, offsets](const Tensor<T>& g) {
+                  // Where the extremes are is locally constant, so the weights carry no gradient.
+                  const Tensor<T> hit = equal(x, segment_spread(value, offsets));
+                  const Tensor<T> weight = hit / segment_spread(segment_total(hit, offsets), offsets);
+                  return segment_spread(g, offsets) * weight;
+                }));
+}
+
 template <class T>
 Tensor<T> segment_softmax_checked(const Tensor<T>& x, const Tensor<std::int64_t>& offsets) {
   Tensor<T> value = fresh<T>(x.shape());
@@ -104,17 +119,12 @@ Tensor<T> segment_mean(const Tensor<T>& x, const Tensor<std::int64_t>& offsets, 
 /// maxima share the gradient.
 template <Real T>
 Tensor<T> segment_max(const Tensor<T>& x, const Tensor<std::int64_t>& offsets, Site site = Site::current()) {
-  detail::check_segments("segment_max", x, offsets, site);
-  const Index segments = offsets.count() - 1;
-  Tensor<T> value = detail::fresh<T>(x.shape().with(0, segments));
-  cpu::max_segments(x.data(), offsets.data(), segments, detail::inner_count(x.shape(), 0), detail::writable(value));
-  if (!recorded(x)) return value;
-  return record("segment_max", value, Edge(x, [x = x.detach(), value, offsets](const Tensor<T>& g) {
-                  // Where the maxima are is locally constant, so the weights carry no gradient.
-                  const Tensor<T> hit = equal(x, detail::segment_spread(value, offsets));
-                  const Tensor<T> weight = hit / detail::segment_spread(detail::segment_total(hit, offsets), offsets);
-                  return detail::segment_spread(g, offsets) * weight;
-                }));
+  return detail::segment_extreme<1>("segment_max", x, offsets, site);
+}
+/// Smallest number of every column of every segment; see `segment_max`.
+template <Real T>
+Tensor<T> segment_min(const Tensor<T>& x, const Tensor<std::int64_t>& offsets, Site site = Site::current()) {
+  return detail::segment_extreme<-1>("segment_min", x, offsets, site);
 }
 
 /// Softmax over the rows of every segment, column by column, shifted by the segment's maximum: positive numbers that

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "graft/backend/cpu/gemm.hpp"
+#include "graft/core/per_axis.hpp"
 #include "graft/core/tensor.hpp"
 #include "graft/number/transpose.hpp"
 
@@ -20,8 +21,8 @@ namespace cpu {
 /// Sizes of a convolution: x [batch, height, width, in], weight [out, in / groups, kernel_h, kernel_w],
 /// y [batch, out_h, out_w, out].
 struct ConvShape {
-  Index batch, height, width, in, out, kernel_h, kernel_w, out_h, out_w;
-  Index stride, padding, dilation, groups;
+  Index batch, height, width, in, out, kernel_h, kernel_w, out_h, out_w, groups;
+  PerAxis stride, before, dilation;  // before: zeros ahead of the map
 
   Index group_in() const { return in / groups; }
   Index group_out() const { return out / groups; }
@@ -126,23 +127,21 @@ void place_transposed(const T* from, Index rows, Index stride, Index columns, T*
   }
 }
 
-inline WindowAxis forward_axis(Index count, Index extent, Index kernel, const ConvShape& s) {
-  return {count, extent, s.stride, -s.padding, s.dilation, kernel, 0, 1};
-}
-
 /// The windows over the outputs that reach the inputs phase, phase + stride, ...: their taps are the kernel entries k
-/// for which phase + padding - k dilation is a multiple of the stride, last entry first.
-inline WindowAxis backward_axis(Index phase, Index extent, Index out_extent, Index kernel, const ConvShape& s) {
-  WindowAxis axis{phase < extent ? (extent - phase - 1) / s.stride + 1 : 0, out_extent, 1, 0, 1, 0, 0, -1};
+/// for which phase + before - k dilation is a multiple of the stride, last entry first.
+inline WindowAxis backward_axis(Index phase, Index extent, Index out_extent, Index kernel, const ConvShape& s,
+                                Index PerAxis::*along) {
+  const Index stride = s.stride.*along, before = s.before.*along, dilation = s.dilation.*along;
+  WindowAxis axis{phase < extent ? (extent - phase - 1) / stride + 1 : 0, out_extent, 1, 0, 1, 0, 0, -1};
   Index earlier = -1;
   for (Index k = kernel - 1; k >= 0; --k) {
-    const Index from = phase + s.padding - k * s.dilation;
-    if (from % s.stride != 0) continue;
+    const Index from = phase + before - k * dilation;
+    if (from % stride != 0) continue;
     if (axis.taps == 0) {
-      axis.first = from / s.stride;
+      axis.first = from / stride;
       axis.kernel_first = k;
     } else if (axis.taps == 1) {
-      axis.hop = from / s.stride - axis.first;
+      axis.hop = from / stride - axis.first;
       axis.kernel_hop = k - earlier;
     }
     earlier = k;
@@ -349,8 +348,11 @@ void window_transposed_products(const Windows<T>& windows, Index begin, Index en
 /// The windows of group g that the forward product multiplies.
 template <class T>
 Windows<T> forward_windows(const ConvShape& s, const T* x, Index g) {
-  return {x + g * s.group_in(), s.in, s.group_in(), forward_axis(s.out_h, s.height, s.kernel_h, s),
-          forward_axis(s.out_w, s.width, s.kernel_w, s)};
+  return {x + g * s.group_in(),
+          s.in,
+          s.group_in(),
+          {s.out_h, s.height, s.stride.rows, -s.before.rows, s.dilation.rows, s.kernel_h, 0, 1},
+          {s.out_w, s.width, s.stride.columns, -s.before.columns, s.dilation.columns, s.kernel_w, 0, 1}};
 }
 
 /// The weight as the forward product reads it: [group, tap, in, out].
@@ -375,7 +377,7 @@ void conv2d_pixels(const ConvShape& s, const T* x, const T* packed, Index begin,
 }
 
 /// y = x * weight (+ bias where it is not null): y[b, i, j, o] is the sum over c, k, l of
-/// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] weight[o, c, k, l].
+/// x[b, i stride + k dilation - before, j stride + l dilation - before, c] weight[o, c, k, l].
 template <class T>
 void conv2d(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
   const Index length = s.taps() * s.group_in(), pixels = s.batch * s.out_h * s.out_w;
@@ -391,15 +393,15 @@ void conv2d(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y
 }
 
 /// The transpose of `conv2d` in x: x[b, h, w, c] is the sum over all y[b, i, j, o] weight[o, c, k, l] with
-/// h = i stride + k dilation - padding and w likewise.
+/// h = i stride + k dilation - before and w likewise.
 template <class T>
 void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
   const Index in = s.group_in(), out = s.group_out(), taps = s.taps();
   const Tensor<T> packed = detail::fresh<T>({s.groups * taps * in * out});  // [group, tap, out, in]
-  for (Index phase = 0; phase < s.stride * s.stride; ++phase) {
-    const Index phase_h = phase / s.stride, phase_w = phase % s.stride;
-    const WindowAxis rows = backward_axis(phase_h, s.height, s.out_h, s.kernel_h, s);
-    const WindowAxis columns = backward_axis(phase_w, s.width, s.out_w, s.kernel_w, s);
+  for (Index phase = 0; phase < s.stride.rows * s.stride.columns; ++phase) {
+    const Index phase_h = phase / s.stride.columns, phase_w = phase % s.stride.columns;
+    const WindowAxis rows = backward_axis(phase_h, s.height, s.out_h, s.kernel_h, s, &PerAxis::rows);
+    const WindowAxis columns = backward_axis(phase_w, s.width, s.out_w, s.kernel_w, s, &PerAxis::columns);
     const Index length = rows.taps * columns.taps * out, pixels = s.batch * rows.count * columns.count;
     if (pixels == 0) continue;
     for (Index g = 0; g < s.groups; ++g)
@@ -422,7 +424,7 @@ void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
     const Index job = std::max(Index{1}, kConvJobWork / (block * std::max(length * s.in, Index{1}))) * block;
     parallel_jobs((pixels + job - 1) / job, [&](Index i) {
       const Index begin = i * job, end = std::min(begin + job, pixels);
-      const Tensor<T> apart = detail::fresh<T>({s.stride > 1 ? (end - begin) * in : 0});
+      const Tensor<T> apart = detail::fresh<T>({s.stride == 1 ? 0 : (end - begin) * in});
       for (Index g = 0; g < s.groups; ++g) {
         Windows<T> windows = all;
         windows.source += g * out;
@@ -433,8 +435,8 @@ void conv2d_input(const ConvShape& s, const T* y, const T* weight, T* x) {
         }
         window_products(windows, begin, end, weights, in, detail::writable(apart), in, false);
         for (Index at = begin; at < end; ++at) {
-          const Index column = at % columns.count * s.stride + phase_w;
-          const Index row = at / columns.count % rows.count * s.stride + phase_h;
+          const Index column = at % columns.count * s.stride.columns + phase_w;
+          const Index row = at / columns.count % rows.count * s.stride.rows + phase_h;
           const Index map = at / columns.count / rows.count;
           const T* from = apart.data() + (at - begin) * in;
           std::copy(from, from + in, x + ((map * s.height + row) * s.width + column) * s.in + g * in);
@@ -480,7 +482,7 @@ void join_weight_sums(const ConvShape& s, const T* sums, Index count, T* weight)
 }
 
 /// The transpose of `conv2d` in the weight: weight[o, c, k, l] is the sum over all b, i, j of
-/// x[b, i stride + k dilation - padding, j stride + l dilation - padding, c] y[b, i, j, o].
+/// x[b, i stride + k dilation - before, j stride + l dilation - before, c] y[b, i, j, o].
 template <class T>
 void conv2d_weight(const ConvShape& s, const T* x, const T* y, T* weight) {
   const Index size = s.out * s.taps() * s.group_in(), pixels = s.batch * s.out_h * s.out_w;

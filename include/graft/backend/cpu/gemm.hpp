@@ -463,6 +463,23 @@ void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const T
   blocked::gemm_through_panels(turn ? g.transposed() : g, parallel);
 }
 
+/// Calls product(i) for every i from 0 up to `batch`, `work` multiplications each, on several threads where that pays.
+template <class Product>
+void gemm_each(Index batch, Index work, Product product) {
+  const auto run = [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) product(i);
+  };
+  // Few large products are shared out one by one, so that no thread waits for the last of them.
+  if (batch * work < blocked::kGemmParallelWork || (batch < 8 && work >= blocked::kGemmParallelWork)) {
+    run(0, batch);
+    return;
+  }
+  const Index chunk = blocked::larger(Index{1}, blocked::kGemmParallelWork / work);
+  // Tasks, not `parallel_for`: a product may fail to get memory.
+  parallel_jobs((batch + chunk - 1) / chunk,
+                [&](Index i) { run(i * chunk, blocked::smaller((i + 1) * chunk, batch)); });
+}
+
 /// `batch` products as `gemm` computes them, the matrices `stride_a`, `stride_b`, `stride_c` numbers apart; a stride of
 /// 0 shares A or B among all.
 template <class T>
@@ -473,20 +490,9 @@ void gemm_batched(bool transpose_a, bool transpose_b, Index batch, Index m, Inde
     gemm(false, transpose_b, batch * m, n, k, a, lda, b, ldb, c, ldc);
     return;
   }
-  const auto run = [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i)
-      gemm(transpose_a, transpose_b, m, n, k, a + i * stride_a, lda, b + i * stride_b, ldb, c + i * stride_c, ldc);
-  };
-  const Index work = m * n * blocked::larger(k, Index{1});
-  // Few large products are shared out one by one, so that no thread waits for the last of them.
-  if (batch * work < blocked::kGemmParallelWork || (batch < 8 && work >= blocked::kGemmParallelWork)) {
-    run(0, batch);
-    return;
-  }
-  const Index chunk = blocked::larger(Index{1}, blocked::kGemmParallelWork / work);
-  // Tasks, not `parallel_for`: a product may fail to get memory.
-  parallel_jobs((batch + chunk - 1) / chunk,
-                [&](Index i) { run(i * chunk, blocked::smaller((i + 1) * chunk, batch)); });
+  gemm_each(batch, m * n * blocked::larger(k, Index{1}), [&](Index i) {
+    gemm(transpose_a, transpose_b, m, n, k, a + i * stride_a, lda, b + i * stride_b, ldb, c + i * stride_c, ldc);
+  });
 }
 
 }  // namespace cpu

@@ -30,6 +30,38 @@ void gather_rows(const T* x, Index outer, Index size, Index inner, const I* indi
   });
 }
 
+/// out[o, k, i] = x[o, indices[o, k, i], i], `picked` entries k of `size`.
+template <class T, class I>
+void pick_along(const T* x, Index outer, Index size, Index inner, const I* indices, Index picked, T* out) {
+  parallel_for(outer * picked, 1 + 16384 / (inner + 1), [&](Index begin, Index end) {
+    for (Index row = begin; row < end; ++row) {
+      const T* from = x + row / picked * size * inner;
+      for (Index i = row * inner, column = 0; column < inner; ++i, ++column)
+        out[i] = from[static_cast<Index>(indices[i]) * inner + column];
+    }
+  });
+}
+
+/// The transpose of `pick_along`: out[o, indices[o, k, i], i] += values[o, k, i] on zeros, in the order of k.
+template <class T, class I>
+void add_along(const T* values, Index outer, Index size, Index inner, const I* indices, Index picked, T* out) {
+  // Columns that lie side by side make one job; no other writes to their places.
+  constexpr Index kColumns = 256;
+  const Index jobs = (inner + kColumns - 1) / kColumns, width = inner < kColumns ? inner : kColumns;
+  parallel_for(outer * jobs, 1 + 16384 / ((size + picked) * width + 1), [&](Index begin, Index end) {
+    for (Index job = begin; job < end; ++job) {
+      const Index o = job / jobs, first = job % jobs * kColumns;
+      const Index last = first + kColumns < inner ? first + kColumns : inner;
+      T* to = out + o * size * inner;
+      for (Index k = 0; k < size; ++k)
+        for (Index i = first; i < last; ++i) to[k * inner + i] = T(0);
+      for (Index k = o * picked; k < (o + 1) * picked; ++k)
+        for (Index i = first; i < last; ++i)
+          to[static_cast<Index>(indices[k * inner + i]) * inner + i] += values[k * inner + i];
+    }
+  });
+}
+
 /// For every destination the places in `indices` that name it, in order: `places[starts[d]] .. places[starts[d + 1] -
 /// 1]`.
 struct Destinations {
@@ -92,9 +124,9 @@ void spread_segments(const T* x, const std::int64_t* starts, Index segments, Ind
   });
 }
 
-/// out[s] = largest of the rows of segment s, column by column; 0 for an empty segment.
-template <class T>
-void max_segments(const T* x, const std::int64_t* starts, Index segments, Index inner, T* out) {
+/// out[s] = largest (Sign = 1) or smallest (-1) of the rows of segment s, column by column; 0 for an empty segment.
+template <int Sign, class T>
+void extreme_segments(const T* x, const std::int64_t* starts, Index segments, Index inner, T* out) {
   if (segments == 0) return;
   parallel_for(segments, rows_per_chunk(segments, starts[segments] * inner), [&](Index begin, Index end) {
     for (Index s = begin; s < end; ++s) {
@@ -102,7 +134,7 @@ void max_segments(const T* x, const std::int64_t* starts, Index segments, Index 
       if (rows == 0)
         std::memset(out + s * inner, 0, static_cast<std::size_t>(inner) * sizeof(T));
       else
-        fold_rows<Extreme<T, 1>>(x + starts[s] * inner, rows, inner, out + s * inner);
+        fold_rows<Extreme<T, Sign>>(x + starts[s] * inner, rows, inner, out + s * inner);
     }
   });
 }
