@@ -15,6 +15,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// What a forward pass is for: layers such as dropout and batch norm behave differently in training.
 enum class Phase { evaluation, training };
 
 /// An update of a buffer that waits to be applied.

@@ -10,6 +10,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Numbers that one output is computed from, and outputs that one input reaches; what initial weights are scaled by.
 struct Fans {
   double in, out;
 };

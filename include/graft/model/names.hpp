@@ -143,6 +143,7 @@ class Only {
   explicit Only(std::vector<std::string> names) : names(std::move(names)) {}
   detail::NameSet names;
 };
+/// `only("encoder", "head.bias")`: the parameters of these names and below them.
 template <class... Names>
 Only only(const Names&... names) {
   return Only({std::string(names)...});

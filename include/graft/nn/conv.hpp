@@ -11,6 +11,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of `Conv2d`; the windows are those of `ConvOptions`.
 struct Conv2dOptions {
   Index stride = 1;
   Index padding = 0;

@@ -9,6 +9,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of `Adam` and `AdamW`.
 struct AdamOptions {
   double beta1 = 0.9;       ///< decay of the mean, in [0, 1)
   double beta2 = 0.999;     ///< decay of the mean square, in [0, 1)
