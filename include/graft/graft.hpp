@@ -2,10 +2,8 @@
 // Everything up to the optimisers. Methods, data, files and the protocol have their own headers.
 
 #include "graft/core/print.hpp"
-#include "graft/graph/csr.hpp"
 #include "graft/graph/gat.hpp"
 #include "graft/graph/gatv2.hpp"
-#include "graft/graph/graph_attention.hpp"
 #include "graft/model/arithmetic.hpp"
 #include "graft/model/context.hpp"
 #include "graft/model/descent.hpp"
@@ -26,8 +24,10 @@
 #include "graft/ops/attention.hpp"
 #include "graft/ops/conv.hpp"
 #include "graft/ops/conv_norm_pool.hpp"
+#include "graft/ops/csr.hpp"
 #include "graft/ops/dropout.hpp"
 #include "graft/ops/elementwise.hpp"
+#include "graft/ops/graph_attention.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/ops/map.hpp"
