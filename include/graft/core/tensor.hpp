@@ -12,6 +12,7 @@
 #include "graft/core/errors.hpp"
 #include "graft/core/memory.hpp"
 #include "graft/core/random.hpp"
+#include "graft/core/slow_build.hpp"
 #include "graft/fwd.hpp"
 
 namespace graft {

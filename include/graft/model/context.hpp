@@ -39,7 +39,7 @@ class Context {
   bool training() const { return phase_ == Phase::training; }
 
   /// The next stream of random numbers for `purpose`: draw number n of a purpose is the same whatever other purposes
-  /// draw. A copy of a context repeats its numbers, which is what `checkpoint` needs.
+  /// draw. A copy of a context repeats its numbers, which is what `recompute` needs.
   Random stream(std::string_view purpose) {
     const Random named = random_.stream(purpose);
     for (auto& [name, draws] : draws_)
