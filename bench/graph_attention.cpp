@@ -4,7 +4,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "graft/graph/graph_attention.hpp"
+#include "graft/ops/graph_attention.hpp"
 #include "graft/model/grad.hpp"
 
 using namespace graft;

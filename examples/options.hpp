@@ -59,7 +59,7 @@ struct Option {
   /// Decimal and nothing else, in the option's range: "010" is ten, "0x10", "1e3" and "-0" are none.
   template <class N>
   void read(const std::string& given_text, N& value) const {
-    const char *begin = given_text.data(), *end = begin + given_text.size();
+    const char *begin = std::data(given_text), *end = begin + given_text.size();
     N number{};
     const auto [stop, error] = std::from_chars(begin, end, number);
     const auto as_real = static_cast<double>(number);

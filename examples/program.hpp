@@ -177,7 +177,7 @@ class Program {
     constexpr std::string_view library = "graft: ";
     if (reason.substr(0, library.size()) == library) reason.remove_prefix(library.size());
     std::fflush(stdout);
-    std::fprintf(stderr, "%s: %.*s\n", name_.c_str(), static_cast<int>(reason.size()), reason.data());
+    std::fprintf(stderr, "%s: %.*s\n", name_.c_str(), static_cast<int>(reason.size()), std::data(reason));
     return code;
   }
 

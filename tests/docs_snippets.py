@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Compiles and runs the C++ of the documentation, so that no page shows code that does not work.
 
-All ```cpp blocks of a page make one program, in the page's order: blocks marked ```cpp global stand at namespace scope,
-the others one after the other in main. What the program prints must be the page's ```text output blocks. Blocks in other
-languages, and ```cpp fragment (a part of something larger), are not compiled.
+All ```cpp blocks of a page make one program, in the page's order, in a namespace of its own: blocks marked ```cpp
+global stand at its scope, the others one after the other in a function that main calls. What the program prints must be
+the page's ```text output blocks. Blocks in other languages, and ```cpp fragment (a part of something larger), are not
+compiled.
 """
 
 import pathlib
@@ -18,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[ ]*(\w*)\n(.*?)^```$", re.M | re.S)
 # Pages that are about more than graft.hpp name their headers in their global blocks.
-OPENING = "#include <cstdio>\n#include <graft/graft.hpp>\nusing namespace graft;\n"
+INCLUDES = "#include <cstdio>\n#include <graft/graft.hpp>\n"
 
 
 def program(page):
@@ -35,9 +36,9 @@ def program(page):
         return "", ""
     includes = "".join(line + "\n" for part in outer for line in part.splitlines() if line.startswith("#include"))
     outer = ["\n".join(line for line in part.splitlines() if not line.startswith("#include")) for part in outer]
-    if any("int main" in part for part in outer):
-        return OPENING + includes + "\n".join(outer), "".join(output)
-    return OPENING + includes + "\n".join(outer) + "\nint main() {\n" + "\n".join(body) + "}\n", "".join(output)
+    code = "\n".join([*outer, "void run() {", *body])
+    opening, end = f"{INCLUDES}{includes}namespace page {{\nusing namespace graft;\n", "}\n}\nint main() { page::run(); }\n"
+    return opening + code + end, "".join(output)
 
 
 def check(page, folder):

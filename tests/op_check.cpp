@@ -153,6 +153,7 @@ class Checker : RowChecks {
       if (low < high) shared.low = low, shared.high = high;
       for (double point : row_.inputs[i].away_from) shared.away_from.push_back(point);
       shared.spaced |= row_.inputs[i].spaced;
+      if (shared.also != row_.inputs[i].also) shared.also.clear();
     }
     if (!any) return;
     for (std::size_t i = 0; i < inputs.size(); ++i) {

@@ -45,7 +45,10 @@ inline Numbers draw(const Input& input, const Shape& shape, std::mt19937_64& ran
     }
     bool near = true;
     for (int attempt = 0; near && attempt < 1000; ++attempt) {
-      values[i] = uniform(random, input.low, input.high);
+      std::array<double, 2> range = {input.low, input.high};
+      if (const std::size_t other = input.also.empty() ? 0 : random() % (input.also.size() + 1))
+        range = input.also[other - 1];
+      values[i] = uniform(random, range[0], range[1]);
       near = false;
       for (double point : input.away_from) near |= std::abs(values[i] - point) < kAway;
     }

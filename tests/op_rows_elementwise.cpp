@@ -82,13 +82,16 @@ decltype(R::value) find_reference(const R (&references)[N], std::string_view nam
   return missing;
 }
 
-// No test point is near 0, where some rows have kinks.
+// No test point is near 0, where some rows have kinks; those of these are tested on both sides.
 OpRow unary_row(const char* name, OpCall call, double low, double high, int orders) {
   const auto f = find_reference(unary_references, name, [](Real80) -> Real80 { return std::nanl("no reference"); });
+  const std::string_view op = name;
+  std::vector<std::array<double, 2>> other_side;
+  if (op == "relu" || op == "abs") other_side = {{-high, -low}};
   return {.name = name,
           .family = orders > 0 ? "elementwise" : "indicator",
           .call = std::move(call),
-          .inputs = {{{5, 7}, low, high, true, {0}}},
+          .inputs = {{.shape = {5, 7}, .low = low, .high = high, .away_from = {0}, .also = other_side}},
           .reference =
               [f](const Arrays& x) { return by_number(x[0], [f](double v) { return static_cast<double>(f(v)); }); },
           .variants = {{{}}, {{1}}, {{0}}, {{3, 0}}, {{67}}},
@@ -107,6 +110,8 @@ OpRow binary_row(const char* name, OpCall call, BadCall mismatch, Input x, Input
     y.never = kTiny;
     y.because = "of a tiny x too, x^(y - 2) leaves the range before it is multiplied by y";
   }
+  const bool kinked = op == "maximum" || op == "minimum";
+  if (kinked) x.also = {{2 * y.low, y.low - 0.5}};  // below all of y, where x is above it elsewhere
   return {.name = name,
           .family = orders > 0 ? "binary" : "indicator",
           .call = std::move(call),
@@ -130,7 +135,7 @@ OpRow binary_row(const char* name, OpCall call, BadCall mismatch, Input x, Input
           .large = {{3, 16411}, {16411}},
           .errors = {std::move(mismatch)},
           .orders = orders,
-          .smooth_when_aliased = op != "maximum" && op != "minimum",
+          .smooth_when_aliased = !kinked,
           .value_tolerance = 1e-14,
           .float_tolerance = 1e-6};
 }

@@ -1,4 +1,4 @@
-// Rows for the ways of making an op: map, fused, checkpoint, identity (autodiff/).
+// Rows for the ways of making an op: map, fused, recompute, identity (autodiff/).
 
 #include <cmath>
 
@@ -115,11 +115,11 @@ const bool making_rows = add_op_rows({
          },
      .variants = {{{}, {}}},
      .large = {{3, 16411}, {3, 16411}}},
-    {.name = "checkpoint",
+    {.name = "recompute",
      .family = "fused",
      .call =
          [](const auto& x) {
-           return checkpoint([](const auto& a, const auto& b) { return tanh(a * b) + a * exp(b); }, x[0], x[1]);
+           return recompute([](const auto& a, const auto& b) { return tanh(a * b) + a * exp(b); }, x[0], x[1]);
          },
      .inputs = {{{3, 4}}, {{3, 4}}},
      .reference =

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "graft/graph/graph_attention.hpp"
-#include "graft/graph/sparse.hpp"
+#include "graft/ops/graph_attention.hpp"
+#include "graft/ops/sparse.hpp"
 #include "op_table.hpp"
 
 using namespace graft;

@@ -30,9 +30,11 @@
 // What an op takes besides real tensors (indices, masks, graphs, options) is made inside `call`, from the inputs'
 // shapes, so that it fits every variant; the reference makes it the same way. A real tensor that gets no gradient is an
 // input with `.tracked = false`. An op with several results gets one row a result. Kinks (relu at 0, ties of max) have
-// no finite difference: keep test points away from them with the range, with `.away_from`, or with `.spaced`.
+// no finite difference: keep test points away from them with the range, with `.away_from`, or with `.spaced`; `.also`
+// puts elements on their other side.
 // `ScalarOf<decltype(x)>` is the element type inside `call`.
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
@@ -58,7 +60,8 @@ enum Unusual : unsigned {
   kNaN = 64       ///< one element is a NaN
 };
 
-/// How one input is drawn: uniform in [low, high], the same numbers in every run.
+/// How one input is drawn: uniform in [low, high] or, each element at random, in one of several intervals; the same
+/// numbers in every run.
 struct Input {
   graft::Shape shape;
   double low = -1, high = 1;
@@ -68,6 +71,7 @@ struct Input {
   unsigned never = 0;                  ///< unusual points that this input does not go to
   std::string because = {};            ///< why not
   std::string spreads = {};  ///< why its infinities and NaNs reach results that do not depend on them
+  std::vector<std::array<double, 2>> also = {};  ///< further intervals: the other sides of kinks
 };
 
 /// For inputs that do not go to a point.

@@ -127,7 +127,8 @@ class UnusualChecker : RowChecks {
 
  private:
   static Numbers halves(const Numbers& x, const Input& input) {
-    if (input.spaced || !input.away_from.empty()) return by_number(x, [](double v) { return std::round(v * 16) / 16; });
+    if (input.spaced || !input.away_from.empty() || !input.also.empty())
+      return by_number(x, [](double v) { return std::round(v * 16) / 16; });
     const double low = std::ceil(2 * input.low) / 2, high = std::floor(2 * input.high) / 2;
     return by_number(x, [=](double v) { return std::max(low, std::min(high, std::round(2 * v) / 2)); });
   }

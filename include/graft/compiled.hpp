@@ -4,7 +4,7 @@
 // graft/graft.hpp include this file; the same text without it is header-only.
 
 #include "graft/graft.hpp"
-#include "graft/graph/sparse.hpp"
+#include "graft/ops/sparse.hpp"
 #include "graft/ops/prototypes.hpp"
 #include "graft/ops/statistics.hpp"
 

@@ -38,7 +38,9 @@ def main():
         if shutil.which("pkg-config"):
             environment = {**os.environ, "PKG_CONFIG_PATH": path("prefix", "share", "pkgconfig")}
             flags = run(["pkg-config", "--cflags", "--libs", "graft"], env=environment).split()
-            run([CXX, os.path.join(HERE, "user.cpp"), *flags, "-o", path("user")])
+            if any(flag.startswith("-std") for flag in flags):
+                sys.exit(f"graft.pc sets the user's language standard: {flags}")
+            run([CXX, "-std=c++23", os.path.join(HERE, "user.cpp"), *flags, "-o", path("user")])
             seen.add(run([path("user")]).strip())
         else:
             skip("install.pkg-config", "pkg-config is not installed")

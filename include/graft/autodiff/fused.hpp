@@ -2,7 +2,7 @@
 // Fused ops: defined by a readable composite of other ops, accelerated by kernels where there are any. A plain backward
 // runs the backward kernel; a backward that must itself be differentiable replays the composite on identity nodes, one
 // an argument (so a tensor passed twice is counted right), and differentiates that. Hence every fused op has
-// derivatives of any order. An op without a backward kernel is checkpointing: nothing but its inputs is stored.
+// derivatives of any order. An op without a backward kernel is `recompute`: nothing but its inputs is stored.
 
 #include <tuple>
 
@@ -88,11 +88,11 @@ auto fused(const char* op, Composite composite, Forward forward, Backward backwa
   return record_jointly(op, std::move(result.value), std::move(rule), inputs...);
 }
 
-/// f(inputs...) storing nothing but the inputs: f runs again when gradients are asked for. Any order. `f` must be a
-/// pure function of its arguments (random ops save their stream and index, so they repeat their numbers) and outlive
-/// the call by value: capture copies, never references.
+/// f(inputs...) storing nothing but the inputs: f runs again when gradients are asked for (known as gradient
+/// checkpointing). Any order. `f` must be a pure function of its arguments (random ops save their stream and index, so
+/// they repeat their numbers) and outlive the call by value: capture copies, never references.
 template <class F, class... Us>
-auto checkpoint(F f, const Tensor<Us>&... inputs) {
+auto recompute(F f, const Tensor<Us>&... inputs) {
   auto value = [&] {
     Recording off(false);
     return f(inputs.detach()...);
@@ -103,7 +103,7 @@ auto checkpoint(F f, const Tensor<Us>&... inputs) {
                                                                AnyTensor* results) {
     std::apply([&](const auto&... input) { detail::replay(f, g, needed, results, input...); }, kept);
   };
-  return record_jointly("checkpoint", std::move(value), std::move(rule), inputs...);
+  return record_jointly("recompute", std::move(value), std::move(rule), inputs...);
 }
 
 }  // namespace GRAFT_ABI

@@ -12,6 +12,12 @@
 #ifdef __FAST_MATH__
 #error "graft keeps IEEE semantics: build without -ffast-math"
 #endif
+#ifndef __cpp_exceptions
+#error "graft reports errors by exceptions: build without -fno-exceptions"
+#endif
+#if defined(__ARM_FEATURE_SVE_BITS) && __ARM_FEATURE_SVE_BITS > 0
+#error "graft's kernels are NEON's on AArch64: build without -msve-vector-bits"
+#endif
 
 // Everything that changes code or layout is part of the namespace's name, so that objects built with different flags
 // hold different symbols and link into one program safely.
@@ -37,7 +43,3 @@
 #define GRAFT_JOIN(a, b, c) GRAFT_JOIN_(a, b, c)
 /// Inline namespace of all of graft: `graft::Tensor<>` is `graft::v0_avx512_omp::Tensor<>` in such a build.
 #define GRAFT_ABI GRAFT_JOIN(v0, GRAFT_ABI_SIMD, GRAFT_ABI_THREADS)
-
-#if !defined(__AVX2__) && defined(__x86_64__) && !defined(GRAFT_NO_SLOW_BUILD_NOTE)
-#pragma message("graft: built without AVX2, kernels run several times slower; link graft::native or add -march=native")
-#endif

@@ -46,7 +46,7 @@ namespace detail {
 inline constexpr int kSizeClasses = 8 + 4 * 36;
 constexpr int size_class(std::size_t bytes) {
   if (bytes <= 512) return bytes == 0 ? 0 : static_cast<int>((bytes - 1) / 64);
-  const int width = std::bit_width(bytes - 1);
+  const int width = static_cast<int>(std::bit_width(bytes - 1));
   return 8 + (width - 10) * 4 + static_cast<int>((bytes - 1) >> (width - 3)) - 4;
 }
 constexpr std::size_t class_bytes(int size_class) {
@@ -112,16 +112,16 @@ struct SharedPool {
   }
 
   void* from_system(int size_class) {
-    const std::size_t bytes = class_bytes(size_class);
+    const std::size_t size = class_bytes(size_class);
     constexpr std::size_t kHugePage = std::size_t{2} << 20;
-    const bool huge = bytes >= kHugePage;
+    const bool huge = size >= kHugePage;
     void* block = nullptr;
-    if (posix_memalign(&block, huge ? kHugePage : 64, bytes) != 0) throw std::bad_alloc();
+    if (posix_memalign(&block, huge ? kHugePage : 64, size) != 0) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (huge) madvise(block, bytes & ~(kHugePage - 1), MADV_HUGEPAGE);  // fewer page faults; a refusal does no harm
+    if (huge) madvise(block, size & ~(kHugePage - 1), MADV_HUGEPAGE);  // fewer page faults; a refusal does no harm
 #endif
     system_allocations.fetch_add(1, std::memory_order_relaxed);
-    system_bytes.fetch_add(static_cast<Index>(bytes), std::memory_order_relaxed);
+    system_bytes.fetch_add(static_cast<Index>(size), std::memory_order_relaxed);
     return block;
   }
 

@@ -86,7 +86,8 @@ class Random {
   /// Uniform integer in [0, bound); bias below bound / 2^64. Throws ValueError for a bound below 1.
   constexpr Index below(std::uint64_t index, Index bound, Site site = Site::current()) const {
     if (bound < 1) fail("Random::below", {"the bound is ", bound, ", expected 1 or more"}, {}, site);
-    return static_cast<Index>((static_cast<unsigned __int128>(bits(index)) * static_cast<std::uint64_t>(bound)) >> 64);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<Index>((static_cast<Wide>(bits(index)) * static_cast<std::uint64_t>(bound)) >> 64);
   }
   /// A uniform permutation of 0 .. count-1 (Fisher and Yates). Throws ValueError for a negative count.
   std::vector<Index> permutation(Index count, Site site = Site::current()) const {

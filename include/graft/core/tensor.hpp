@@ -12,6 +12,7 @@
 #include "graft/core/errors.hpp"
 #include "graft/core/memory.hpp"
 #include "graft/core/random.hpp"
+#include "graft/core/slow_build.hpp"
 #include "graft/fwd.hpp"
 
 namespace graft {
@@ -272,10 +273,12 @@ Tensor<T> full(const Shape& shape, std::type_identity_t<T> value, Site site = Si
   for (Index i = 0; i < result.count(); ++i) out[i] = value;
   return result;
 }
+/// All elements 0.
 template <class T = float>
 Tensor<T> zeros(const Shape& shape, Site site = Site::current()) {
   return full<T>(shape, T(0), site);
 }
+/// All elements 1.
 template <class T = float>
 Tensor<T> ones(const Shape& shape, Site site = Site::current()) {
   return full<T>(shape, T(1), site);

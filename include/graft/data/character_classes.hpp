@@ -93,8 +93,8 @@ class CharacterClasses {
       const Index each = static_cast<Index>(items.size()) / ways, size = images_.height;
       std::vector<float> ink(items.size() * static_cast<std::size_t>(size * size));
       for (std::size_t i = 0; i < items.size(); ++i)
-        turn(images_.image(items[i], site).data(), drawn.classes[i / static_cast<std::size_t>(each)] % 4,
-             ink.data() + static_cast<Index>(i) * size * size);
+        turn(std::data(images_.image(items[i], site)), drawn.classes[i / static_cast<std::size_t>(each)] % 4,
+             std::data(ink) + static_cast<Index>(i) * size * size);
       return {from_vector(ink, {ways * each, size, size, 1}), episode_labels(ways, each)};
     };
     return {side(drawn.support), side(drawn.query), ways};

@@ -64,7 +64,7 @@ inline Index shared_characters(const CharacterClasses& seen, const std::vector<I
   };
   const auto pixels = [](const CharacterClasses& of, Index image) {
     const auto bytes = of.images().image(image);
-    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return std::string_view(reinterpret_cast<const char*>(std::data(bytes)), bytes.size());
   };
   const auto character_of = [](const CharacterClasses& of, Index image) {
     return static_cast<std::size_t>(of.images().character_id[static_cast<std::size_t>(image)]);

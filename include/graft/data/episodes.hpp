@@ -79,9 +79,9 @@ inline Tensor<std::int64_t> episode_labels(Index ways, Index each, Site site = S
   Index items = 0;
   if (ways < 0 || each < 0 || __builtin_mul_overflow(ways, each, &items))
     fail("episode_labels", {ways, " ways of ", each, " items"}, {}, site);
-  Tensor<std::int64_t> labels = detail::fresh<std::int64_t>({items});
-  for (Index i = 0; i < items; ++i) detail::writable(labels)[i] = i / each;
-  return labels;
+  std::vector<std::int64_t> labels;
+  for (Index i = 0; i < items; ++i) labels.push_back(i / each);
+  return from_vector(labels);
 }
 
 }  // namespace GRAFT_ABI

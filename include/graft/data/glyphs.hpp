@@ -179,7 +179,7 @@ inline void render_lines(const std::vector<Polyline>& lines, double width, std::
 /// characters must differ in.
 inline std::vector<float> glyph_outline(const Glyph& glyph, const GlyphStyle& style) {
   std::array<std::uint8_t, kGlyphPixels * kGlyphPixels> image;
-  render_lines(trace_glyph(glyph, style, glyph_hand(Random(), 0), Random(), 0), style.pen, image.data());
+  render_lines(trace_glyph(glyph, style, glyph_hand(Random(), 0), Random(), 0), style.pen, std::data(image));
   std::vector<float> blurred;
   double squares = 0;
   for (int y = 0; y < kGlyphPixels; ++y)
@@ -295,7 +295,7 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
       const auto lines = detail::trace_glyph(glyphs[static_cast<std::size_t>(c)], style, hand,
                                              alphabet_stream(a).stream("drawing").stream(in_alphabet).stream(drawer),
                                              options.variation);
-      detail::render_lines(lines, style.pen * hand.pen, data.images.data() + (c * options.drawers + d) * pixels);
+      detail::render_lines(lines, style.pen * hand.pen, std::data(data.images) + (c * options.drawers + d) * pixels);
     }
   });
   return data;

@@ -16,8 +16,8 @@ double accuracy(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Sit
                      {{"logits", logits.shape()}, {"labels", labels.shape()}}, site);
   const Index items = logits.size(0), classes = logits.size(1);
   if (items == 0) fail("accuracy", "of no items", {}, site);
-  const auto scores = logits.span();
-  const auto wanted = labels.span();
+  const auto scores = host(logits);
+  const auto wanted = host(labels);
   Index right = 0;
   for (Index i = 0; i < items; ++i) {
     const std::int64_t label = wanted[static_cast<std::size_t>(i)];
@@ -41,7 +41,7 @@ double accuracy(const Tensor<I>& predicted, const Tensor<I>& labels, Site site =
                      {{"predicted", predicted.shape()}, {"labels", labels.shape()}}, site);
   if (labels.count() == 0) fail("accuracy", "of no items", {}, site);
   Index right = 0;
-  const auto a = predicted.span(), b = labels.span();
+  const auto a = host(predicted), b = host(labels);
   for (std::size_t i = 0; i < a.size(); ++i) right += a[i] == b[i];
   return static_cast<double>(right) / static_cast<double>(labels.count());
 }

@@ -43,7 +43,8 @@ Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels
   if (support.rank() != 2 || query.rank() != 2 || labels.rank() != 1 || labels.size(0) != support.size(0))
     fail<ShapeError>("episode_graph", "expected support [items, width], labels [items] and query [queries, width]",
                      {{"support", support.shape()}, {"labels", labels.shape()}, {"query", query.shape()}}, site);
-  for (const std::int64_t label : labels.span())
+  const std::span<const std::int64_t> classes = host(labels);
+  for (const std::int64_t label : classes)
     if (label < 0 || label >= ways)
       fail<IndexError>("episode_graph", {"label ", label, " of ", ways, " ways"}, {}, site);
   const Index items = support.size(0), first_query = ways + items, nodes = first_query + query.size(0);
@@ -54,8 +55,9 @@ Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels
   for (const GraphEdge& edge : nearest_neighbours(support, query, neighbours, false, site))
     edges.push_back({ways + edge.source, first_query + edge.destination});
   for (Index i = 0; i < items; ++i) {
-    edges.push_back({labels.data()[i], ways + i});
-    edges.push_back({ways + i, labels.data()[i]});
+    const Index label = classes[static_cast<std::size_t>(i)];
+    edges.push_back({label, ways + i});
+    edges.push_back({ways + i, label});
   }
   return Graph(nodes, edges, site);
 }

@@ -22,7 +22,8 @@ Tensor<std::int64_t> nearest_support(const Episode<T>& episode, Site site = Site
   const auto supports = static_cast<std::size_t>(x.size(0)), queries = static_cast<std::size_t>(query.size(0));
   if (supports == 0) fail("nearest_support", "no support items", {}, site);
   const std::size_t width = static_cast<std::size_t>(x.count()) / supports;
-  const auto known = x.span(), asked = query.span();
+  const auto known = host(x), asked = host(query);
+  const auto label_of = host(labels);
   std::vector<std::int64_t> nearest(queries);
   for (std::size_t q = 0; q < queries; ++q) {
     double least = 0;
@@ -34,7 +35,7 @@ Tensor<std::int64_t> nearest_support(const Episode<T>& episode, Site site = Site
       }
       if (s == 0 || distance < least) {
         least = distance;
-        nearest[q] = labels.span()[s];
+        nearest[q] = label_of[s];
       }
     }
   }

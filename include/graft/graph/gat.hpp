@@ -5,11 +5,11 @@
 
 #include <optional>
 
-#include "graft/graph/graph_attention.hpp"
-#include "graft/graph/sparse.hpp"
 #include "graft/model/context.hpp"
 #include "graft/model/init.hpp"
+#include "graft/ops/graph_attention.hpp"
 #include "graft/ops/matmul.hpp"
+#include "graft/ops/sparse.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

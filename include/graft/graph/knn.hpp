@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "graft/graph/csr.hpp"
+#include "graft/ops/csr.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -21,6 +21,7 @@ std::vector<GraphEdge> nearest_neighbours(const Tensor<T>& from, const Tensor<T>
                      {{"from", from.shape()}, {"to", to.shape()}}, site);
   if (k < 0) fail("nearest_neighbours", {"k is ", k}, {}, site);
   const Index m = from.size(0), n = to.size(0), width = from.size(1);
+  const std::span<const T> sent = host(from), wanted = host(to);
   std::vector<GraphEdge> edges;
   std::vector<std::pair<T, Index>> candidates;
   for (Index i = 0; i < n; ++i) {
@@ -29,7 +30,7 @@ std::vector<GraphEdge> nearest_neighbours(const Tensor<T>& from, const Tensor<T>
       if (skip_same && i == j) continue;
       T distance = 0;
       for (Index w = 0; w < width; ++w) {
-        const T gap = to.data()[i * width + w] - from.data()[j * width + w];
+        const T gap = wanted[static_cast<std::size_t>(i * width + w)] - sent[static_cast<std::size_t>(j * width + w)];
         distance += gap * gap;
       }
       candidates.emplace_back(distance, j);

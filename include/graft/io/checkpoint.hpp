@@ -84,7 +84,7 @@ namespace detail {
     if (arrays.count(name)) fail("save_checkpoint", {"the tree has two tensors named '", name, "'"});
     with_element_type(leaves[i], [&]<class T>() {
       const Tensor<T>& tensor = leaves[i].as<T>();
-      arrays.emplace(name, make_array(tensor.span(), tensor.shape()));
+      arrays.emplace(name, make_array(host(tensor), tensor.shape()));
       if (tensor.frozen()) frozen += name + "\n";
     });
   }

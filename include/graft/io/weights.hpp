@@ -12,6 +12,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Which names of a file `load_weights` looks at, and what must be there.
 struct LoadWeightsOptions {
   std::string prefix = {};  ///< of the file's names, "bert.encoder": only names that begin so are looked at, without it
   bool strict = true;       ///< the file must hold a value for every tensor, and nothing else below the prefix

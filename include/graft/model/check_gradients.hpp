@@ -12,6 +12,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// How `check_gradients` compares.
 struct CheckGradientsOptions {
   int orders = 2;             ///< 1: the gradient; 2: Hessian-vector products too; 3: their derivatives
   double step = 4e-3;         ///< largest step of a finite difference; the point must be so far from every kink

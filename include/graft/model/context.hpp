@@ -15,6 +15,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// What a forward pass is for: layers such as dropout and batch norm behave differently in training.
 enum class Phase { evaluation, training };
 
 /// An update of a buffer that waits to be applied.
@@ -38,7 +39,7 @@ class Context {
   bool training() const { return phase_ == Phase::training; }
 
   /// The next stream of random numbers for `purpose`: draw number n of a purpose is the same whatever other purposes
-  /// draw. A copy of a context repeats its numbers, which is what `checkpoint` needs.
+  /// draw. A copy of a context repeats its numbers, which is what `recompute` needs.
   Random stream(std::string_view purpose) {
     const Random named = random_.stream(purpose);
     for (auto& [name, draws] : draws_)
@@ -89,9 +90,10 @@ Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double mome
 }
 template <Integer T>
 Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double) {
-  Tensor<T> result = fresh<T>(value.shape());
-  for (Index i = 0; i < value.count(); ++i) writable(result)[i] = value.data()[i] + observed.data()[i];
-  return result;
+  const std::span<const T> before = host(value), added = host(observed);
+  std::vector<T> sums(before.begin(), before.end());
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += added[i];
+  return from_vector(sums, value.shape());
 }
 inline void apply_update(const Leaf& leaf, const StateUpdate& update) {
   with_element_type(leaf, [&]<class T>() {

@@ -8,6 +8,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// The steps of `descend`.
 struct DescentOptions {
   double alpha = 0.01;       ///< learning rate
   int steps = 1;             ///< gradient steps

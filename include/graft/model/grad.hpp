@@ -8,6 +8,7 @@
 #include "graft/autodiff/backward.hpp"
 #include "graft/model/names.hpp"
 #include "graft/ops/arithmetic.hpp"
+#include "graft/ops/indexing.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/reduce.hpp"
 
@@ -319,9 +320,8 @@ void each_row_of_jacobian(F& f, const M& x, bool keep, Check check, Row row) {
   check(y);
   const std::vector<Node*> nodes = nodes_of(parameters_of(aliases));
   for (Index i = 0; i < y.count(); ++i) {
-    Tensor<T> one = zeros<T>(y.shape());
-    writable(one)[i] = T(1);
-    row(i, backward(y, std::move(one), nodes, keep, true));
+    const Tensor<T> one = one_hot<T>(Tensor<std::int64_t>(i), y.count());
+    row(i, backward(y, reshape(one, y.shape()), nodes, keep, true));
   }
 }
 

@@ -4,12 +4,14 @@
 // axes.
 
 #include <cmath>
+#include <vector>
 
 #include "graft/core/tensor.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Numbers that one output is computed from, and outputs that one input reaches; what initial weights are scaled by.
 struct Fans {
   double in, out;
 };
@@ -37,10 +39,9 @@ Tensor<T> symmetric_uniform(const Shape& shape, double bound, const Random& rand
 /// Normal with mean 0.
 template <Real T = float>
 Tensor<T> scaled_normal(const Shape& shape, double deviation, const Random& random, Site site = Site::current()) {
-  Tensor<T> result = detail::fresh<T>(shape, "scaled_normal", site);
-  for (Index i = 0; i < result.count(); ++i)
-    detail::writable(result)[i] = static_cast<T>(deviation * random.normal(static_cast<std::uint64_t>(i)));
-  return result;
+  std::vector<T> values(static_cast<std::size_t>(detail::checked_count("scaled_normal", shape, sizeof(T), site)));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(deviation * random.normal(i));
+  return from_vector(values, shape, site);
 }
 
 /// Uniform with variance gain^2 2 / (fan_in + fan_out). Glorot and Bengio, AISTATS 2010 (torch: xavier_uniform_).

@@ -140,9 +140,10 @@ template <Model M>
 /// The parts of a model that `grad` differentiates: `grad(f, model, only("head", "norm.bias"))`.
 class Only {
  public:
-  explicit Only(std::vector<std::string> names) : names(std::move(names)) {}
+  explicit Only(std::vector<std::string> chosen) : names(std::move(chosen)) {}
   detail::NameSet names;
 };
+/// `only("encoder", "head.bias")`: the parameters of these names and below them.
 template <class... Names>
 Only only(const Names&... names) {
   return Only({std::string(names)...});

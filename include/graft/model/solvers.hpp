@@ -11,6 +11,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// When `conjugate_gradient` ends, and its damping.
 struct ConjugateGradientOptions {
   int iterations = 10;       ///< at most
   double tolerance = 1e-10;  ///< ends when |b - A x| <= tolerance |b|

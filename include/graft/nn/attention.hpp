@@ -12,6 +12,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of `MultiHeadAttention`.
 struct MultiHeadAttentionOptions {
   double dropout = 0;  ///< of the attention weights, in training
   bool bias = true;

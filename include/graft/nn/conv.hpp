@@ -11,7 +11,8 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// As `ConvOptions`: one number for both axes or {rows, columns}; `.padding = Padding::same`.
+/// Options of `Conv2d`; the windows are those of `ConvOptions`: one number for both axes or {rows, columns}, and
+/// `.padding = Padding::same`.
 struct Conv2dOptions {
   PerAxis stride = 1;
   Padding padding = 0;

@@ -10,6 +10,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of `Linear`.
 struct LinearOptions {
   bool bias = true;
 };

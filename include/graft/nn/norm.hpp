@@ -13,6 +13,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of the norms that keep no statistics.
 struct NormOptions {
   double eps = 1e-5;
   bool affine = true;  ///< scale and shift each channel by a learned weight and bias
@@ -99,6 +100,7 @@ enum class BatchNormMode {
   running  ///< the batch's in training, running averages in evaluation
 };
 
+/// Options of `BatchNorm`.
 struct BatchNormOptions {
   BatchNormMode mode = BatchNormMode::running;
   double eps = 1e-5;

@@ -10,6 +10,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of `PatchEmbedding`.
 struct PatchEmbeddingOptions {
   Index channels = 1;
   bool class_token = false;  ///< a learned token before the patches

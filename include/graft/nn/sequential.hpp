@@ -133,19 +133,21 @@ struct Sequential {
   }
 };
 
-/// Activations as parts of `Sequential`.
+/// `relu` as a part of `Sequential`.
 struct Relu {
   template <Real T>
   Tensor<T> operator()(const Tensor<T>& x) const {
     return relu(x);
   }
 };
+/// `gelu` as a part of `Sequential`.
 struct Gelu {
   template <Real T>
   Tensor<T> operator()(const Tensor<T>& x) const {
     return gelu(x);
   }
 };
+/// `tanh` as a part of `Sequential`.
 struct Tanh {
   template <Real T>
   Tensor<T> operator()(const Tensor<T>& x) const {

@@ -13,8 +13,10 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// The function between the two layers of a perceptron.
 enum class Activation { relu, gelu };
 
+/// Options of a `TransformerEncoderLayer`.
 struct TransformerOptions {
   double dropout = 0.1;  ///< of attention weights, of both branches and of the hidden layer, in training
   Activation activation = Activation::relu;
@@ -69,6 +71,7 @@ struct TransformerEncoderLayer {
   }
 };
 
+/// Options of a `TransformerEncoder`.
 struct TransformerEncoderOptions {
   TransformerOptions layer;
   bool final_norm = false;  ///< a layer norm after the last layer, which pre-norm layers want

@@ -272,6 +272,7 @@ template <class T, class Join>
   constexpr int size = static_cast<int>(Batch<T>::size);
   return detail::join_halves<size / 2>(a, join, std::make_integer_sequence<int, size>());
 }
+/// Lane 0.
 template <class T>
 T first_lane(Batch<T> a) {
   return a.v.data[0];

@@ -139,6 +139,7 @@ class TileModel {
 
 /// A register of floats as integers.
 using FloatBits [[gnu::vector_size(4 * Batch<float>::size)]] = std::uint32_t;
+/// The bits of the numbers, lane by lane.
 [[gnu::always_inline]] inline FloatBits bits_of(Batch<float> numbers) { return (FloatBits)numbers.v.data; }
 /// Grows `largest` to the bits of the larger |number|, lane by lane.
 [[gnu::always_inline]] inline void grow_to(FloatBits& largest, FloatBits number) {

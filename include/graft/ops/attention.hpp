@@ -125,10 +125,10 @@ Tensor<T> attention_by_formula(const AttentionPlan& plan, const Tensor<T>& q, Te
   return matmul(dropout(weights, plan.dropout_rate, plan.random), v);
 }
 
-/// The fused op over q, k, v and at most one bias.
+/// The fused op over queries, keys, values and at most one bias.
 template <class T, class... Bias>
-Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v,
-                          const Bias&... bias) {
+Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& queries, const Tensor<T>& keys,
+                          const Tensor<T>& values, const Bias&... biases) {
   struct Saved {
     Tensor<T> value, peak, scale;  // of `cpu::AttentionNorms`
   };
@@ -171,7 +171,7 @@ Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& q, const T
           cpu::attention_backward(p, saved.value.data(), norms, g.data(), to);
         }
       },
-      q, k, v, bias...);
+      queries, keys, values, biases...);
 }
 
 }  // namespace detail

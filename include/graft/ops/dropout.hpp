@@ -1,6 +1,6 @@
 #pragma once
 // Dropout: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, JMLR 15, 2014, in its inverted form. The mask
-// depends on the random stream and the element's place alone, so replaying or checkpointing a layer draws the same
+// depends on the random stream and the element's place alone, so replaying or recomputing a layer draws the same
 // mask.
 
 #include "graft/autodiff/node.hpp"

@@ -17,6 +17,7 @@ struct One {
     return Batch<T>(1);
   }
 };
+/// See `One`.
 struct MinusOne {
   template <class T>
   operator Batch<T>() const {

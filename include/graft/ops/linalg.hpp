@@ -497,7 +497,7 @@ Svd<T> svd(const Tensor<T>& a, Site site = Site::current()) {
   }
   if (!recorded(a)) return unpack(packed);
   const auto node = std::make_shared<detail::Node*>();  // that of the result, for its own rule
-  const Tensor<T> result = record(
+  const Tensor<T> tracked = record(
       "svd", packed, Edge(a, [=](const Tensor<T>& g) {
         const auto [u, s, v] = recording() ? svd(a) : unpack(packed);
         const auto [gu, gs, gv] = unpack(g);
@@ -531,8 +531,8 @@ Svd<T> svd(const Tensor<T>& a, Site site = Site::current()) {
         if (n > k) result = result + matmul(u, beside_v, {.transpose_b = true});
         return result;
       }));
-  *node = detail::node_of(result);
-  return unpack(result);
+  *node = detail::node_of(tracked);
+  return unpack(tracked);
 }
 
 }  // namespace GRAFT_ABI

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstdint>
 
+#include "graft/core/list.hpp"
 #include "graft/optim/update.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of `Adam` and `AdamW`.
 struct AdamOptions {
   double beta1 = 0.9;       ///< decay of the mean, in [0, 1)
   double beta2 = 0.999;     ///< decay of the mean square, in [0, 1)
@@ -22,14 +24,14 @@ namespace detail {
 /// One step of the parameters of element type T, number i for the `counts[i]`-th time; see `AdamBase`.
 template <class T>
 void adam_step(const AdamOptions& o, bool decoupled, const LeafList& model, const LeafList& gradient,
-               const LeafList& mean, const LeafList& square, std::int64_t* counts, double rate) {
+               const LeafList& mean, const LeafList& square, List<std::int64_t>& counts, double rate) {
   using B = Batch<T>;
   const B keep(decoupled ? 1 - rate * o.weight_decay : 1), decay(decoupled ? 0 : o.weight_decay);
   const B sign(o.maximize ? -1 : 1), beta1(o.beta1), new1(1 - o.beta1), beta2(o.beta2), new2(1 - o.beta2);
   const B epsilon(o.epsilon);
   for (std::size_t i = 0; i < model.size(); ++i) {
     if (!is_stepped<T>(model[i])) continue;
-    const double time = static_cast<double>(++counts[i]);
+    const double time = static_cast<double>(++counts[static_cast<Index>(i)]);
     const B down(-rate / (1 - std::pow(o.beta1, time))), root_scale(1 / std::sqrt(1 - std::pow(o.beta2, time)));
     update_in_one_pass<T>(
         [=](const std::array<B, 3>& x, B slope) {
@@ -74,10 +76,10 @@ class AdamBase {
     for_each_scalar<M>([&]<class T>() {
       check_step<T>(decoupled ? "AdamW::step" : "Adam::step", to, from, {&first, &second}, rate, site);
     });
-    Tensor<std::int64_t> counts = from_span(steps.value.span(), steps.value.shape());
-    for_each_scalar<M>(
-        [&]<class T>() { adam_step<T>(options, decoupled, to, from, first, second, writable(counts), rate); });
-    steps.value = counts;
+    List<std::int64_t> counts;
+    for (const std::int64_t count : host(steps.value)) counts.push_back(count);
+    for_each_scalar<M>([&]<class T>() { adam_step<T>(options, decoupled, to, from, first, second, counts, rate); });
+    steps.value = from_span(std::span<const std::int64_t>(counts), steps.value.shape());
   }
 };
 

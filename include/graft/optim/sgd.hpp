@@ -6,6 +6,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Options of `Sgd`.
 struct SgdOptions {
   double momentum = 0;      ///< in [0, 1)
   bool nesterov = false;    ///< Nesterov's form: Sutskever, Martens, Dahl, Hinton, ICML 2013; needs momentum

@@ -82,7 +82,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
     if (task < 0 || task >= tasks)
       fail<IndexError>("run_round", {"the scheduler chose task ", task, " of ", tasks}, {}, site);
 
-  std::vector<std::int64_t> draws(state.draws.span().begin(), state.draws.span().end());
+  std::vector<std::int64_t> draws(host(state.draws).begin(), host(state.draws).end());
   std::vector<Random> streams;
   for (Index task : chosen) {
     const Random own = root.stream("task").stream(static_cast<std::uint64_t>(task));

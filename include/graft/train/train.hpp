@@ -101,7 +101,7 @@ struct TrainNumbers {
   void load(const Tensor<double>& saved) {
     double* const to[] = {&step,      &loss,        &metric,    &items,      &dropped,
                           &all_items, &all_dropped, &validated, &since_best, &best};
-    for (std::size_t i = 0; i < std::size(to); ++i) *to[i] = saved.span()[i];
+    for (std::size_t i = 0; i < std::size(to); ++i) *to[i] = host(saved)[i];
   }
 };
 
@@ -163,7 +163,7 @@ auto train(State state, Step step, Validate validate, const TrainOptions& option
     const Metadata metadata = load_checkpoint(file, loaded);
     state = std::move(loaded.state);
     best = std::move(loaded.best);
-    history.assign(loaded.history.span().begin(), loaded.history.span().end());
+    history.assign(host(loaded.history).begin(), host(loaded.history).end());
     numbers.load(loaded.numbers);
     if (const auto found = metadata.find("seconds"); found != metadata.end() && std::get_if<double>(&found->second))
       seconds_before = std::get<double>(found->second);

@@ -126,9 +126,9 @@ class AttentionHead {
       T* at = weights + i * kKeyBlock;
       for (Index j = 0; j < count;) {
         const Index tile = (first + j) / kMaskTile, skip = (first + j) % kMaskTile;
-        const Index end = std::min(count, j + kMaskTile - skip);
+        const Index tile_end = std::min(count, j + kMaskTile - skip);
         mask_words(static_cast<std::uint64_t>(tile), keys, words);
-        for (Index word = skip; j < end; ++j, ++word)
+        for (Index word = skip; j < tile_end; ++j, ++word)
           at[j] = words[word] >= p.dropout.threshold ? at[j] * static_cast<T>(p.dropout.scale) : T(0);
       }
     }

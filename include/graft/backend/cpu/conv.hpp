@@ -339,8 +339,8 @@ void window_transposed_products(const Windows<T>& windows, Index begin, Index en
     }
     return;
   }
-  for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* rows) {
-    gemm(true, false, length, out, last - first, rows, length, y + (first - begin) * apart, apart, sum, out,
+  for_window_blocks(windows, begin, end, [&](Index first, Index last, const T* block) {
+    gemm(true, false, length, out, last - first, block, length, y + (first - begin) * apart, apart, sum, out,
          add || first > begin);
   });
 }

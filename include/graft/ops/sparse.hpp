@@ -2,7 +2,7 @@
 // Matrices of constants that are mostly zeros (bags of words, normalised adjacency) and their products with tensors.
 
 #include "graft/backend/cpu/sparse.hpp"
-#include "graft/graph/csr.hpp"
+#include "graft/ops/csr.hpp"
 #include "graft/ops/dropout.hpp"
 #include "graft/ops/matmul.hpp"
 

@@ -3,7 +3,7 @@
 
 #include "graft/autodiff/fused.hpp"
 #include "graft/backend/cpu/gat.hpp"
-#include "graft/graph/csr.hpp"
+#include "graft/ops/csr.hpp"
 #include "graft/ops/dropout.hpp"
 #include "graft/ops/segment.hpp"
 
