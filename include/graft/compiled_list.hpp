@@ -152,4 +152,4 @@ GRAFT_LAYER_INSTANCE(GatV2)
 #undef GRAFT_LAYER_INSTANCE
 GRAFT_COMPILED_LAYERS void detail::adam_step<T>(const AdamOptions&, bool, const detail::LeafList&,
                                                 const detail::LeafList&, const detail::LeafList&,
-                                                const detail::LeafList&, std::int64_t*, double);
+                                                const detail::LeafList&, List<std::int64_t>&, double);
