@@ -1,5 +1,6 @@
-# graft::compiled: float and double instances of graft's ops in a static library, for this CPU (the flags of
-# graft::native). Built when something links it, from the list in graft/compiled_list.hpp, one unit a room.
+# graft::compiled: float and double instances of graft's ops in a static library. Built when something links it, from the
+# list in graft/compiled_list.inc, one unit a room.
+option(GRAFT_COMPILED_NATIVE "Build graft::compiled and what links it for the CPU that compiles" ON)
 set(graft_compiled_sources "")
 foreach(room IN ITEMS ELEMENTWISE PRODUCTS LAYOUT REDUCTIONS NORMS ATTENTION GRAPHS LAYERS)
   string(TOLOWER ${room} file)
@@ -11,6 +12,6 @@ endforeach()
 add_library(graft_compiled STATIC EXCLUDE_FROM_ALL ${graft_compiled_sources})
 add_library(graft::compiled ALIAS graft_compiled)
 set_target_properties(graft_compiled PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
-target_link_libraries(graft_compiled PUBLIC graft::native)
+target_link_libraries(graft_compiled PUBLIC $<IF:$<BOOL:${GRAFT_COMPILED_NATIVE}>,graft::native,graft::graft>)
 target_compile_definitions(graft_compiled PUBLIC GRAFT_COMPILED)
 target_compile_options(graft_compiled PRIVATE -O2)  # kernels are fast in a program that is built for a debugger, too

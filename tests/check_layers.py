@@ -35,6 +35,9 @@ BUILDS_ON = {
 }
 BUILDS_ON |= {f"{room}.hpp": [room] for room in BUILDS_ON if "." not in room}  # umbrellas
 
+# Files at the top that are parts of a room.
+PARTS = {"fwd.hpp": "core", "compiled.hpp": "graft.hpp", "compiled_list.inc": "graft.hpp"}
+
 # Standard headers that cost every user's compile time.
 SLOW = {"iostream", "sstream", "random", "regex", "ranges", "functional"}
 
@@ -74,8 +77,8 @@ ABOVE_OPS = {room for room in BUILDS_ON if "ops" in BELOW[room] and room not in 
 
 
 def room_of(header):
-    """The room of a path below include/graft, None where there is none. fwd.hpp, at the top, is core's."""
-    room = "core" if header == "fwd.hpp" else header if header in BUILDS_ON else header.split("/")[0]
+    """The room of a path below include/graft, None where there is none."""
+    room = PARTS.get(header, header if header in BUILDS_ON else header.split("/")[0])
     return room if room in BUILDS_ON else None
 
 
@@ -241,6 +244,8 @@ def self_test():
         ("train/train.hpp", '#include "graft/protocol/round.hpp"', "does not build on protocol"),
         ("graft.hpp", '#include "graft/optim/adam.hpp"', None),
         ("graft.hpp", '#include "graft/data/episodes.hpp"', "does not build on data"),
+        ("graft.hpp", '#include "graft/compiled.hpp"', None),
+        ("ops/matmul.hpp", '#include "graft/compiled.hpp"', "does not build on graft.hpp"),
         ("fewshot.hpp", '#include "graft/fewshot/maml.hpp"', None),
         ("misc/thing.hpp", "", "no known room"),
         ("ops/matmul.hpp", '#include "graft/misc/thing.hpp"', "no known room"),

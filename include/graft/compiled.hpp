@@ -1,6 +1,6 @@
 #pragma once
 // Programs that link the optional library graft::compiled do not compile graft's ops again: float and double instances
-// of the ops in graft/compiled_list.hpp stand in the library. The CMake target defines GRAFT_COMPILED, which makes
+// of the ops in graft/compiled_list.inc stand in the library. The CMake target defines GRAFT_COMPILED, which makes
 // graft/graft.hpp include this file; the same text without it is header-only.
 
 #include "graft/graft.hpp"
@@ -38,10 +38,10 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 #define T float
-#include "graft/compiled_list.hpp"
+#include "graft/compiled_list.inc"
 #undef T
 #define T double
-#include "graft/compiled_list.hpp"
+#include "graft/compiled_list.inc"
 #undef T
 
 // Of index tensors, what programs do with labels.
