@@ -168,3 +168,15 @@ TEST_CASE("sinh and cosh keep tiny arguments, erf and gelu huge ones, log denorm
   check_equal(gelu(tensor<double>({1e63, kInfinity, -1e63, -kInfinity})), {1e63, kInfinity, 0, 0});
   check_equal(log(tensor<double>({2e-308, 1e-310})), {std::log(2e-308), std::log(1e-310)});
 }
+
+TEST_CASE("statistics of nothing, and of a sample of one, are NaN", "[ops]") {
+  const D nothing = zeros<double>({0}), one = ones<double>({1});
+  for (const bool sample : {false, true}) {
+    CHECK(std::isnan(var(nothing, {}, {.sample = sample}).item()));
+    CHECK(std::isnan(stddev(nothing, {}, {.sample = sample}).item()));
+    check_equal(var(zeros<double>({2, 0}), {1}, {.sample = sample}), {kNan, kNan});
+  }
+  CHECK(std::isnan(var(one, {}, {.sample = true}).item()));
+  CHECK(var(one).item() == 0);
+  CHECK(std::isnan(mean(nothing).item()));
+}

@@ -1,7 +1,9 @@
 // Rows of the op table: scaled dot-product attention, and the splitting of heads. The reference is the formula with one
 // exp a query and key, in double, without a running maximum.
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "graft/ops/attention.hpp"
 #include "op_table.hpp"
@@ -62,10 +64,11 @@ auto attention_reference(Case c) {
     const Tensor<double> dropout_factors = dropout(ones<double>(scores), c.dropout, Random(3).stream("weights"));
     std::vector<double> out;
     std::vector<double> weights(static_cast<std::size_t>(k[2]));
+    constexpr double unseen = -std::numeric_limits<double>::infinity();
     for (Index b = 0; b < q[0]; ++b)
       for (Index h = 0; h < q[1]; ++h)
         for (Index i = 0; i < q[2]; ++i) {
-          double total = 0;
+          double peak = unseen, total = 0;
           for (Index j = 0; j < k[2]; ++j) {
             const Index flat = ((b * q[1] + h) * q[2] + i) * k[2] + j;
             double score = 0;
@@ -75,10 +78,14 @@ auto attention_reference(Case c) {
             bool seen = (!c.causal || j + q[2] <= i + k[2]) && (!c.masked || mask.at({b, j}));
             if (c.by_query == ByQuery::head) seen &= sees(0, h, q[1], i, j);
             if (c.by_query == ByQuery::sample) seen &= sees(b, 0, 1, i, j);
+            weights[static_cast<std::size_t>(j)] = seen ? score : unseen;
+            if (seen) peak = std::max(peak, score);
+          }
+          for (Index j = 0; j < k[2]; ++j) {
             double& weight = weights[static_cast<std::size_t>(j)];
-            weight = seen ? std::exp(score) : 0;
+            weight = weight == unseen ? 0 : std::exp(weight - peak);
             total += weight;
-            if (c.dropout > 0) weight *= dropout_factors.data()[flat];
+            if (c.dropout > 0) weight *= dropout_factors.data()[((b * q[1] + h) * q[2] + i) * k[2] + j];
           }
           for (Index d = 0; d < v[3]; ++d) {
             double sum = 0;

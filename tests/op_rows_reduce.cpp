@@ -36,10 +36,11 @@ using Group = std::vector<double>;
 double highest(const Group& x) { return *std::max_element(x.begin(), x.end()); }
 double lowest(const Group& x) { return *std::min_element(x.begin(), x.end()); }
 double population_variance(const Group& x) {
-  double mean = 0, total = 0;
-  for (double v : x) mean += v / static_cast<double>(x.size());
+  long double mean = 0, total = 0;
+  for (double v : x) mean += v;
+  mean /= static_cast<long double>(x.size());
   for (double v : x) total += (v - mean) * (v - mean);
-  return total / static_cast<double>(x.size());
+  return static_cast<double>(total / static_cast<long double>(x.size()));
 }
 double sample_variance(const Group& x) {
   return population_variance(x) * static_cast<double>(x.size()) / static_cast<double>(x.size() - 1);

@@ -2,7 +2,7 @@
 // The op table: one row an op. Every standing check (op_check.cpp) runs over every row: values in double and float
 // against a reference, gradients of order 1 to 3 against finite differences, the two ways of a first-order gradient,
 // aliasing, empty and size-one shapes, errors, bits at 1, 2, 3 and 8 threads, forward mode, steady-state allocations,
-// leaks.
+// leaks; and the points of op_unusual.cpp.
 //
 // To add an op, write a row into a tests/op_rows_<family>.cpp (any such file is built in; no other file changes):
 //

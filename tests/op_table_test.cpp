@@ -161,7 +161,8 @@ TEST_CASE("the checks at unusual points notice what is wrong there", "[optable]"
     return record("logsumexp, wrong", total, Edge(in, [in, total](const auto& g) { return g * exp(in - total); }));
   };
   CHECK(fails(row, "shifted by 1e6: input 0: gradient of input 0 in float and double differ"));
-  CHECK(!fails(row, "value"));
+  CHECK(!fails(row, "value in float"));
+  CHECK(fails(row, "zero: input 0: value in double and the reference differ"));
   row.inputs[0].never = kShifted;
   CHECK(fails(row, "says why there are points it does not go to"));
   row.inputs[0].because = "this one is wrong";

@@ -4,6 +4,7 @@
 //
 // At each point the value, the gradient and the gradient of a gradient are taken in float, by the plain backward and
 // with a kept graph, and held against double on the same numbers; and the two ways against each other, in both types.
+// The value in double is held against the row's reference, where that is finite and no element is not.
 // What they may differ by is kRoundings roundings of the largest number of that result, here or at the ordinary point.
 // So an op that loses a common part which no rounding of its results takes away is found. Numbers that are shifted lie
 // on halves, so that they, sums and small products of them are exact beside a common part up to 1e6.
@@ -159,6 +160,7 @@ class UnusualChecker : RowChecks {
     only_finite_ = poisoned && !row_.inputs[*poisoned].spreads.empty();
     const Results<float> rounded = results_at<float>(row_, point);
     const double products = magnitude(inputs, row_.rounding.products), sums = magnitude(inputs, row_.rounding.sums);
+    if (!poisoned) check_reference(exact[0].plain[0], row_.reference(inputs), products * sums);
     beyond_ = false;
     for (const Ways<double>& ways : exact)
       beyond_ |= std::max(largest_of(ways.plain), largest_of(ways.kept)) > std::numeric_limits<float>::max();
@@ -189,6 +191,18 @@ class UnusualChecker : RowChecks {
     return vjp([&](const Arrays& xs) { return point.value(xs); }, point.tracked<double>(), weights).second;
   }
 
+  /// The value in double is within the row's tolerance of the reference, where that is finite.
+  void check_reference(const Numbers& value, const Numbers& reference, double rounding) {
+    const double allowed = row_.value_tolerance * std::max(largest(reference), ordinary_[0]) * rounding;
+    double most = 0;
+    for (std::size_t i = 0; i < reference.span().size(); ++i) {
+      const double x = value.data()[i], y = reference.data()[i];
+      if (std::isfinite(y)) most = std::max(most, std::isfinite(x) ? std::abs(x - y) : INFINITY);
+    }
+    require(most <= allowed,
+            "value in double and the reference differ by " + text(most) + ", allowed " + text(allowed));
+  }
+
   /// |a - b| is at most kRoundings roundings of `scale` in T; not finite in the same places, but for overflow. Elements
   /// for which `skipped` has a number other than 0 are not looked at.
   template <class T>
@@ -198,7 +212,7 @@ class UnusualChecker : RowChecks {
     double most = 0, x_of_most = 0, y_of_most = 0;
     for (std::size_t i = 0; i < a.span().size(); ++i) {
       const double x = static_cast<double>(a.data()[i]), y = b.data()[i];
-      if (x == y || (!std::isfinite(x) && (!std::isfinite(y) || beyond_))) continue;
+      if (x == y || (std::isnan(x) && std::isnan(y)) || (beyond_ && !std::isfinite(x))) continue;
       if (skipped && (skipped->data()[i] != 0 || (only_finite_ && !(std::isfinite(x) && std::isfinite(y))))) continue;
       const double difference = std::isfinite(x) && std::isfinite(y) ? std::abs(x - y) : INFINITY;
       if (difference > most) most = difference, x_of_most = x, y_of_most = y;
