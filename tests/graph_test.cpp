@@ -10,6 +10,7 @@
 #include "graft/graph/knn.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/nn/dropout.hpp"
+#include "graft/nn/linear.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/optim/adam.hpp"
 
@@ -393,6 +394,14 @@ TEST_CASE("a sparse matrix is its dense one, dropout included", "[graph]") {
   CHECK_THROWS_AS(SparseMatrix<double>(Graph(3, Edges{{0, 1}}), normal({2}, 1)), ShapeError);
   CHECK_THROWS_WITH(dropout(sparse, 1, Random(5)), contains("graft: dropout: ") && contains("[9, 70]"));
   // A layer reads either form.
+  for (const bool bias : {true, false}) {
+    const Linear<double> linear(70, 4, Random(2), {.bias = bias});
+    CHECK(all_close(linear(sparse), linear(dense), 1e-13, 1e-13));
+    const auto of = [](const auto& x) { return [&x](const auto& m) { return sum(square(m(x))); }; };
+    CHECK(all_close(to_vector(grad(of(sparse), linear)), to_vector(grad(of(dense), linear)), 1e-13, 1e-13));
+    CHECK_THROWS_WITH(Linear<double>(60, 4, Random(2))(sparse),
+                      contains("Linear: sparse x must have 60 columns") && contains("[9, 70]"));
+  }
   const Gat<double> gat(70, 3, Random(1), {.heads = 2});
   const Graph graph = complete(9);
   Context context;

@@ -143,6 +143,25 @@ TEST_CASE("norm layers start as the bare normalisation", "[nn]") {
   // One group: a sample has mean 0 and nearly variance 1.
   CHECK(largest(mean(GroupNorm<double>(1, 4)(x), {1, 2})) < 1e-12);
   CHECK_THROWS_AS(GroupNorm<double>(3, 4)(x), Error);
+
+  // Without bias: the weight alone, by which the result is multiplied.
+  const auto without_bias = [&](auto bare, const auto& whole, const auto& call) {
+    CHECK(names(bare) == Names{"weight"});
+    bare.weight = tensor<double>({1, -2, 3, 0.5});
+    CHECK(all_close(call(bare), call(whole) * *bare.weight, 1e-12, 1e-12));
+  };
+  const auto of_x = [&](const auto& norm) { return norm(x); };
+  without_bias(LayerNorm<double>(4, {.bias = false}), layer, of_x);
+  without_bias(GroupNorm<double>(4, 4, {.bias = false}), group, of_x);
+  const auto in_mode = [](BatchNormMode mode, bool bias) { return BatchNorm<double>(4, {.mode = mode, .bias = bias}); };
+  without_bias(in_mode(BatchNormMode::batch, false), in_mode(BatchNormMode::batch, true), of_x);
+  BatchNorm<double> running = in_mode(BatchNormMode::running, false);
+  CHECK(names(running) == Names{"weight"});
+  running.weight = tensor<double>({1, -2, 3, 0.5});
+  for (Phase phase : {Phase::training, Phase::evaluation}) {
+    Context one(phase, Random(3)), other(phase, Random(3));
+    CHECK(all_close(running(x, one), in_mode(BatchNormMode::running, true)(x, other) * *running.weight, 1e-12, 1e-12));
+  }
 }
 
 TEST_CASE("BatchNorm keeps running statistics through the context", "[nn]") {
@@ -214,8 +233,8 @@ TEST_CASE("BatchNorm keeps running statistics through the context", "[nn]") {
 TEST_CASE("ConvBlock is its four layers, running statistics included", "[nn]") {
   const Tensor<double> x = randn<double>({3, 6, 5, 2}, Random(1));
   for (const BatchNormMode mode : {BatchNormMode::batch, BatchNormMode::running})
-    for (const bool affine : {true, false}) {
-      const ConvBlock<double> block(2, 4, Random(2), {.mode = mode, .momentum = 0.25, .affine = affine});
+    for (const auto& [affine, bias] : {std::pair(true, true), std::pair(true, false), std::pair(false, false)}) {
+      const ConvBlock<double> block(2, 4, Random(2), {.mode = mode, .momentum = 0.25, .affine = affine, .bias = bias});
       const auto by_layers = [&](const ConvBlock<double>& own, Context& context) {
         return relu(max_pool2d(own.norm(own.conv(x), context)));
       };

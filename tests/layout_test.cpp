@@ -121,6 +121,14 @@ TEST_CASE("along an axis, what argmax names is the maximum, for every element ty
         Approx(sum(x * add_along_axis(y, indices, 6, 1)).item()).epsilon(1e-12));
 }
 
+TEST_CASE("nonzero gives the places that gather reads", "[ops]") {
+  const auto x = tensor<double>({0, -2, 0, 3, std::nan("")});
+  CHECK(same_bits(nonzero(x), tensor<std::int64_t>({1, 3, 4})));
+  CHECK(same_bits(gather(x, nonzero(x > 0)), tensor<double>({3})));
+  CHECK(same_bits(nonzero(tensor<std::int32_t>({{0, 5}, {6, 0}})), tensor<std::int64_t>({1, 2})));
+  CHECK(nonzero(zeros({3, 0})).shape() == Shape{0});
+}
+
 TEST_CASE("negative indices count from the end of what is read, but are no labels", "[ops]") {
   const auto x = tensor<double>({{1, 2, 3}, {4, 5, 6}});
   CHECK(x.at({-1, 0}) == 4);

@@ -282,19 +282,70 @@ OpRow sparse_row(const char* name, bool ta, bool tb) {
                                      "sparse a [4, 6]"),
                      bad<ShapeError>(
                          [](const auto& x) {
-                           matmul(constants<ScalarOf<decltype(x)>>(4, 15), reshape(x[0], {15}), {.transpose_b = true});
+                           matmul(constants<ScalarOf<decltype(x)>>(4, 14), reshape(x[0], {15}), {.transpose_b = true});
                          },
                          "b [15]")}};
 }
 
-const bool rows = add_op_rows({gat_row("graph_attention", 0), gat_row("graph_attention, dropout", 0.4),
-                               gat_self_row("graph_self_attention", 0, 0.75, false),
-                               gat_self_row("graph_self_attention, bias and dropout", 0.4, -0.75, true),
-                               gat_self_row("graph_self_attention, scores of both signs", 0, 0, false, 1),
-                               gat_self_row("graph_self_attention, scores of both signs, two heads", 0, 0, false),
-                               gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4),
-                               sparse_row("matmul, sparse", false, false),
-                               sparse_row("matmul, sparse transposed", true, false),
-                               sparse_row("matmul, sparse by transposed", false, true)});
+/// op(x) op(constants) is the transpose of op(constants)^T op(x)^T; the constants have 7 columns, or 7 rows when
+/// transposed.
+Tensor<double> times_sparse(const Tensor<double>& x, bool ta, bool tb) {
+  const Tensor<double> turned = sparse_times(x, !tb, !ta);
+  return by_position({turned.size(1), turned.size(0)}, [&](const Position& at) { return turned.at({at[1], at[0]}); });
+}
+OpRow by_sparse_row(const char* name, bool ta, bool tb) {
+  return {.name = name,
+          .family = "sparse",
+          .call =
+              [ta, tb](const auto& x) {
+                using T = ScalarOf<decltype(x)>;
+                const Index k = x[0].size(ta ? 0 : 1);
+                return matmul(x[0], tb ? constants<T>(7, k) : constants<T>(k, 7),
+                              {.transpose_a = ta, .transpose_b = tb});
+              },
+          .inputs = {{{5, 3}}},
+          .reference = [ta, tb](const Arrays& x) { return times_sparse(x[0], ta, tb); },
+          .variants = {{{3, 40}}, {{1, 1}}, {{0, 3}}, {{4, 0}}, {{0, 0}}},
+          .large = {{900, 330}},
+          .errors = {bad<ShapeError>([](const auto& x) { matmul(x[0], constants<ScalarOf<decltype(x)>>(4, 6)); },
+                                     "sparse b [4, 6]"),
+                     bad<ShapeError>([](const auto& x) { matmul(sum(x[0]), constants<ScalarOf<decltype(x)>>(4, 6)); },
+                                     "a []")}};
+}
+/// Sparse matrices and vectors, squared so that orders above the first are not all zero.
+OpRow sparse_vector_row(const char* name, bool left) {
+  return {.name = name,
+          .family = "sparse",
+          .call =
+              [left](const auto& x) {
+                using T = ScalarOf<decltype(x)>;
+                const Index k = x[0].count();
+                return square(left ? matmul(x[0], constants<T>(7, k), {.transpose_a = true, .transpose_b = true})
+                                   : matmul(constants<T>(k, 7), x[0], {.transpose_a = true, .transpose_b = true}));
+              },
+          .inputs = {{{5}}},
+          .reference =
+              [left](const Arrays& x) {
+                const Tensor<double> column = array({x[0].count(), 1}, {x[0].span().begin(), x[0].span().end()});
+                const Tensor<double> product = sparse_times(column, !left, false);
+                return by_number(array({7}, {product.span().begin(), product.span().end()}),
+                                 [](double v) { return v * v; });
+              },
+          .variants = {{{1}}, {{0}}},
+          .large = {{70000}}};
+}
+
+const bool rows = add_op_rows(
+    {gat_row("graph_attention", 0), gat_row("graph_attention, dropout", 0.4),
+     gat_self_row("graph_self_attention", 0, 0.75, false),
+     gat_self_row("graph_self_attention, bias and dropout", 0.4, -0.75, true),
+     gat_self_row("graph_self_attention, scores of both signs", 0, 0, false, 1),
+     gat_self_row("graph_self_attention, scores of both signs, two heads", 0, 0, false),
+     gat_v2_row("graph_attention_v2", 0), gat_v2_row("graph_attention_v2, dropout", 0.4),
+     sparse_row("matmul, sparse", false, false), sparse_row("matmul, sparse transposed", true, false),
+     sparse_row("matmul, sparse by transposed", false, true), by_sparse_row("matmul, by sparse", false, false),
+     by_sparse_row("matmul, transposed by sparse", true, false),
+     by_sparse_row("matmul, by transposed sparse", false, true), sparse_vector_row("matmul, sparse and vector", false),
+     sparse_vector_row("matmul, vector and sparse", true)});
 
 }  // namespace

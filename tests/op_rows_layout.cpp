@@ -68,7 +68,7 @@ OpRow slice_row(const char* name, int axis, Index begin, Index end, Index step,
       [=](const auto& x) { return slice(x[0], axis, begin, end, step); });
 }
 
-OpRow pad_row(const char* name, int axis) {
+OpRow pad_row(const char* name, int axis, double value = 0) {
   return squared({.name = name,
                   .family = "layout",
                   .call = later,
@@ -78,14 +78,14 @@ OpRow pad_row(const char* name, int axis) {
                         const Index size = x[0].size(axis);
                         return by_position(x[0].shape().with(axis, size + 3), [&](Position at) {
                           const Index i = on(at, x[0], axis) -= 2;
-                          return i < 0 || i >= size ? 0 : number_at(x[0], at);
+                          return i < 0 || i >= size ? value : number_at(x[0], at);
                         });
                       },
                   .variants = {{{0, 3, 4}}, {{2, 0, 4}}, {{2, 3, 0}}, {{1, 1, 1}}},
                   .large = {{50, 60, 70}},
                   .errors = {bad<IndexError>([](const auto& x) { pad(x[0], -4, 1, 1); }, "axis -4"),
                              bad<ValueError>([](const auto& x) { pad(x[0], 0, 1, -1); }, "widths are 1 and -1")}},
-                 [=](const auto& x) { return pad(x[0], axis, 2, 1); });
+                 [=](const auto& x) { return pad(x[0], axis, 2, 1, static_cast<ScalarOf<decltype(x)>>(value)); });
 }
 
 OpRow flip_row(const char* name, int axis) {
@@ -194,6 +194,7 @@ const bool layout_rows =
         pad_row("pad, first", 0),
         pad_row("pad, middle", 1),
         pad_row("pad, last", -1),
+        pad_row("pad, with a value", 1, -1.5),
         flip_row("flip, first", 0),
         flip_row("flip, middle", 1),
         flip_row("flip, last", -1),

@@ -104,19 +104,20 @@ Tensor<double> given_reference(const Arrays& x) {
     const Index c = i % channels;
     const Real80 deviation = std::sqrt(Real80(x[2].data()[c]) + kEps);
     const Real80 value = (Real80(x[0].data()[i]) - x[1].data()[c]) / deviation;
-    out.push_back(static_cast<double>(x.size() > 3 ? value * x[3].data()[c] + x[4].data()[c] : value));
+    out.push_back(
+        static_cast<double>(x.size() > 3 ? value * x[3].data()[c] + (x.size() > 4 ? x[4].data()[c] : 0) : value));
   }
   return array(x[0].shape(), out);
 }
 OpRow given_row(const char* name, OpCall call, int weights) {
   std::vector<Input> inputs = {{{4, 3}, -2, 2}, {{3}, -1, 1}, {{3}, 0.5, 2}};
   if (weights > 0)
-    inputs.insert(inputs.end(), {{.shape = {3},
-                                  .low = 0.5,
-                                  .high = 1.5,
-                                  .never = kHuge,
-                                  .because = "times a deviation of that size it leaves the range"},
-                                 {{3}, -1, 1}});
+    inputs.push_back({.shape = {3},
+                      .low = 0.5,
+                      .high = 1.5,
+                      .never = kHuge,
+                      .because = "times a deviation of that size it leaves the range"});
+  if (weights > 1) inputs.push_back({{3}, -1, 1});
   return {.name = name,
           .family = "norm",
           .call = std::move(call),
@@ -173,6 +174,12 @@ const bool rows = add_op_rows({
         [](const Arrays& x) { return over_rows(x, true); }, {3, 5}, 0, row_shapes, {300, 257},
         {bad<ShapeError>([](const auto& x) { layer_norm(sum(x[0])); }, "last axis")}, true),
     norm_row(
+        "layer_norm, no bias", [](const auto& x) { return layer_norm(x[0], x[1], kEps); },
+        [](const Arrays& x) { return over_rows(x, true); }, {3, 5}, 1, row_shapes, {300, 257},
+        {bad<ShapeError>([](const auto& x) { layer_norm(x[0], three(x)); }, "weight [3]"),
+         bad<ValueError>([](const auto& x) { layer_norm(x[0], x[1], -1); }, "eps")},
+        true),
+    norm_row(
         "rms_norm", [](const auto& x) { return rms_norm(x[0], x[1], kEps); },
         [](const Arrays& x) { return over_rows(x, false); }, {3, 5}, 1, row_shapes, {300, 257},
         {bad<ShapeError>([](const auto& x) { rms_norm(x[0], three(x)); }, "weight [3]"),
@@ -190,6 +197,10 @@ const bool rows = add_op_rows({
          bad<ShapeError>([](const auto& x) { group_norm(x[1], 2, x[1], x[2]); }, "batch")},
         true),
     norm_row(
+        "group_norm, no bias", [](const auto& x) { return group_norm(x[0], 2, x[1], kEps); },
+        [](const Arrays& x) { return over_groups(x, 2); }, {2, 3, 4}, 1, group_shapes, {30, 40, 40},
+        {bad<ShapeError>([](const auto& x) { group_norm(x[0], 2, three(x)); }, "weight [3]")}, true),
+    norm_row(
         "group_norm, one group", [](const auto& x) { return group_norm(x[0], 1, kEps); },
         [](const Arrays& x) { return over_groups(x, 1); }, {2, 3, 4}, 0, group_shapes, {30, 40, 40},
         {bad<ValueError>([](const auto& x) { group_norm(x[0], 0); }, "0 groups")}, true),
@@ -206,6 +217,10 @@ const bool rows = add_op_rows({
          bad<ValueError>([](const auto& x) { batch_norm(x[0], x[1], x[2], -1); }, "eps")},
         false),
     norm_row(
+        "batch_norm, no bias", [](const auto& x) { return batch_norm(x[0], x[1], kEps); }, over_batch, {5, 3}, 1,
+        channel_shapes, {30, 40, 40}, {bad<ValueError>([](const auto& x) { batch_norm(x[0], x[1], -1); }, "eps")},
+        false),
+    norm_row(
         "batch_norm, no weight", [](const auto& x) { return batch_norm(x[0], kEps); }, over_batch, {5, 3}, 0,
         channel_shapes, {2000, 33}, {bad<ShapeError>([](const auto& x) { batch_norm(sum(x[0])); }, "last axis")},
         false),
@@ -217,12 +232,19 @@ const bool rows = add_op_rows({
             [](const auto& x) { batch_norm_with_statistics(x[0], x[1], zeros<ScalarOf<decltype(x)>>({2})); },
             "bias [2]")},
         false),
+    norm_row(
+        "batch_norm_with_statistics, value no bias",
+        [](const auto& x) { return batch_norm_with_statistics(x[0], x[1], kEps).value; }, over_batch, {5, 3}, 1,
+        {{2, 2, 5}}, {30, 40, 40}, {}, false),
     statistics_row(
         "batch_statistics, mean", [](const auto& x) { return batch_statistics(x[0]).mean; }, channel_means),
     statistics_row(
         "batch_statistics, variance", [](const auto& x) { return batch_statistics(x[0]).variance; }, channel_variances),
     given_row(
         "batch_norm, given statistics", [](const auto& x) { return batch_norm(x[0], given(x), x[3], x[4], kEps); }, 2),
+    given_row(
+        "batch_norm, given statistics no bias", [](const auto& x) { return batch_norm(x[0], given(x), x[3], kEps); },
+        1),
     given_row(
         "batch_norm, given statistics no weight", [](const auto& x) { return batch_norm(x[0], given(x), kEps); }, 0),
 });

@@ -99,6 +99,44 @@ TEST_CASE("Adam and AdamW follow torch.optim", "[optim]") {
   }
 }
 
+TEST_CASE("two steps by hand with weight decay, as torch.optim takes them", "[optim]") {
+  // From p = 1 with gradients 0.4 and -0.3 and rate 0.1; `maximize` turns their sign before the decay is added.
+  const auto two_steps = [](auto optimizer) {
+    Two model = kModel;
+    std::vector<double> places;
+    for (double g : {0.4, -0.3}) {
+      optimizer.step(model, {full<double>({3}, g), full<double>({3}, g), {}}, 0.1);
+      places.push_back(model.free.at({1}));
+    }
+    return from_vector(places);
+  };
+  const auto close = [](const Tensor<double>& places, double first, double second) {
+    return all_close(places, tensor<double>({first, second}), 1e-12, 0);
+  };
+  // g = 0.4 + 0.5 = 0.9, p = 1 - 0.09 = 0.91; g = -0.3 + 0.455 = 0.155, p = 0.91 - 0.0155.
+  CHECK(close(two_steps(Sgd(kModel, {.weight_decay = 0.5})), 0.91, 0.8945));
+  // g = -0.4 + 0.5 = 0.1, p = 0.99; g = 0.3 + 0.495 = 0.795, p = 0.99 - 0.0795.
+  CHECK(close(two_steps(Sgd(kModel, {.weight_decay = 0.5, .maximize = true})), 0.99, 0.9105));
+  // v = 0.9, p = 0.91; v = 0.8 * 0.9 + 0.155 = 0.875, p = 0.91 - 0.0875.
+  CHECK(close(two_steps(Sgd(kModel, {.momentum = 0.8, .weight_decay = 0.5})), 0.91, 0.8225));
+  // d = 0.9 + 0.8 * 0.9 = 1.62, p = 0.838; g = -0.3 + 0.419 = 0.119, v = 0.72 + 0.119 = 0.839,
+  // d = 0.119 + 0.8 * 0.839 = 0.7902, p = 0.838 - 0.07902.
+  CHECK(close(two_steps(Sgd(kModel, {.momentum = 0.8, .nesterov = true, .weight_decay = 0.5})), 0.838, 0.75898));
+  // With beta1 = 0 and beta2 = 1/2 a step is rate g / sqrt(v / (1 - 2^-t)). Adam: g = 0.9, v = 0.405, p = 0.9;
+  // g = -0.3 + 0.45 = 0.15, v = 0.2025 + 0.01125 = 0.21375, over 3/4: 0.285.
+  const AdamOptions plain{.beta1 = 0, .beta2 = 0.5, .epsilon = 1e-300, .weight_decay = 0.5};
+  CHECK(close(two_steps(Adam(kModel, plain)), 0.9, 0.9 - 0.015 / std::sqrt(0.285)));
+  // AdamW: p = 0.95 - 0.1 = 0.85 from g = 0.4, v = 0.08; g = -0.3, v = 0.04 + 0.045 = 0.085, over 3/4: 0.34 / 3;
+  // p = 0.95 * 0.85 + 0.03 / sqrt(0.34 / 3).
+  CHECK(close(two_steps(AdamW(kModel, plain)), 0.85, 0.8075 + 0.03 / std::sqrt(0.34 / 3)));
+  // Climbing, Adam: g = -0.4 + 0.5 = 0.1, p = 0.9; g = 0.3 + 0.45 = 0.75, v = 0.0025 + 0.28125 = 0.28375.
+  AdamOptions climbing = plain;
+  climbing.maximize = true;
+  CHECK(close(two_steps(Adam(kModel, climbing)), 0.9, 0.9 - 0.075 / std::sqrt(0.28375 / 0.75)));
+  // AdamW shrinks p all the same: 0.95 + 0.1 = 1.05; 0.95 * 1.05 - 0.03 / sqrt(0.34 / 3).
+  CHECK(close(two_steps(AdamW(kModel, climbing)), 1.05, 0.9975 - 0.03 / std::sqrt(0.34 / 3)));
+}
+
 TEST_CASE("a step changes no copy of the model, gradient or optimiser", "[optim]") {
   const auto check = [](auto optimizer) {
     Two model{ones<double>({3}), ones<double>({3})};

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "catch.hpp"
-#include "graft/core/tensor.hpp"
+#include "graft/core/parallel.hpp"
+#include "graft/ops/sampling.hpp"
 
 using namespace graft;
 
@@ -144,6 +146,7 @@ TEST_CASE("streams are told apart by purpose and do not move one another", "[ran
           average(n, [&](auto i) { return (streams[a].uniform(i) - 0.5) * (streams[b].uniform(i) - 0.5); });
       CHECK(std::abs(product) < 5 / 12.0 / std::sqrt(n));
     }
+  CHECK(root.stream("dropout", 7) == root.stream("dropout").stream(7));
   // The same name gives the same stream, whatever else was drawn in between.
   const double before = root.stream("dropout").stream(3).uniform(5);
   (void)root.stream("data augmentation").uniform(5);
@@ -159,4 +162,51 @@ TEST_CASE("element i of a random tensor is draw i of its stream", "[random]") {
   // A longer tensor begins with the same numbers.
   const Tensor<float> longer = randn<float>({40}, random), shorter = randn<float>({7}, random);
   for (int i = 0; i < 7; ++i) CHECK(longer.data()[i] == shorter.data()[i]);
+}
+
+TEST_CASE("classes are drawn as often as their probabilities say", "[random]") {
+  constexpr Index n = 60000;
+  const std::vector<double> weights = {1, 0, 2, 5};  // of 8
+  const auto expect = [&](const Tensor<std::int64_t>& drawn) {
+    CHECK(drawn.shape() == Shape{n});
+    double chi = 0;
+    for (std::size_t c = 0; c < weights.size(); ++c) {
+      const double expected = static_cast<double>(n) * weights[c] / 8;
+      const double count = static_cast<double>(std::count(drawn.span().begin(), drawn.span().end(), c));
+      if (weights[c] == 0)
+        CHECK(count == 0);
+      else
+        chi += (count - expected) * (count - expected) / expected;
+    }
+    CHECK(chi < 18.5);  // 2 degrees of freedom: exceeded once in 10 000 seeds
+  };
+  const Random random = Random(6).stream("classes");
+  const auto rows = [&](auto number) { return generate({n, 4}, [&](Index, Index c) { return number(weights[c]); }); };
+  expect(categorical(rows([](double w) { return w; }), random));
+  expect(categorical(rows([](double w) { return static_cast<float>(w * 1e37); }), random));
+  expect(categorical_from_logits(rows([](double w) { return std::log(w) + 1000; }), random));
+  // Row i takes draw i of the stream: the first class is drawn where that is below 1/8.
+  const auto drawn = categorical(rows([](double w) { return w; }), random);
+  for (Index i = 0; i < 100; ++i)
+    CHECK((drawn.at({i}) == 0) == (random.uniform(static_cast<std::uint64_t>(i)) < 0.125));
+  set_threads(3);
+  CHECK(same_bits(categorical(rows([](double w) { return w; }), random), drawn));
+  set_threads(0);
+}
+
+TEST_CASE("draws of classes check what they are given", "[random]") {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const Random random(1);
+  CHECK(categorical(ones({2, 3, 1}), random).shape() == Shape{2, 3});
+  CHECK(categorical(ones({0, 3}), random).shape() == Shape{0});
+  CHECK(categorical(tensor<double>({0, 1e-320}), random).item() == 1);
+  CHECK(categorical_from_logits(tensor<double>({-kInfinity, -1e308}), random).item() == 1);
+  CHECK_THROWS_WITH(categorical(tensor<double>({1, -0.5}), random), contains("place 1 is -0.5"));
+  CHECK_THROWS_WITH(categorical(tensor<double>({1, kInfinity}), random), contains("place 1 is inf"));
+  CHECK_THROWS_WITH(categorical(tensor<double>({{1, 0}, {0, 0}}), random), contains("no class of row 1"));
+  CHECK_THROWS_AS(categorical(zeros({3, 0}), random), ShapeError);
+  CHECK_THROWS_AS(categorical(Tensor<double>(1.0), random), ShapeError);
+  CHECK_THROWS_WITH(categorical_from_logits(tensor<double>({1, std::nan("")}), random), contains("place 1 is nan"));
+  CHECK_THROWS_WITH(categorical_from_logits(tensor<double>({-kInfinity, -kInfinity}), random),
+                    contains("categorical_from_logits: no class of row 0"));
 }

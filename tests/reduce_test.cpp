@@ -8,6 +8,7 @@
 #include "graft/core/print.hpp"
 #include "graft/model/arithmetic.hpp"
 #include "graft/model/grad.hpp"
+#include "graft/ops/softmax.hpp"
 #include "graft/ops/statistics.hpp"
 
 using namespace graft;
@@ -126,6 +127,35 @@ TEST_CASE("log-sum-exp is exact where exponentials overflow, vanish or are none"
   CHECK(all_close(first, tensor<double>({{0, 0, 0}, {1 - s, s, 0}, {0.5, 0.5, 0}}), 1e-14));
   CHECK(all(second == second).item());
   CHECK(all_zero(slice(second, 0, 0, 1)));
+}
+
+TEST_CASE("a scalar has axis 0, of size one", "[ops]") {
+  const auto check = [](const char* op, auto f) {
+    INFO(op);
+    const Tensor<double> x(1.75);
+    const auto in_list = [&](const Tensor<double>& v, int axis) { return reshape(f(reshape(v, {1}), axis), {}); };
+    for (int axis : {0, -1}) {
+      CHECK(same_bits(f(x, axis), in_list(x, axis)));
+      const auto [g, gg] = two_orders([&](const Tensor<double>& v) { return square(f(v, axis)); }, x);
+      const auto [e, ee] = two_orders([&](const Tensor<double>& v) { return square(in_list(v, axis)); }, x);
+      CHECK(same_bits(g, e));
+      CHECK(same_bits(gg, ee));
+    }
+    for (int axis : {1, -2}) CHECK_THROWS_WITH(f(x, axis), contains("of rank 0") && contains(op));
+  };
+  check("sum", [](const auto& x, int axis) { return sum(x, {axis}); });
+  check("mean", [](const auto& x, int axis) { return mean(x, {axis}, true); });
+  check("max", [](const auto& x, int axis) { return max(x, {axis}); });
+  check("var", [](const auto& x, int axis) { return var(x, {axis}); });
+  check("norm", [](const auto& x, int axis) { return norm(x, {axis}); });
+  check("logsumexp", [](const auto& x, int axis) { return logsumexp(x, {axis}); });
+  check("cumsum", [](const auto& x, int axis) { return cumsum(x, axis); });
+  check("softmax", [](const auto& x, int axis) { return softmax(x, axis); });
+  check("log_softmax", [](const auto& x, int axis) { return log_softmax(x, axis); });
+  CHECK(same_bits(argmax(Tensor<float>(3.f), 0), zeros<std::int64_t>({})));
+  CHECK(same_bits(argmin(Tensor<float>(3.f), -1, true), zeros<std::int64_t>({})));
+  CHECK(any(Tensor<bool>(true), {0}).item());
+  CHECK_THROWS_WITH(sum(Tensor<float>(1.f), {0, -1}), contains("axis -1 given twice"));
 }
 
 TEST_CASE("small tensors print in full", "[ops]") {

@@ -175,6 +175,15 @@ TEST_CASE("Transformer encoder layer", "[nn]") {
     for (const auto& layer : {pre, TransformerEncoderLayer<double>(8, 2, 12, random, {.activation = Activation::gelu})})
       check_second_derivative([&](const auto& m, Context& c) { return sum(tanh(m(x, c))); }, layer);
   }
+  SECTION("without biases: the same initial weights, and what zero biases give") {
+    const TransformerEncoderLayer<double> bare(8, 2, 12, random, {.bias = false});
+    CHECK(names(bare) == Names{"self_attn.in_proj_weight", "self_attn.out_proj.weight", "linear1.weight",
+                               "linear2.weight", "norm1.weight", "norm2.weight"});
+    TransformerEncoderLayer<double> zero = post;
+    zero.linear1.bias = zeros<double>({12});
+    zero.linear2.bias = zeros<double>({8});  // those of norms and attention are zero from the start
+    CHECK(all_close(bare(x, context), zero(x, context), 1e-13, 1e-13));
+  }
   SECTION("training with dropout repeats with the context") {
     Context first = training(), second = training(), third = training(2);
     const Tensor<double> y = post(x, first);
@@ -191,6 +200,9 @@ TEST_CASE("Transformer encoder stacks layers", "[nn]") {
   CHECK(all.size() == 26);
   CHECK(all.front() == "layers.0.self_attn.in_proj_weight");
   CHECK(all.back() == "norm.bias");
+  const TransformerEncoder<double> bare(2, 8, 2, 12, random, {.layer = {.bias = false}, .final_norm = true});
+  CHECK(names(bare).size() == 13);
+  CHECK(names(bare).back() == "norm.weight");
   const Tensor<double> x = randn<double>({3, 8}, random);
   CHECK(same_bits(encoder(x, context), (*encoder.norm)(encoder.layers[1](encoder.layers[0](x, context), context))));
   CHECK_FALSE(same_bits(encoder.layers[0].linear1.weight, encoder.layers[1].linear1.weight));

@@ -36,6 +36,7 @@
 #include "graft/ops/norm.hpp"
 #include "graft/ops/pool.hpp"
 #include "graft/ops/reduce.hpp"
+#include "graft/ops/sampling.hpp"
 #include "graft/ops/segment.hpp"
 #include "graft/ops/softmax.hpp"
 #include "graft/optim/adam.hpp"

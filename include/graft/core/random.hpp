@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <numbers>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "graft/core/errors.hpp"
@@ -44,7 +45,7 @@ constexpr std::uint64_t mix(std::uint64_t state, std::uint64_t value) {
 }  // namespace detail
 
 /// A named stream of random numbers. Streams are told apart by purpose, so switching one feature on moves no other
-/// feature's numbers:  `Random(seed).stream("dropout").stream(layer).stream(step)`.
+/// feature's numbers:  `Random(seed).stream("dropout", layer).stream(step)`.
 class Random {
  public:
   constexpr explicit Random(std::uint64_t seed = 0) : seed_(seed) {}
@@ -57,6 +58,13 @@ class Random {
   }
   /// A sub-stream named by number (a layer, a step, a task's draw).
   constexpr Random stream(std::uint64_t number) const { return Random(seed_, detail::mix(stream_ + 1, number)); }
+
+  /// stream(purpose).stream(number): the draws of one step, task or layer for one purpose.
+  template <class N>
+  requires std::is_integral_v<N>
+  constexpr Random stream(std::string_view purpose, N number) const {
+    return stream(purpose).stream(static_cast<std::uint64_t>(number));
+  }
 
   /// 64 random bits at `index`.
   constexpr std::uint64_t bits(std::uint64_t index) const {

@@ -283,6 +283,55 @@ template <class T = float>
 Tensor<T> ones(const Shape& shape, Site site = Site::current()) {
   return full<T>(shape, T(1), site);
 }
+namespace detail {
+
+/// Whether f can be called with as many indices as the sequence has numbers.
+template <class F, std::size_t... A>
+constexpr bool takes_indices(std::index_sequence<A...>) {
+  return std::is_invocable_v<F&, decltype(static_cast<Index>(A))...>;
+}
+/// The fewest indices, one or more, that f can be called with; 0 if it takes none.
+template <class F, std::size_t N = 1>
+constexpr std::size_t indices_taken() {
+  if constexpr (takes_indices<F>(std::make_index_sequence<N>()))
+    return N;
+  else if constexpr (N < kMaxRank)
+    return indices_taken<F, N + 1>();
+  else
+    return 0;
+}
+template <class F, std::size_t... A>
+auto call_at(F& f, const Index* at, std::index_sequence<A...>) {
+  return f(at[A]...);
+}
+
+}  // namespace detail
+
+/// The results of f: f(i, j) with an index for each axis, or f(i) with the place in row-major order, whatever the rank.
+/// f is called for one element after another in that order, and its result's type is the element type:
+///
+///     const Tensor<double> hilbert = generate({3, 3}, [](Index i, Index j) { return 1.0 / (i + j + 1); });
+///
+/// Throws ShapeError when f takes several indices, but not one for each axis.
+template <class F>
+auto generate(const Shape& shape, F f, Site site = Site::current()) {
+  constexpr std::size_t taken = detail::indices_taken<F>();
+  static_assert(taken > 0, "generate calls f(i) or f(i, j, ...) with numbers of type Index");
+  constexpr std::make_index_sequence<taken> indices{};
+  using T = decltype(detail::call_at(f, static_cast<const Index*>(nullptr), indices));
+  if (taken > 1 && static_cast<int>(taken) != shape.rank())
+    fail<ShapeError>("generate", {"f takes ", taken, " indices"}, {{"shape", shape}}, site);
+  Tensor<T> result = detail::fresh<T>(shape, "generate", site);
+  T* out = detail::writable(result);
+  Index at[kMaxRank] = {};
+  for (Index i = 0; i < result.count(); ++i) {
+    if constexpr (taken == 1) at[0] = i;
+    out[i] = detail::call_at(f, at, indices);
+    if constexpr (taken > 1)
+      for (int axis = shape.rank() - 1; axis >= 0 && ++at[axis] == shape[axis]; --axis) at[axis] = 0;
+  }
+  return result;
+}
 /// 0, 1, ..., count-1.
 template <class T = float>
 Tensor<T> arange(Index count, Site site = Site::current()) {

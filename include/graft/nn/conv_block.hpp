@@ -23,7 +23,7 @@ struct ConvBlock {
   Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("ConvBlock", site);
     const bool running = norm.options.mode == BatchNormMode::running;
-    if (!norm.weight || (running && !context->training())) return relu(max_pool2d(norm(conv(x, site), context, site)));
+    if (!norm.bias || (running && !context->training())) return relu(max_pool2d(norm(conv(x, site), context, site)));
     const BatchNormResult<T> result =
         conv_batch_norm_pool(x, conv.weight, *norm.weight, *norm.bias, conv.options, norm.options.eps, site);
     if (running) norm.track(result.statistics, x.size(0) * x.size(1) * x.size(2), context, site);

@@ -44,6 +44,17 @@ struct Linear {
       y = y + reshape(*bias, weight.shape().with(-1, weight.shape()[-2]).with(-2, 1), site);  // [models..., 1, out]
     return vector ? reshape(y, {y.count()}, site) : y;
   }
+  /// The same of constants that are mostly zeros, a `SparseMatrix` x [n, in] -> [n, out]; no gradient flows to them.
+  template <class Sparse>
+  requires requires(const Sparse& x) { x.rows() + x.columns(); }
+  Tensor<T> operator()(const Sparse& x, Site site = Site::current()) const {
+    const Named here("Linear", site);
+    if (weight.rank() != 2 || x.columns() != weight.size(1))
+      fail<ShapeError>("Linear", {"sparse x must have ", weight.shape()[-1], " columns, for one model"},
+                       {{"x", {x.rows(), x.columns()}}, {"weight", weight.shape()}}, site);
+    const Tensor<T> y = matmul(x, weight, {.transpose_b = true}, site);
+    return bias ? y + *bias : y;
+  }
 };
 
 }  // namespace GRAFT_ABI

@@ -17,20 +17,28 @@ inline namespace GRAFT_ABI {
 struct NormOptions {
   double eps = 1e-5;
   bool affine = true;  ///< scale and shift each channel by a learned weight and bias
+  bool bias = true;    ///< false: the weight alone
 };
 
 namespace detail {
 
-/// The learned scale and shift of a norm, or neither.
+/// The learned scale and shift of a norm, the scale alone, or neither.
 template <class T>
 struct NormParameters {
   std::optional<Tensor<T>> weight, bias;  ///< [channels]
 
   NormParameters() = default;
-  NormParameters(Index channels, bool affine, Site site) {
-    if (!affine) return;
-    weight = ones<T>({channels}, site);
-    bias = zeros<T>({channels}, site);
+  NormParameters(Index channels, bool affine, bool shifted, Site site) {
+    if (affine) weight = ones<T>({channels}, site);
+    if (affine && shifted) bias = zeros<T>({channels}, site);
+  }
+
+ protected:
+  /// norm(weight, bias), of those that there are.
+  template <class Norm>
+  auto scaled(Norm norm) const {
+    if (!weight) return norm();
+    return bias ? norm(*weight, *bias) : norm(*weight);
   }
 };
 
@@ -47,11 +55,11 @@ struct LayerNorm : detail::NormParameters<T> {
 
   LayerNorm() = default;
   explicit LayerNorm(Index width, NormOptions o = {}, Site site = Site::current())
-      : detail::NormParameters<T>(width, o.affine, site), eps(o.eps) {}
+      : detail::NormParameters<T>(width, o.affine, o.bias, site), eps(o.eps) {}
 
   Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {
     const Named here("LayerNorm", site);
-    return weight ? layer_norm(x, *weight, *bias, eps, site) : layer_norm(x, eps, site);
+    return this->scaled([&](const auto&... scale) { return layer_norm(x, scale..., eps, site); });
   }
 };
 
@@ -86,11 +94,11 @@ struct GroupNorm : detail::NormParameters<T> {
 
   GroupNorm() = default;
   GroupNorm(Index group_count, Index channels, NormOptions o = {}, Site site = Site::current())
-      : detail::NormParameters<T>(channels, o.affine, site), groups(group_count), eps(o.eps) {}
+      : detail::NormParameters<T>(channels, o.affine, o.bias, site), groups(group_count), eps(o.eps) {}
 
   Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {
     const Named here("GroupNorm", site);
-    return weight ? group_norm(x, groups, *weight, *bias, eps, site) : group_norm(x, groups, eps, site);
+    return this->scaled([&](const auto&... scale) { return group_norm(x, groups, scale..., eps, site); });
   }
 };
 
@@ -105,7 +113,8 @@ struct BatchNormOptions {
   BatchNormMode mode = BatchNormMode::running;
   double eps = 1e-5;
   double momentum = 0.1;  ///< weight of the newest batch in the running averages
-  bool affine = true;
+  bool affine = true;     ///< scale and shift each channel by a learned weight and bias
+  bool bias = true;       ///< false: the weight alone
 };
 
 /// Batch norm of every channel: x [..., channels] -> the same shape. The running averages (of the mean and of the
@@ -123,7 +132,7 @@ struct BatchNorm : detail::NormParameters<T> {
   BatchNorm() = default;
   /// Running mean 0 and variance 1.
   explicit BatchNorm(Index channels, BatchNormOptions o = {}, Site site = Site::current())
-      : detail::NormParameters<T>(channels, o.affine, site), options(o) {
+      : detail::NormParameters<T>(channels, o.affine, o.bias, site), options(o) {
     if (o.mode == BatchNormMode::batch) return;
     running_mean.value = zeros<T>({channels}, site);
     running_var.value = ones<T>({channels}, site);
@@ -136,10 +145,10 @@ struct BatchNorm : detail::NormParameters<T> {
     if (options.mode == BatchNormMode::batch) return by_batch(x, site);
     if (!context->training()) {
       const ChannelStatistics<T> running{running_mean.value, running_var.value};
-      return weight ? batch_norm(x, running, *weight, *bias, eps, site) : batch_norm(x, running, eps, site);
+      return this->scaled([&](const auto&... scale) { return batch_norm(x, running, scale..., eps, site); });
     }
     const BatchNormResult<T> result =
-        weight ? batch_norm_with_statistics(x, *weight, *bias, eps, site) : batch_norm_with_statistics(x, eps, site);
+        this->scaled([&](const auto&... scale) { return batch_norm_with_statistics(x, scale..., eps, site); });
     const Index channels = x.shape()[-1];
     track(result.statistics, channels > 0 ? x.count() / channels : 0, context, site);
     return result.value;
@@ -168,7 +177,7 @@ struct BatchNorm : detail::NormParameters<T> {
 
  private:
   Tensor<T> by_batch(const Tensor<T>& x, Site site) const {
-    return weight ? batch_norm(x, *weight, *bias, options.eps, site) : batch_norm(x, options.eps, site);
+    return this->scaled([&](const auto&... scale) { return batch_norm(x, scale..., options.eps, site); });
   }
 };
 

@@ -22,6 +22,7 @@ struct TransformerOptions {
   Activation activation = Activation::relu;
   bool norm_first = false;  ///< pre-norm: x + f(LN(x)); else post-norm: LN(x + f(x))
   double eps = 1e-5;        ///< of the layer norms
+  bool bias = true;         ///< false: neither the linear maps nor the norms have one
 };
 
 /// Self-attention and a two-layer perceptron, each with a residual connection and a layer norm:
@@ -38,11 +39,11 @@ struct TransformerEncoderLayer {
   TransformerEncoderLayer() = default;
   TransformerEncoderLayer(Index width, Index heads, Index hidden, const Random& random, TransformerOptions o = {},
                           Site site = Site::current())
-      : self_attn(width, heads, random.stream("self_attn"), {.dropout = o.dropout}, site),
-        linear1(width, hidden, random.stream("linear1"), {}, site),
-        linear2(hidden, width, random.stream("linear2"), {}, site),
-        norm1(width, {.eps = o.eps}, site),
-        norm2(width, {.eps = o.eps}, site),
+      : self_attn(width, heads, random.stream("self_attn"), {.dropout = o.dropout, .bias = o.bias}, site),
+        linear1(width, hidden, random.stream("linear1"), {.bias = o.bias}, site),
+        linear2(hidden, width, random.stream("linear2"), {.bias = o.bias}, site),
+        norm1(width, {.eps = o.eps, .bias = o.bias}, site),
+        norm2(width, {.eps = o.eps, .bias = o.bias}, site),
         options(o) {}
 
   Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
@@ -91,7 +92,7 @@ struct TransformerEncoder {
     for (Index i = 0; i < depth; ++i)
       layers.emplace_back(width, heads, hidden, random.stream("layers").stream(static_cast<std::uint64_t>(i)), o.layer,
                           site);
-    if (o.final_norm) norm.emplace(width, NormOptions{.eps = o.layer.eps}, site);
+    if (o.final_norm) norm.emplace(width, NormOptions{.eps = o.layer.eps, .bias = o.layer.bias}, site);
   }
 
   Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {

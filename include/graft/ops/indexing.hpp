@@ -220,6 +220,20 @@ Tensor<T> one_hot(const Tensor<I>& indices, Index classes, Site site = Site::cur
   return value;
 }
 
+/// The places, in row-major order, of what is not zero, or true: [count]. For a vector they are the indices that
+/// `gather` takes.
+template <class T>
+Tensor<std::int64_t> nonzero(const Tensor<T>& x, Site site = Site::current()) {
+  const T* at = x.data();
+  Index count = 0;
+  for (Index i = 0; i < x.count(); ++i) count += at[i] != T(0);
+  Tensor<std::int64_t> places = detail::fresh<std::int64_t>({count}, "nonzero", site);
+  std::int64_t* to = detail::writable(places);
+  for (Index i = 0; i < x.count(); ++i)
+    if (at[i] != T(0)) *to++ = i;
+  return places;
+}
+
 /// The lower triangle as a mask [rows, columns]: true where column - row <= diagonal.
 inline Tensor<bool> tril_mask(Index rows, Index columns, Index diagonal = 0, Site site = Site::current()) {
   Tensor<bool> mask = detail::fresh<bool>({rows, columns}, "tril_mask", site);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "graft/autodiff/node.hpp"
@@ -41,6 +42,11 @@ inline int checked_axis(const char* op, int axis, int rank, const Shape& x, Site
   if (axis < -rank || axis >= rank) fail<IndexError>(op, {"axis ", axis, " of rank ", rank}, {{"x", x}}, site);
   return axis < 0 ? axis + rank : axis;
 }
+/// The same for ops along an axis that a scalar has too, as in PyTorch: axis 0, of size one.
+inline int checked_axis_or_scalar(const char* op, int axis, const Shape& x, Site site) {
+  return x.rank() == 0 && (axis == 0 || axis == -1) ? 0 : checked_axis(op, axis, x.rank(), x, site);
+}
+inline Index size_or_scalar(const Shape& shape, int axis) { return shape.rank() == 0 ? 1 : shape[axis]; }
 /// Product of the sizes of the axes before, or behind, `axis`.
 inline Index outer_count(const Shape& shape, int axis) {
   Index count = 1;
@@ -73,11 +79,16 @@ inline cpu::CopyAxes part_axes(const Shape& whole, const Stride& part, bool from
 template <class T>
 Tensor<T> take_part(const char* op, const Tensor<T>& x, const Stride& part, Site site = {});
 
-/// Zeros of `shape` with the numbers of `x` at the entries that `part` names: the transpose of `take_part`.
+/// `filling` in `shape` with the numbers of `x` at the entries that `part` names: with 0, the transpose of `take_part`.
 template <class T>
-Tensor<T> put_part(const char* op, const Tensor<T>& x, const Shape& shape, const Stride& part, Site site = {}) {
+Tensor<T> put_part(const char* op, const Tensor<T>& x, const Shape& shape, const Stride& part, T filling = T(),
+                   Site site = {}) {
   Tensor<T> value = fresh<T>(shape, op, site);
-  if (value.count() > 0) std::memset(writable(value), 0, static_cast<std::size_t>(value.count()) * sizeof(T));
+  const T zero = T();
+  if (std::memcmp(&filling, &zero, sizeof(T)) != 0)
+    for (Index i = 0; i < value.count(); ++i) writable(value)[i] = filling;
+  else if (value.count() > 0)
+    std::memset(writable(value), 0, static_cast<std::size_t>(value.count()) * sizeof(T));
   cpu::copy_strided(x.data(), writable(value) + part.begin * inner_count(shape, part.axis),
                     part_axes(shape, part, false));
   if constexpr (Real<T>)
@@ -197,14 +208,15 @@ Tensor<T> slice(const Tensor<T>& x, int axis, Index begin, Index end, Index step
   return detail::take_part("slice", x, {at, first, step, (last - first + step - 1) / step}, site);
 }
 
-/// `before` zeros put before and `after` zeros behind the entries of one axis.
+/// `value` (default: 0) put `before` times before and `after` times behind the entries of one axis.
 template <class T>
-Tensor<T> pad(const Tensor<T>& x, int axis, Index before, Index after, Site site = Site::current()) {
+Tensor<T> pad(const Tensor<T>& x, int axis, Index before, Index after, std::type_identity_t<T> value = T(),
+              Site site = Site::current()) {
   const int at = detail::checked_axis("pad", axis, x.rank(), x.shape(), site);
   if (before < 0 || after < 0)
     fail("pad", {"widths are ", before, " and ", after, ", expected 0 or more"}, {{"x", x.shape()}}, site);
   const Index size = x.shape()[at];
-  return detail::put_part("pad", x, x.shape().with(at, before + size + after), {at, before, 1, size}, site);
+  return detail::put_part("pad", x, x.shape().with(at, before + size + after), {at, before, 1, size}, value, site);
 }
 
 /// The entries of one axis in reverse order.

@@ -81,7 +81,7 @@ T* gradient_place(const bool* needed, AnyTensor* results, int i, const Shape& li
   return writable(gradient);
 }
 
-/// Layer norm (`Centred`, affine = weight and bias or none) or RMS norm (affine = weight or none).
+/// Layer norm (`Centred`, affine = weight and bias, weight or none) or RMS norm (affine = weight or none).
 template <bool Centred, class T, class... Affine>
 Tensor<T> norm_over_rows(const char* op, double eps, const Tensor<T>& x, const Affine&... scale) {
   const Index width = x.shape()[-1], rows = x.shape().without(x.rank() - 1).count();
@@ -208,7 +208,7 @@ Tensor<T> norm_weight_slope(const cpu::ChannelLayout& layout, double eps, const 
 template <class T, class... Affine>
 Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, double eps,
                              ChannelStatistics<T>* statistics, const Tensor<T>& x, const Affine&... scale) {
-  constexpr bool scaled = sizeof...(Affine) == 2;
+  constexpr bool scaled = sizeof...(Affine) > 0, shifted = sizeof...(Affine) > 1;
   const Shape per_channel{layout.samples, layout.channels};
   Tensor<T> value = fresh<T>(x.shape());
   NormMoments<T> moments{fresh<T>(per_channel), fresh<T>(per_channel), {}};
@@ -229,7 +229,8 @@ Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, d
       if constexpr (scaled) {
         if (needed[0]) results[0] = norm_slope(layout, eps, moments, x, g, std::get<0>(affine));
         if (needed[1]) results[1] = norm_weight_slope(layout, eps, moments, x, g);
-        if (needed[2]) results[2] = sum_to(g, Shape{layout.channels});
+        if constexpr (shifted)
+          if (needed[2]) results[2] = sum_to(g, Shape{layout.channels});
       } else {
         results[0] = norm_slope(layout, eps, moments, x, g, ones<T>({layout.channels}));
       }
@@ -237,10 +238,8 @@ Tensor<T> norm_over_channels(const char* op, const cpu::ChannelLayout& layout, d
     }
     cpu::ChannelGradients<T> out;
     out.x = gradient_place<T>(needed, results, 0, x.shape());
-    if constexpr (scaled) {
-      out.weight = gradient_place<T>(needed, results, 1, {layout.channels});
-      out.bias = gradient_place<T>(needed, results, 2, {layout.channels});
-    }
+    if constexpr (scaled) out.weight = gradient_place<T>(needed, results, 1, {layout.channels});
+    if constexpr (shifted) out.bias = gradient_place<T>(needed, results, 2, {layout.channels});
     cpu::channel_backward(x.data(), g.data(), layout, moments.read(), numbers_or_null<0, T>(scale...), false, out);
   };
   return record_jointly(op, std::move(value), std::move(rule), x, scale...);
@@ -267,10 +266,8 @@ Tensor<T> norm_by_given(double eps, const Tensor<T>& x, const Tensor<T>& mean, c
     out.x = gradient_place<T>(needed, results, 0, z.shape());
     out.mean = gradient_place<T>(needed, results, 1, channel);
     out.variance = gradient_place<T>(needed, results, 2, channel);
-    if constexpr (sizeof...(a) == 2) {
-      out.weight = gradient_place<T>(needed, results, 3, channel);
-      out.bias = gradient_place<T>(needed, results, 4, channel);
-    }
+    if constexpr (sizeof...(a) > 0) out.weight = gradient_place<T>(needed, results, 3, channel);
+    if constexpr (sizeof...(a) > 1) out.bias = gradient_place<T>(needed, results, 4, channel);
     cpu::channel_backward<T>(z.data(), g.data(), layout, {m.data(), nullptr, inverse.data()},
                              numbers_or_null<0, T>(a...), true, out);
   };
@@ -310,6 +307,12 @@ Tensor<T> layer_norm(const Tensor<T>& x, const Tensor<T>& weight, const Tensor<T
   detail::check_norm("layer_norm", x, eps, site, weight, bias);
   return detail::norm_over_rows<true>("layer_norm", eps, x, weight, bias);
 }
+/// Layer norm without bias.
+template <Real T>
+Tensor<T> layer_norm(const Tensor<T>& x, const Tensor<T>& weight, double eps = 1e-5, Site site = Site::current()) {
+  detail::check_norm("layer_norm", x, eps, site, weight);
+  return detail::norm_over_rows<true>("layer_norm", eps, x, weight);
+}
 /// Layer norm without weight and bias.
 template <Real T>
 Tensor<T> layer_norm(const Tensor<T>& x, double eps = 1e-5, Site site = Site::current()) {
@@ -341,6 +344,14 @@ Tensor<T> group_norm(const Tensor<T>& x, Index groups, const Tensor<T>& weight, 
   return detail::norm_over_channels("group_norm", detail::group_layout(x, groups, site), eps,
                                     static_cast<ChannelStatistics<T>*>(nullptr), x, weight, bias);
 }
+/// Group norm without bias.
+template <Real T>
+Tensor<T> group_norm(const Tensor<T>& x, Index groups, const Tensor<T>& weight, double eps = 1e-5,
+                     Site site = Site::current()) {
+  detail::check_norm("group_norm", x, eps, site, weight);
+  return detail::norm_over_channels("group_norm", detail::group_layout(x, groups, site), eps,
+                                    static_cast<ChannelStatistics<T>*>(nullptr), x, weight);
+}
 /// Group norm without weight and bias.
 template <Real T>
 Tensor<T> group_norm(const Tensor<T>& x, Index groups, double eps = 1e-5, Site site = Site::current()) {
@@ -358,6 +369,12 @@ Tensor<T> batch_norm(const Tensor<T>& x, const Tensor<T>& weight, const Tensor<T
   detail::check_norm("batch_norm", x, eps, site, weight, bias);
   return detail::batch_norm_result(eps, x, weight, bias).value;
 }
+/// Batch norm without bias.
+template <Real T>
+Tensor<T> batch_norm(const Tensor<T>& x, const Tensor<T>& weight, double eps = 1e-5, Site site = Site::current()) {
+  detail::check_norm("batch_norm", x, eps, site, weight);
+  return detail::batch_norm_result(eps, x, weight).value;
+}
 /// Batch norm without weight and bias.
 template <Real T>
 Tensor<T> batch_norm(const Tensor<T>& x, double eps = 1e-5, Site site = Site::current()) {
@@ -371,6 +388,12 @@ BatchNormResult<T> batch_norm_with_statistics(const Tensor<T>& x, const Tensor<T
                                               double eps = 1e-5, Site site = Site::current()) {
   detail::check_norm("batch_norm_with_statistics", x, eps, site, weight, bias);
   return detail::batch_norm_result(eps, x, weight, bias);
+}
+template <Real T>
+BatchNormResult<T> batch_norm_with_statistics(const Tensor<T>& x, const Tensor<T>& weight, double eps = 1e-5,
+                                              Site site = Site::current()) {
+  detail::check_norm("batch_norm_with_statistics", x, eps, site, weight);
+  return detail::batch_norm_result(eps, x, weight);
 }
 template <Real T>
 BatchNormResult<T> batch_norm_with_statistics(const Tensor<T>& x, double eps = 1e-5, Site site = Site::current()) {
@@ -399,6 +422,14 @@ Tensor<T> batch_norm(const Tensor<T>& x, const ChannelStatistics<T>& statistics,
   detail::check_norm("batch_norm", x, eps, site, weight, bias);
   detail::check_statistics(x, statistics, site);
   return detail::norm_by_given(eps, x, statistics.mean, statistics.variance, weight, bias);
+}
+/// Batch norm by given statistics without bias.
+template <Real T>
+Tensor<T> batch_norm(const Tensor<T>& x, const ChannelStatistics<T>& statistics, const Tensor<T>& weight,
+                     double eps = 1e-5, Site site = Site::current()) {
+  detail::check_norm("batch_norm", x, eps, site, weight);
+  detail::check_statistics(x, statistics, site);
+  return detail::norm_by_given(eps, x, statistics.mean, statistics.variance, weight);
 }
 /// Batch norm by given statistics without weight and bias.
 template <Real T>

@@ -1,6 +1,6 @@
 #pragma once
 // Reductions. Sum and broadcast are each other's transpose; every other reduction is built so that its derivative uses
-// only ops that are themselves differentiable.
+// only ops that are themselves differentiable. A scalar counts as having an axis 0, of size one.
 
 #include <vector>
 
@@ -18,9 +18,7 @@ namespace detail {
 inline void mark_axes(const char* op, const Shape& shape, const Axes& axes, bool (&marked)[kMaxRank], Site site) {
   for (bool& mark : marked) mark = axes.empty();
   for (int axis : axes) {
-    const int at = axis < 0 ? axis + shape.rank() : axis;
-    if (at < 0 || at >= shape.rank())
-      fail<IndexError>(op, {"axis ", axis, " of rank ", shape.rank()}, {{"x", shape}}, site);
+    const int at = checked_axis_or_scalar(op, axis, shape, site);
     if (marked[at]) fail<IndexError>(op, {"axis ", axis, " given twice"}, {{"x", shape}}, site);
     marked[at] = true;
   }
@@ -124,13 +122,13 @@ Tensor<T> extreme(const char* op, const Tensor<T>& x, const Axes& axes, bool kee
 
 template <int Sign, class T>
 Tensor<std::int64_t> arg_extreme(const char* op, const Tensor<T>& x, int axis, bool keep, Site site) {
-  const int at = checked_axis(op, axis, x.rank(), x.shape(), site);
+  const int at = checked_axis_or_scalar(op, axis, x.shape(), site);
   bool marked[kMaxRank] = {};
   marked[at] = true;
   check_not_empty(op, x.shape(), marked, site);
   Tensor<std::int64_t> value = fresh<std::int64_t>(keep ? x.shape().with(at, 1) : x.shape().without(at));
   if (value.count() > 0)
-    cpu::arg_axis<Sign>(x.data(), outer_count(x.shape(), at), x.shape()[at], inner_count(x.shape(), at),
+    cpu::arg_axis<Sign>(x.data(), outer_count(x.shape(), at), size_or_scalar(x.shape(), at), inner_count(x.shape(), at),
                         writable(value));
   return value;
 }

@@ -10,17 +10,16 @@ inline namespace GRAFT_ABI {
 
 namespace detail {
 
-/// A shape seen from one axis: [outer, width, inner].
+/// A shape seen from one axis: [outer, width, inner]. A scalar has axis 0, of size one.
 struct AxisWalk {
   int axis;
-  Index outer = 1, width, inner = 1;
+  Index outer, width, inner;
 
   AxisWalk(const char* op, const Shape& shape, int given, Site site) {
-    axis = given < 0 ? given + shape.rank() : given;
-    if (axis < 0 || axis >= shape.rank())
-      fail<IndexError>(op, {"axis ", given, " of rank ", shape.rank()}, {{"x", shape}}, site);
-    width = shape[axis];
-    for (int i = 0; i < shape.rank(); ++i) (i < axis ? outer : inner) *= i == axis ? 1 : shape[i];
+    axis = checked_axis_or_scalar(op, given, shape, site);
+    outer = outer_count(shape, axis);
+    width = size_or_scalar(shape, axis);
+    inner = inner_count(shape, axis);
   }
 };
 

@@ -110,24 +110,42 @@ class SparseMatrix {
   Tensor<T> values_;
 };
 
-/// op(a) op(b) for a sparse a: [m, k] [k, n] -> [m, n]. Zeros of `a`, stored or not, count for nothing,
-/// against infinities too. Sums run in the order of the columns of op(a). Throws ShapeError.
+/// op(a) op(b) for a sparse a: [m, k] [k, n] -> [m, n], or [m, k] [k] -> [m]. Zeros of `a`, stored or not, count for
+/// nothing, against infinities too. Sums run in the order of the columns of op(a). Throws ShapeError.
 template <Real T>
 Tensor<T> matmul(const SparseMatrix<T>& a, const Tensor<T>& b, MatmulOptions options = {},
                  Site site = Site::current()) {
-  const auto [ta, tb] = options;
-  if (tb) return matmul(a, b.rank() == 2 ? transpose(b) : b, {.transpose_a = ta}, site);
+  const bool ta = options.transpose_a, column = b.rank() == 1, tb = options.transpose_b && !column;
   const Index m = ta ? a.columns() : a.rows(), k = ta ? a.rows() : a.columns();
-  if (b.rank() != 2 || b.size(0) != k)
-    fail<ShapeError>("matmul", {"the dense operand must be a matrix of ", k, " rows"},
-                     {{ta ? "sparse a (transposed)" : "sparse a", {a.rows(), a.columns()}}, {"b", b.shape()}}, site);
+  if (b.rank() < 1 || b.rank() > 2 || b.size(tb ? 1 : 0) != k)
+    fail<ShapeError>("matmul", {"the dense operand must be a matrix or vector of ", k, " rows"},
+                     {{ta ? "sparse a (transposed)" : "sparse a", {a.rows(), a.columns()}},
+                      {tb ? "b (transposed)" : "b", b.shape()}},
+                     site);
+  if (column) return reshape(matmul(a, reshape(b, {k, 1}), {.transpose_a = ta}, site), {m});
+  if (tb) return matmul(a, transpose(b), {.transpose_a = ta}, site);
   const Graph& graph = a.pattern();
   Tensor<T> value = detail::fresh<T>({m, b.size(1)}, "matmul", site);
   const cpu::GraphArrays arrays = detail::arrays(graph);
   cpu::sparse_product(ta ? arrays.by_source : arrays.by_destination, ta ? arrays.edge_by_source : nullptr,
                       a.values().data(), b.data(), b.size(1), detail::writable(value));
   return record("matmul", std::move(value),
-                Edge(b, [a, ta = ta](const Tensor<T>& g) { return matmul(a, g, {.transpose_a = !ta}); }));
+                Edge(b, [a, ta](const Tensor<T>& g) { return matmul(a, g, {.transpose_a = !ta}); }));
+}
+/// op(a) op(b) for a sparse b: [m, k] [k, n] -> [m, n], or [k] [k, n] -> [n], as the transpose of op(b)^T op(a)^T.
+/// Throws ShapeError.
+template <Real T>
+Tensor<T> matmul(const Tensor<T>& a, const SparseMatrix<T>& b, MatmulOptions options = {},
+                 Site site = Site::current()) {
+  const bool tb = options.transpose_b, row = a.rank() == 1, ta = options.transpose_a && !row;
+  const Index k = tb ? b.columns() : b.rows();
+  if (a.rank() < 1 || a.rank() > 2 || a.size(ta || row ? 0 : 1) != k)
+    fail<ShapeError>("matmul", {"the dense operand must be a matrix or vector of ", k, " columns"},
+                     {{ta ? "a (transposed)" : "a", a.shape()},
+                      {tb ? "sparse b (transposed)" : "sparse b", {b.rows(), b.columns()}}},
+                     site);
+  const Tensor<T> product = matmul(b, a, {.transpose_a = !tb, .transpose_b = !ta}, site);
+  return row ? product : transpose(product);
 }
 
 /// Drops what `dropout` drops from the whole matrix: the same numbers are kept and scaled. Numbers of equal edges share

@@ -168,11 +168,11 @@ Tensor<T> logsumexp(const Tensor<T>& x, const Axes& axes = {}, bool keep = false
 template <class T>
   requires(Real<T> || Integer<T>)
 Tensor<T> cumsum(const Tensor<T>& x, int axis = -1, bool reverse = false, Site site = Site::current()) {
-  const int at = detail::checked_axis("cumsum", axis, x.rank(), x.shape(), site);
+  const int at = detail::checked_axis_or_scalar("cumsum", axis, x.shape(), site);
   Tensor<T> value = detail::fresh<T>(x.shape(), "cumsum", site);
   if (value.count() > 0)
-    cpu::cumsum_axis(x.data(), detail::outer_count(x.shape(), at), x.shape()[at], detail::inner_count(x.shape(), at),
-                     reverse, detail::writable(value));
+    cpu::cumsum_axis(x.data(), detail::outer_count(x.shape(), at), detail::size_or_scalar(x.shape(), at),
+                     detail::inner_count(x.shape(), at), reverse, detail::writable(value));
   if constexpr (Real<T>)
     return record("cumsum", std::move(value),
                   Edge(x, [at, reverse](const Tensor<T>& g) { return cumsum(g, at, !reverse); }));

@@ -55,8 +55,7 @@ void norm_rows(const T* x, const T* weight, const T* bias, T eps, Index rows, In
 
 /// Gradients of `norm_rows`: with n = (d - mean) inverse and h = g weight,
 /// dx = inverse (h - mean h - n mean (h n)), the first mean only when `Centred`; dweight = sum over rows of g n and
-/// dbias = sum over rows of g. dx may be null; dweight and dbias are null or given together (dbias only when
-/// `Centred`).
+/// dbias = sum over rows of g. dx, dweight and dbias may be null; dbias is given only with dweight, when `Centred`.
 template <bool Centred, class T>
 void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, const T* inverse, Index rows,
                         Index width, T* dx, T* dweight, T* dbias) {
@@ -108,7 +107,7 @@ void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, 
   });
   if (!dweight) return;
   add_parts(parts.data(), chunks, stride, width, dweight);
-  if constexpr (Centred) add_parts(parts.data() + part, chunks, stride, width, dbias);
+  if (Centred && dbias) add_parts(parts.data() + part, chunks, stride, width, dbias);
 }
 
 }  // namespace cpu
