@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADERS = ROOT / "include" / "graft"
 TABLE = "ops/elementwise_table.hpp"
 FUNCTIONS_OF_ROWS = "ops/elementwise.hpp"  # what a user of the rows includes
-HIDDEN = {"detail", "cpu", "native", "row", "bench"}
+HIDDEN = {"detail", "cpu", "native", "row", "bench", "std"}
 NOT_A_NAME = {"requires", "decltype", "alignas", "noexcept", "sizeof", "static_assert"}
 CALLED_WITH_TENSORS = re.compile(r"\boperator\(\)\s*\([^)]*(Tensor|Context|SparseMatrix|Graph|Episode)")
 # What stands before a brace that does not end a declaration: an initialiser, or a requires expression.
@@ -16,6 +16,8 @@ INSIDE_A_DECLARATION = re.compile(r"[^=!<>]=\s*$|(\brequires|&&|\|\||[(=!?:])\s*
                                   r"requires\s*(\((?:[^()]|\([^()]*\))*\)\s*)?$|\brequires\s*$")
 
 REQUIRES_EXPRESSION = re.compile(r"\brequires\s*(\((?:[^()]|\([^()]*\))*\)\s*)?\{[^{}]*(\{[^{}]*\}[^{}]*)*\}")
+
+MACRO_CALLS = re.compile(r"\s*(?:[A-Z][A-Z0-9_]+\([^()]*\)\s*)*")  # before a declaration, without a semicolon
 
 
 @dataclasses.dataclass
@@ -89,7 +91,7 @@ def names_of(header, text):
     lines, code = text.splitlines(), blanked(text)
 
     def found(kind, name, start, end):
-        begin = start + len(code[start:end]) - len(code[start:end].lstrip())
+        begin = start + MACRO_CALLS.match(code[start:end]).end()
         return Name(kind, name, header, code[begin:end].strip(), comment_above(lines, code.count("\n", 0, begin)))
 
     for match in re.finditer(r"^#define (GRAFT_\w+)", text, flags=re.M):

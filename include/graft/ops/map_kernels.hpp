@@ -85,8 +85,10 @@ template <class F, Real T, class... Ts>
 Tensor<T> fused_map(F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
   static constexpr int N = 1 + sizeof...(Ts);
   using B = Batch<T>;
-  Tensor<T> value = cpu::mapped(
-      "map", {}, [&](const std::array<B, N>& x) { return std::array{B(std::apply(f, x))}; }, first, rest...);
+  Tensor<T> value = [&]<std::size_t... i>(std::index_sequence<i...>) {
+    return cpu::mapped(
+        "map", {}, [&](const std::array<B, N>& x) { return std::array{B(f(x[i]...))}; }, first, rest...);
+  }(std::make_index_sequence<N>());
   if (!recorded(first, rest...)) return value;
 
   auto rule = [f, kept = std::tuple(first, rest...)](const Tensor<T>& g, const bool* needed, AnyTensor* results) {

@@ -58,6 +58,13 @@ Tensor<T> matmul(const Tensor<T>& a, const Tensor<T>& b, MatmulOptions options =
                   return sum_to(tb ? matmul(g, a, {true, ta}) : matmul(a, g, {!ta, false}), own);
                 }));
 }
+/// Of other element types there is none.
+template <class T, class U>
+  requires(!Real<T> || !std::is_same_v<T, U>)
+Tensor<T> matmul(const Tensor<T>& a, const Tensor<U>&, MatmulOptions = {}, Site = {}) {
+  static_assert(std::is_void_v<T>, "matmul wants two tensors of float or two of double: convert by cast<float>(x)");
+  return a;
+}
 
 }  // namespace GRAFT_ABI
 }  // namespace graft
