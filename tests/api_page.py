@@ -89,6 +89,7 @@ struct Box<char> {};
 struct Twice {
   Tensor<> operator()(const Tensor<>& x) const { return x; }
 };
+GRAFT_ROWS(GRAFT_STRUCT)
 /// What it says.
 /// Second line.
 template <class F>

@@ -17,6 +17,8 @@ INSIDE_A_DECLARATION = re.compile(r"[^=!<>]=\s*$|(\brequires|&&|\|\||[(=!?:])\s*
 
 REQUIRES_EXPRESSION = re.compile(r"\brequires\s*(\((?:[^()]|\([^()]*\))*\)\s*)?\{[^{}]*(\{[^{}]*\}[^{}]*)*\}")
 
+MACRO_CALLS = re.compile(r"\s*(?:[A-Z][A-Z0-9_]+\([^()]*\)\s*)*")  # before a declaration, without a semicolon
+
 
 @dataclasses.dataclass
 class Name:
@@ -89,7 +91,7 @@ def names_of(header, text):
     lines, code = text.splitlines(), blanked(text)
 
     def found(kind, name, start, end):
-        begin = start + len(code[start:end]) - len(code[start:end].lstrip())
+        begin = start + MACRO_CALLS.match(code[start:end]).end()
         return Name(kind, name, header, code[begin:end].strip(), comment_above(lines, code.count("\n", 0, begin)))
 
     for match in re.finditer(r"^#define (GRAFT_\w+)", text, flags=re.M):

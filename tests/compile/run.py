@@ -12,10 +12,11 @@ from toolchain import CXX, FLAGS, NATIVE
 
 MOST_LINES = 14
 
-START = """#include "graft/ops/map.hpp"
-#include "graft/ops/matmul.hpp"
+OPENING = """#include <cmath>
+#include "graft/graft.hpp"
 using namespace graft;
-int main() {
+"""
+START = OPENING + """int main() {
   const Tensor<float> x = ones<float>({2, 2}), y = x;
   const Tensor<double> d = ones<double>({2, 2});
   const Tensor<std::int64_t> n = ones<std::int64_t>({2, 2});
@@ -44,33 +45,51 @@ MISTAKES = {
     "auto z = n / 2;": "floor_divide(x, y)",
     "auto z = n * 0.5;": "cast<float>(x)",
 }
+# Models that are none, and what the first error must contain.
+USED = """  Tensor<> operator()(const Tensor<>& x) const { return sum(inner(x)); }
+};
+Net gradient(const Net& net) { return grad([](const Net& n) { return n(ones({1, 2})); }, net); }
+"""
+MODELS = {
+    "struct Net {\n  Linear<> inner;\n": "GRAFT_FIELDS",
+    "struct Net {\n  Linear<> inner;\n  Tensor<> scale;\n  GRAFT_FIELDS(inner)\n": "neither in GRAFT_FIELDS",
+}
+# Flags that graft does not build with, and what the first error must contain.
+REFUSED = {
+    "-fno-exceptions": "-fno-exceptions",
+    "-ffast-math": "-ffast-math",
+    "-std=c++17": "C++20",
+    "-D__ARM_FEATURE_SVE_BITS=512": "-msve-vector-bits",
+}
 RIGHT = """auto z = map([](auto a, auto b) { return where(a > 0, exp(a), 0) * b; }, x, cast<float>(d)) + cast<float>(n);
   z = matmul(z, x) + maximum(x, 0) + cast<float>(floor_divide(n * 2, 2));"""
 
 
-def complaints(compiler, body):
-    """What `compiler` says to a program with this body."""
-    command = [compiler, *FLAGS, *NATIVE, "-x", "c++", "-fsyntax-only", "-"]
-    done = subprocess.run(command, input=START + "  " + body + END, text=True, capture_output=True)
-    return done.stderr.splitlines()
+def complaints(compiler, source, flags=()):
+    """What `compiler` says to a program."""
+    command = [compiler, *FLAGS, *NATIVE, *flags, "-x", "c++", "-fsyntax-only", "-"]
+    return subprocess.run(command, input=source, text=True, capture_output=True).stderr.splitlines()
 
 
-def check(compiler, body, wanted):
-    """What is wrong with the complaints about a mistake ("" if nothing is)."""
-    lines = complaints(compiler, body)
+def check(compiler, what, wanted, source, flags=()):
+    """What is wrong with the complaints about a mistake ("" if nothing is). Flags may lead to more after the first."""
+    lines = complaints(compiler, source, flags)
     first = next((line for line in lines if "error:" in line), "no error")
     if wanted not in first:
-        return f"{compiler}: {body}\n  the first error does not say '{wanted}': {first}"
-    if len(lines) > MOST_LINES:
-        return "\n    ".join([f"{compiler}: {body}\n  {len(lines)} lines:", *lines])
+        return f"{compiler}: {what}\n  the first error does not say '{wanted}': {first}"
+    if len(lines) > MOST_LINES and not flags:
+        return "\n    ".join([f"{compiler}: {what}\n  {len(lines)} lines:", *lines])
     return ""
 
 
 def main():
     compilers = [CXX, *(name for name in ("g++", "clang++") if shutil.which(name) and name != pathlib.Path(CXX).name)]
     failures = [f"{compiler} refuses what is right:\n" + "\n".join(lines[:20])
-                for compiler in compilers if (lines := complaints(compiler, RIGHT))]
-    cases = [(compiler, *mistake) for compiler in compilers for mistake in MISTAKES.items()]
+                for compiler in compilers if (lines := complaints(compiler, START + "  " + RIGHT + END))]
+    mistakes = [(body, wanted, START + "  " + body + END) for body, wanted in MISTAKES.items()]
+    mistakes += [(body, wanted, OPENING + body + USED) for body, wanted in MODELS.items()]
+    mistakes += [(flag, wanted, OPENING, [flag]) for flag, wanted in REFUSED.items()]
+    cases = [(compiler, *mistake) for compiler in compilers for mistake in mistakes]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         failures += [text for text in pool.map(lambda case: check(*case), cases) if text]
     print(*failures, sep="\n")

@@ -186,8 +186,11 @@ concept GathersItself = requires(const M& m, LeafList& list) {
   m.gather(list);
 };
 
-/// Adds the leaves of `model` to the list: the one walk over a model's type.
-template <class M>
+// A text in a macro of its own, and said by whoever is asked first: so a compiler's message stays short.
+#define GRAFT_MEMBER_IN_NO_MACRO "a member stands neither in GRAFT_FIELDS (tensors and models) nor in GRAFT_CONFIG"
+
+/// Adds the leaves of `model` to the list: the one walk over a model's type. `checked`: its members are.
+template <class M, bool checked = false>
 void gather_leaves(LeafList& list, const M& model) {
   if constexpr (is_tensor<M>) {
     list.add(model, element_type<typename M::Scalar>, false);
@@ -196,8 +199,7 @@ void gather_leaves(LeafList& list, const M& model) {
   } else if constexpr (GathersItself<M>) {
     model.gather(list);
   } else if constexpr (HasFields<M>) {
-    static_assert(all_members_named<M>,
-                  "a member of this model stands neither in GRAFT_FIELDS (tensors and models) nor in GRAFT_CONFIG");
+    static_assert(checked || all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
     std::string_view names = M::graft_field_names();
     std::apply(
         [&](const auto&... field) {
@@ -240,18 +242,21 @@ void gather_leaves(LeafList& list, const M& model) {
 
 template <class M>
 void gather_erased(LeafList& list, const void* model) {
-  gather_leaves(list, *static_cast<const M*>(model));
+  gather_leaves<M, true>(list, *static_cast<const M*>(model));
 }
 /// All leaves of a model, buffers and index tensors among them.
 template <class M>
 LeafList leaves_of(const M& model) {
+  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
   return LeafList(&model, gather_erased<M>, LeafList::Which::all);
 }
 /// The leaves that are parameters: tensors of floats or doubles outside buffers.
 template <class M>
 LeafList parameters_of(const M& model) {
+  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
   return LeafList(&model, gather_erased<M>, LeafList::Which::parameters);
 }
+#undef GRAFT_MEMBER_IN_NO_MACRO
 
 }  // namespace detail
 

@@ -219,6 +219,14 @@ auto value_and_grad(F&& f, const M& model, const Only& parts, GradOptions option
   return detail::value_and_grad_of(f, model, options, site, parts);
 }
 
+/// Of a struct that does not name its fields there is none.
+template <class F, class M>
+  requires(!Model<M> && std::is_class_v<M> && std::invocable<F&, const M&>)
+auto value_and_grad(F&&, const M& model, GradOptions = {}, Site = {}) {
+  static_assert(std::is_void_v<M>, "this struct is no model: name its tensors and models in it, GRAFT_FIELDS(a, b)");
+  return std::pair(Tensor<>(), model);
+}
+
 /// The gradient alone; see `value_and_grad`.
 template <class F, Model M>
   requires std::invocable<F&, const M&>
@@ -228,6 +236,14 @@ M grad(F&& f, const M& model, GradOptions options = {}, Site site = Site::curren
 template <class F, Model M>
 M grad(F&& f, const M& model, const Only& parts, GradOptions options = {}, Site site = Site::current()) {
   return detail::value_and_grad_of(f, model, options, site, parts).second;
+}
+
+/// Of a struct that does not name its fields there is none.
+template <class F, class M>
+  requires(!Model<M> && std::is_class_v<M> && std::invocable<F&, const M&>)
+M grad(F&&, const M& model, GradOptions = {}, Site = {}) {
+  static_assert(std::is_void_v<M>, "this struct is no model: name its tensors and models in it, GRAFT_FIELDS(a, b)");
+  return model;
 }
 
 /// d y / d x for tracked tensors x (one, or a tree of them) from which the scalar `y` was computed. `y` keeps its
