@@ -132,6 +132,7 @@ class Point {
   const Arrays& inputs() const { return inputs_; }
   bool differentiable() const { return !tracked_.empty(); }
   const Arrays& direction(int order) const { return directions_[order]; }
+  const Numbers& weights() const { return weights_; }
   std::size_t input_of(std::size_t tracked) const { return tracked_[tracked]; }
 
   template <class T>

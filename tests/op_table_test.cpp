@@ -168,9 +168,12 @@ TEST_CASE("the checks at unusual points notice what is wrong there", "[optable]"
   row.inputs[0].because = "this one is wrong";
   CHECK(!fails(row, "shifted"));
 
-  // The two ways differ at 0 alone.
-  row = square_with_slope([](const auto& g, const auto& x) { return recording() ? g * x * x / x * 2 : g * x * 2; });
+  // The two ways differ at 0 alone, and forward mode takes the one that is wrong.
+  row = square_with_slope(
+      [](const auto& g, const auto& x) { return g * (x * 2 + (recording() ? 1 : 0) * equal(x, x - x)); });
+  CHECK(check_op(row).failures.empty());
   CHECK(fails(row, "zero: input 0: gradient of input 0 in double without and with a kept graph differ"));
+  CHECK(fails(row, "zero: input 0: forward mode and backward differ"));
 
   // Overflow inside, where the value is in range.
   row = right_square();

@@ -4,7 +4,8 @@
 //
 // At each point the value, the gradient and the gradient of a gradient are taken in float, by the plain backward and
 // with a kept graph, and held against double on the same numbers; and the two ways against each other, in both types.
-// The value in double is held against the row's reference, where that is finite and no element is not.
+// In double the value is held against the row's reference, where that is finite, and forward mode against backward,
+// both where no element is infinite or a NaN.
 // What they may differ by is kRoundings roundings of the largest number of that result, here or at the ordinary point.
 // So an op that loses a common part which no rounding of its results takes away is found. Numbers that are shifted lie
 // on halves, so that they, sums and small products of them are exact beside a common part up to 1e6.
@@ -161,6 +162,7 @@ class UnusualChecker : RowChecks {
     const Results<float> rounded = results_at<float>(row_, point);
     const double products = magnitude(inputs, row_.rounding.products), sums = magnitude(inputs, row_.rounding.sums);
     if (!poisoned) check_reference(exact[0].plain[0], row_.reference(inputs), products * sums);
+    if (!poisoned) check_forward_mode(point, exact[1], products * products * sums);
     beyond_ = false;
     for (const Ways<double>& ways : exact)
       beyond_ |= std::max(largest_of(ways.plain), largest_of(ways.kept)) > std::numeric_limits<float>::max();
@@ -180,6 +182,27 @@ class UnusualChecker : RowChecks {
         near(exact[r].plain[i], reference[i], scale, skipped(i), of + " in double without and with a kept graph");
       }
     }
+  }
+
+  /// In double, <weights, jvp> and <gradient, direction> agree.
+  void check_forward_mode(const Point& point, const Ways<double>& gradient, double rounding) {
+    if (gradient.plain.empty()) return;
+    const auto f = [&](const Arrays& xs) { return point.value(xs); };
+    const Numbers tangent = jvp(f, point.tracked<double>(), point.direction(0)).second;
+    double forward = 0, backward = 0, size = 0;
+    const auto add = [&](double& total, const Numbers& a, const Numbers& b) {
+      for (std::size_t i = 0; i < a.span().size(); ++i) {
+        total += a.data()[i] * b.data()[i];
+        size += std::abs(a.data()[i] * b.data()[i]);
+      }
+    };
+    add(forward, tangent, point.weights());
+    for (std::size_t i = 0; i < gradient.plain.size(); ++i) add(backward, gradient.plain[i], point.direction(0)[i]);
+    if (!std::isfinite(forward) && !std::isfinite(backward)) return;
+    const double allowed = kRoundings * std::numeric_limits<double>::epsilon() * (size + ordinary_[1]) * rounding;
+    const double difference = std::abs(forward - backward);
+    require(difference <= allowed, "forward mode and backward differ by " + text(difference) + ", allowed " +
+                                       text(allowed) + ": " + text(forward) + " and " + text(backward));
   }
 
   /// At the ordinary point, the gradient of the results that are not finite in `value`: 0 for the elements that they
