@@ -52,8 +52,17 @@ def message(compiler, source, extra=()):
     return done.returncode, done.stderr, errors[0] if errors else ""
 
 
+def compilers_here():
+    """The compiler of the build, g++ and clang++, each once whatever it is called."""
+    found = {}
+    for path in filter(None, map(shutil.which, [CXX, "g++", "clang++"])):
+        version = subprocess.run([path, "--version"], text=True, capture_output=True).stdout.splitlines()[0]
+        found.setdefault(version.split(" ", 1)[-1], path)  # the first word is the name that it was called by
+    return list(found.values())
+
+
 def main():
-    compilers = list(dict.fromkeys(path for path in map(shutil.which, [CXX, "g++", "clang++"]) if path))
+    compilers = compilers_here()
     wrong = 0
     for compiler in compilers:
         for name, source, expected in [("nothing wrong", "", ""), *PROGRAMS]:
