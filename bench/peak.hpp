@@ -6,7 +6,7 @@
 #include <chrono>
 #include <utility>
 
-#include "graft/number/batch.hpp"
+#include "graft/number/simd.hpp"
 
 namespace graft::bench {
 
@@ -17,13 +17,13 @@ struct FmaChains;
 template <class T, int... I>
 struct FmaChains<T, std::integer_sequence<int, I...>> {
   template <int>
-  using Chain = Batch<T>;
+  using Chain = Simd<T>;
 
   [[gnu::noinline]] static T run(Index steps, T factor, T term) {
     return run_from(steps, factor, term, Chain<I>(T(1) + T(I) / 16)...);
   }
   [[gnu::always_inline]] static T run_from(Index steps, T factor, T term, Chain<I>... x) {
-    const Batch<T> by(factor), plus(term);
+    const Simd<T> by(factor), plus(term);
     for (Index i = 0; i < steps; ++i) ((x = fma(x, by, plus)), ...);
     return sum_lanes((x + ...));
   }
@@ -31,7 +31,7 @@ struct FmaChains<T, std::integer_sequence<int, I...>> {
 
 /// Chains enough to hide the latency of a multiply-add, few enough for the registers.
 template <class T>
-inline constexpr int kFmaChains = Batch<T>::size * sizeof(T) == 64 ? 24 : 12;
+inline constexpr int kFmaChains = Simd<T>::size * sizeof(T) == 64 ? 24 : 12;
 
 /// Multiply-add rate of the registers of one core, in FLOP/s: the median of five runs of about `seconds` / 5 in all.
 template <class T>
@@ -49,7 +49,7 @@ double fma_peak(double seconds = 2e-3) {
       took = std::chrono::duration<double>(Clock::now() - start).count();
       if (took > seconds / 10) break;
     }
-    rate = 2.0 * Batch<T>::size * chains * static_cast<double>(steps) / took;
+    rate = 2.0 * Simd<T>::size * chains * static_cast<double>(steps) / took;
   }
   (void)sink;
   std::sort(rates, rates + 5);

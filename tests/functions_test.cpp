@@ -19,17 +19,17 @@ namespace {
 
 template <class T, class F>
 T at(F f, std::type_identity_t<T> x) {
-  return first_lane(Batch<T>(f(Batch<T>(x))));
+  return first_lane(Simd<T>(f(Simd<T>(x))));
 }
 
 template <class T, class F, class G>
 void check_everywhere(const char* name, F f, G exact, double units) {
   Wide worst = 0;
   T worst_at = 0;
-  for (std::size_t i = 0; i < everywhere<T, 4>().size(); i += Batch<T>::size) {
-    alignas(64) T y[Batch<T>::size];
-    Batch<T>(f(Batch<T>::load(&everywhere<T, 4>()[i]))).store(y);
-    for (Index l = 0; l < Batch<T>::size; ++l) {
+  for (std::size_t i = 0; i < everywhere<T, 4>().size(); i += Simd<T>::size) {
+    alignas(64) T y[Simd<T>::size];
+    Simd<T>(f(Simd<T>::load(&everywhere<T, 4>()[i]))).store(y);
+    for (Index l = 0; l < Simd<T>::size; ++l) {
       const T x = everywhere<T, 4>()[i + static_cast<std::size_t>(l)];
       const Wide value = exact(static_cast<Wide>(x));
       bool right = true;
@@ -79,7 +79,7 @@ TEMPLATE_TEST_CASE("functions of a register are right at every exponent and at t
 TEMPLATE_TEST_CASE("exp is cut to zero exactly below the normal range, and infinite exactly above it", "[number]",
                    float, double) {
   using T = TestType;
-  const auto f = [](Batch<T> x) { return native::exp(x); };
+  const auto f = [](Simd<T> x) { return native::exp(x); };
   const T low = static_cast<T>(std::log(static_cast<Wide>(Limits<T>::min()))),
           high = static_cast<T>(std::log(static_cast<Wide>(Limits<T>::max())));
   CHECK(at<T>(f, low * (1 + 2 * Limits<T>::epsilon())) == 0);
@@ -100,13 +100,13 @@ TEMPLATE_TEST_CASE("tanh and erf are odd, never above one, and exactly one in th
     CHECK(at<T>(f, -1e30f) == -1);
     CHECK(std::signbit(at<T>(f, T(-0.0))));
   };
-  check([](Batch<T> x) { return native::tanh(x); });
-  check([](Batch<T> x) { return native::erf(x); });
+  check([](Simd<T> x) { return native::tanh(x); });
+  check([](Simd<T> x) { return native::erf(x); });
 }
 
 TEMPLATE_TEST_CASE("pow of a register is C's, within two units", "[number]", float, double) {
   using T = TestType;
-  const auto power = [](T x, T y) { return first_lane(native::pow(Batch<T>(x), Batch<T>(y))); };
+  const auto power = [](T x, T y) { return first_lane(native::pow(Simd<T>(x), Simd<T>(y))); };
   const auto check = [&](T x, T y) {
     const T value = power(x, y);
     const Wide exact = std::pow(static_cast<Wide>(x), static_cast<Wide>(y));
@@ -165,7 +165,7 @@ TEMPLATE_TEST_CASE("quotients and roots are rounded correctly, large ones and in
                                          {25, 5}};
   for (std::size_t i = 0; i + 7 < numbers.size(); i += 3) pairs.push_back({numbers[i], numbers[i + 7]});
   for (const auto& [x, y] : pairs) {
-    const T quotient = first_lane(Batch<T>(x) / Batch<T>(y)), root = first_lane(native::sqrt(Batch<T>(x)));
+    const T quotient = first_lane(Simd<T>(x) / Simd<T>(y)), root = first_lane(native::sqrt(Simd<T>(x)));
     if (!same(quotient, x / y)) FAIL_CHECK(x << " / " << y << " is " << quotient << ", expected " << x / y);
     if (!same(root, std::sqrt(x))) FAIL_CHECK("root of " << x << " is " << root << ", expected " << std::sqrt(x));
   }
@@ -175,8 +175,8 @@ TEMPLATE_TEST_CASE("max and min of registers take the second where one is a NaN,
                    double) {
   using T = TestType;
   const T nan = Limits<T>::quiet_NaN();
-  const auto max = [](T a, T b) { return first_lane(native::max(Batch<T>(a), Batch<T>(b))); };
-  const auto min = [](T a, T b) { return first_lane(native::min(Batch<T>(a), Batch<T>(b))); };
+  const auto max = [](T a, T b) { return first_lane(native::max(Simd<T>(a), Simd<T>(b))); };
+  const auto min = [](T a, T b) { return first_lane(native::min(Simd<T>(a), Simd<T>(b))); };
   CHECK(max(nan, 1) == 1);
   CHECK(std::isnan(max(1, nan)));
   CHECK(min(nan, 1) == 1);
@@ -188,8 +188,8 @@ TEMPLATE_TEST_CASE("max and min of registers take the second where one is a NaN,
 TEMPLATE_TEST_CASE("denormals count as zero while a mode says so", "[number]", float, double) {
   if (detail::kFlushDenormals == 0) return;
   volatile TestType smallest = Limits<TestType>::min(), denormal = Limits<TestType>::denorm_min();
-  const auto half = [&] { return first_lane(Batch<TestType>(smallest) * Batch<TestType>(TestType(0.5))); };
-  const auto scaled = [&] { return first_lane(Batch<TestType>(denormal) / Batch<TestType>(Limits<TestType>::min())); };
+  const auto half = [&] { return first_lane(Simd<TestType>(smallest) * Simd<TestType>(TestType(0.5))); };
+  const auto scaled = [&] { return first_lane(Simd<TestType>(denormal) / Simd<TestType>(Limits<TestType>::min())); };
   CHECK(half() > 0);
   CHECK(scaled() > 0);
   {

@@ -135,7 +135,7 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 
 TEMPLATE_TEST_CASE("gemm agrees with a triple loop for every order and small size", "[gemm]", float, double) {
   // Around every tile height and width, and every way to cover the rest.
-  const Index lanes = Batch<TestType>::size;
+  const Index lanes = Simd<TestType>::size;
   for (Index m : {1, 2, 3, 4, 5, 7, 8, 9, 13, 14, 15, 16, 17, 19, 27, 28, 29, 31, 33, 43})
     for (Index n : {Index{1}, Index{3}, lanes / 2, lanes / 2 + 1, lanes - 1, lanes, lanes + 1, 2 * lanes - 1, 2 * lanes,
                     2 * lanes + 1, 3 * lanes, 3 * lanes + 3, 5 * lanes + 1})
@@ -298,11 +298,11 @@ TEMPLATE_TEST_CASE("gemm_batched equals one product after the other", "[gemm]", 
 }
 
 TEMPLATE_TEST_CASE("load_transposed and parts of a register", "[gemm]", float, double) {
-  constexpr Index lanes = Batch<TestType>::size, stride = lanes + 3;
+  constexpr Index lanes = Simd<TestType>::size, stride = lanes + 3;
   std::vector<TestType> from(static_cast<std::size_t>(lanes * stride));
   for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<TestType>(i);
   Index different = 0;
-  load_transposed(from.data(), stride, [&](Index j, Batch<TestType> column) {
+  load_transposed(from.data(), stride, [&](Index j, Simd<TestType> column) {
     TestType values[lanes];
     column.store(values);
     for (Index i = 0; i < lanes; ++i) different += values[i] != static_cast<TestType>(i * stride + j);
@@ -311,7 +311,7 @@ TEMPLATE_TEST_CASE("load_transposed and parts of a register", "[gemm]", float, d
   for (Index count = 0; count < lanes; ++count) {
     const std::vector<TestType> source(from.begin() + 1, from.begin() + 1 + count);
     std::vector<TestType> values(lanes, TestType(-1)), part(static_cast<std::size_t>(count), TestType(-1));
-    const auto batch = Batch<TestType>::load_part(source.data(), count);
+    const auto batch = Simd<TestType>::load_part(source.data(), count);
     batch.store(values.data());
     batch.store_part(part.data(), count);
     for (Index i = 0; i < lanes; ++i)

@@ -40,12 +40,12 @@ BAD = SOURCE + """
 template <int... I>
 struct BadGemmTile {
   template <int>
-  using Accumulator = Batch<float>;
+  using Accumulator = Simd<float>;
   static void run(const TileArguments<float>& t) { sum(t, Accumulator<I>(0.0f)...); }
   [[gnu::always_inline]] static void sum(const TileArguments<float>& t, Accumulator<I>... sums) {
     const float *a = t.a, *b = t.b;
     for (Index k = t.k; k > 0; --k, a += t.a_step, b += t.b_step)
-      ((sums = fma(Batch<float>(a[I]), Batch<float>::load(b), sums)), ...);
+      ((sums = fma(Simd<float>(a[I]), Simd<float>::load(b), sums)), ...);
     (sums.store(t.c + I * t.c_row), ...);
   }
 };

@@ -21,7 +21,7 @@ const bool multiply_adds = add_work("peak_multiply_adds", [](const Inputs& in) {
                   (void)sink;
                 });
               },
-              [] { return Results{{"flops", Tensor<float>(2.0f * chains * Batch<float>::size)}}; }};
+              [] { return Results{{"flops", Tensor<float>(2.0f * chains * Simd<float>::size)}}; }};
 });
 
 /// y = x for `count` numbers, a multiple of a register: their number decides which cache they come from.
@@ -32,8 +32,8 @@ const bool copy = add_work("peak_copy", [](const Inputs& in) {
                 const float* from = x.data();
                 float* to = detail::writable(y);
                 parallel_for(x.count(), Index{1} << 16, [=](Index begin, Index end) {
-                  for (Index i = begin; i < end; i += Batch<float>::size)
-                    Batch<float>::load(from + i).store(to + i);
+                  for (Index i = begin; i < end; i += Simd<float>::size)
+                    Simd<float>::load(from + i).store(to + i);
                 });
               },
               [] { return Results{}; }};

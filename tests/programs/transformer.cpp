@@ -51,14 +51,14 @@ int run() {
   double last = 0;
   for (int step = 0; step < 500; ++step) {
     const Random here = random.stream("training").stream(static_cast<std::uint64_t>(step));
-    const program::Batch batch = draw(here.stream("batch"));
+    const Batch batch = draw(here.stream("batch"));
     Context context(Phase::training, here);
     const auto loss = [&](const Net& model) { return cross_entropy(model(batch.sequences, context), batch.labels); };
     const auto [value, gradient] = value_and_grad(loss, net);
     optimizer.step(net, clip_by_norm(gradient, 1.0), 3e-3);
     last = static_cast<double>(value.item());
   }
-  const program::Batch test = draw(random.stream("test"));
+  const Batch test = draw(random.stream("test"));
   const double right = accuracy(net(test.sequences, Context()), test.labels);
   std::printf("last loss %.3f, accuracy %.3f\n", last, right);
   return right > 0.9 ? 0 : 1;

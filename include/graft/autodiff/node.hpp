@@ -316,7 +316,7 @@ namespace detail {
 
 template <class T>
 Tensor<T> add_gradients(Tensor<T> a, const Tensor<T>& b) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const bool unseen = !recording() && sole_owner(a);  // then the sum takes its memory
   Tensor<T> total = unseen ? a : fresh<T>(a.shape());
   cpu::map_kernel<T, 2, 1>(a.shape(), {writable(total)}, {&a, &b},

@@ -40,6 +40,7 @@ class Padding {
     return padding;
   }
 };
+/// Windows as many as ceil(size / stride).
 inline constexpr Padding Padding::same = Padding::make_same();
 
 namespace detail {

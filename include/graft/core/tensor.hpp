@@ -32,8 +32,10 @@ concept Whole = Element<T> && !Real<T>;
 /// Numbers of the language: int, float, bool ...
 template <class S>
 concept Number = std::is_arithmetic_v<S>;
+/// Those without a fraction, bool and characters among them.
 template <class S>
 concept WholeNumber = std::is_integral_v<S>;
+/// Those with one: float, double, long double.
 template <class S>
 concept FractionNumber = std::is_floating_point_v<S>;
 /// Element types of indices.

@@ -40,7 +40,7 @@ void check_same_shapes(const char* op, const M& a, const M& b, Site site) {
 /// s x for a plain number.
 template <class T>
 Tensor<T> scaled(T s, const Tensor<T>& x) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   Tensor<T> value = cpu::mapped(
       "multiply", {}, [s](const std::array<B, 1>& b) { return std::array{B(s) * b[0]}; }, x);
   return record("multiply", std::move(value), Edge(x, [s](const Tensor<T>& g) { return scaled(s, g); }));
@@ -49,7 +49,7 @@ Tensor<T> scaled(T s, const Tensor<T>& x) {
 /// y + s x for tensors of equal shape, in one pass and one node, rounded once.
 template <class T>
 Tensor<T> add_scaled(const Tensor<T>& y, T s, const Tensor<T>& x) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   Tensor<T> value = cpu::mapped(
       "axpy", {}, [s](const std::array<B, 2>& b) { return std::array{fma(B(s), b[1], b[0])}; }, y, x);
   return record("axpy", std::move(value), Edge(y, [](const Tensor<T>& g) { return g; }),

@@ -3,7 +3,7 @@
 
 #include <bit>
 
-#include "graft/number/batch.hpp"
+#include "graft/number/simd.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

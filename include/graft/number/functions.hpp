@@ -9,7 +9,7 @@
 
 #include <bit>
 
-#include "graft/number/batch.hpp"
+#include "graft/number/simd.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -26,8 +26,8 @@ inline constexpr bool kFused = false;
 template <class T>
 struct Bits {
   using Word = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  typedef Word Words __attribute__((vector_size(sizeof(T) * Batch<T>::size)));
-  using Register = typename Batch<T>::Register;
+  typedef Word Words __attribute__((vector_size(sizeof(T) * Simd<T>::size)));
+  using Register = typename Simd<T>::Register;
 
   static constexpr int fraction = std::numeric_limits<T>::digits - 1;
   static constexpr int bias = std::numeric_limits<T>::max_exponent - 1;
@@ -35,26 +35,26 @@ struct Bits {
   /// Added to a whole number of moderate size, leaves that number in the lowest bits.
   static constexpr T shifter = T(1.5) * static_cast<T>(Word{1} << fraction);
 
-  static Words of(Batch<T> a) { return (Words)a.v.data; }
-  static Batch<T> number(Words words) { return Register((decltype(Register::data))words); }
+  static Words of(Simd<T> a) { return (Words)a.v.data; }
+  static Simd<T> number(Words words) { return Register((decltype(Register::data))words); }
 };
 
 /// c0 + c1 x + c2 x^2 ... by Horner's rule.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> polynomial(Batch<T>, T c0) {
+[[gnu::always_inline]] inline Simd<T> polynomial(Simd<T>, T c0) {
   return c0;
 }
 template <class T, class... Cs>
-[[gnu::always_inline]] inline Batch<T> polynomial(Batch<T> x, T c0, Cs... rest) {
-  return fma(polynomial(x, static_cast<T>(rest)...), x, Batch<T>(c0));
+[[gnu::always_inline]] inline Simd<T> polynomial(Simd<T> x, T c0, Cs... rest) {
+  return fma(polynomial(x, static_cast<T>(rest)...), x, Simd<T>(c0));
 }
 
 /// a b, and 0 where either is 0, whatever the other. In operators of the compiler's vectors, so that it is folded where
 /// one is a constant, as many slopes are: a number other than 0 needs no comparison.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> chain_product(Batch<T> a, Batch<T> b) {
-  typedef T Values __attribute__((vector_size(sizeof(T) * Batch<T>::size)));
-  using Register = typename Batch<T>::Register;
+[[gnu::always_inline]] inline Simd<T> chain_product(Simd<T> a, Simd<T> b) {
+  typedef T Values __attribute__((vector_size(sizeof(T) * Simd<T>::size)));
+  using Register = typename Simd<T>::Register;
   const Values x = (Values)a.v.data, y = (Values)b.v.data, zero = {};
   const auto number = [](const Values& v) __attribute__((always_inline)) {
     return __builtin_constant_p(v[0]) && v[0] != 0 && v[0] - v[0] == 0;
@@ -64,26 +64,26 @@ template <class T>
 }
 /// The larger, or the NaN if one is.
 template <class T>
-Batch<T> maximum(Batch<T> a, Batch<T> b) {
+Simd<T> maximum(Simd<T> a, Simd<T> b) {
   return where(a == a, native::max(a, b), a);
 }
 /// The smaller, or the NaN if one is.
 template <class T>
-Batch<T> minimum(Batch<T> a, Batch<T> b) {
+Simd<T> minimum(Simd<T> a, Simd<T> b) {
   return where(a == a, native::min(a, b), a);
 }
 
 /// |a| with the sign of `b`.
 template <class T>
-Batch<T> with_sign(Batch<T> a, Batch<T> b) {
+Simd<T> with_sign(Simd<T> a, Simd<T> b) {
   using W = Bits<T>;
   return W::number((W::of(a) & ~W::sign) | (W::of(b) & W::sign));
 }
 
 /// What rounding left of the product `p` = a b.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> product_error(Batch<T> a, Batch<T> b, Batch<T> p) {
-  using B = Batch<T>;
+[[gnu::always_inline]] inline Simd<T> product_error(Simd<T> a, Simd<T> b, Simd<T> p) {
+  using B = Simd<T>;
   if constexpr (kFused) {
     return fma(a, b, -p);
   } else {  // Dekker 1971: halves whose products are exact
@@ -112,17 +112,17 @@ inline constexpr T kExpHigh = sizeof(T) == 4 ? T(88.72283) : T(709.782712893384)
 template <class T>
 struct ExpParts {
   typename Bits<T>::Words whole;
-  Batch<T> n, r;
+  Simd<T> n, r;
 
-  [[gnu::always_inline]] explicit ExpParts(Batch<T> x) {
-    using B = Batch<T>;
+  [[gnu::always_inline]] explicit ExpParts(Simd<T> x) {
+    using B = Simd<T>;
     const B shifted = fma(x, B(T(1.4426950408889634)), B(Bits<T>::shifter));
     whole = Bits<T>::of(shifted);
     n = shifted - B(Bits<T>::shifter);
     r = fma(n, B(-kLog2<T>[1]), fma(n, B(-kLog2<T>[0]), x));
   }
   /// a 2^(n + extra), by the exponents alone.
-  [[gnu::always_inline]] Batch<T> scale(Batch<T> a, int extra = 0) const {
+  [[gnu::always_inline]] Simd<T> scale(Simd<T> a, int extra = 0) const {
     using W = Bits<T>;
     using Word = typename W::Word;
     return W::number(W::of(a) + (whole << W::fraction) + (static_cast<Word>(extra) << W::fraction));
@@ -131,7 +131,7 @@ struct ExpParts {
 
 /// (e^r - 1 - r) / r^2 for |r| <= log(2) / 2.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> exp_tail(Batch<T> r) {
+[[gnu::always_inline]] inline Simd<T> exp_tail(Simd<T> r) {
   if constexpr (sizeof(T) == 4)
     return polynomial(r, 4.999999345e-01f, 1.666652063e-01f, 4.166838805e-02f, 8.368716898e-03f, 1.381459838e-03f);
   else
@@ -142,26 +142,26 @@ template <class T>
 
 /// `y` for x up to `high`, infinity above, NaN for a NaN.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> overflowing(Batch<T> x, T high, Batch<T> y) {
-  return where(x <= Batch<T>(high), y, x * Batch<T>(std::numeric_limits<T>::infinity()));
+[[gnu::always_inline]] inline Simd<T> overflowing(Simd<T> x, T high, Simd<T> y) {
+  return where(x <= Simd<T>(high), y, x * Simd<T>(std::numeric_limits<T>::infinity()));
 }
 
 /// (e^x - 1) / 4, which is finite wherever sinh(x) is, for x >= -20 (float) or -40 (double).
 template <class T>
-[[gnu::always_inline]] inline Batch<T> quarter_expm1(Batch<T> x) {
+[[gnu::always_inline]] inline Simd<T> quarter_expm1(Simd<T> x) {
   const ExpParts<T> parts(x);
-  const Batch<T> p = fma(parts.r * parts.r, exp_tail(parts.r), parts.r);
-  const Batch<T> quarter = parts.scale(Batch<T>(0.25));
-  return fma(quarter, p, quarter - Batch<T>(0.25));
+  const Simd<T> p = fma(parts.r * parts.r, exp_tail(parts.r), parts.r);
+  const Simd<T> quarter = parts.scale(Simd<T>(0.25));
+  return fma(quarter, p, quarter - Simd<T>(0.25));
 }
 
 /// x = 2^e (1 + f) with 1 + f between sqrt(1/2) and sqrt(2), for a positive finite x.
 template <class T>
 struct LogParts {
-  Batch<T> e, f;
+  Simd<T> e, f;
 
-  [[gnu::always_inline]] explicit LogParts(Batch<T> x) {
-    using B = Batch<T>;
+  [[gnu::always_inline]] explicit LogParts(Simd<T> x) {
+    using B = Simd<T>;
     using W = Bits<T>;
     using Word = typename W::Word;
     constexpr T lift = static_cast<T>(Word{1} << std::numeric_limits<T>::digits);
@@ -178,8 +178,8 @@ struct LogParts {
 
 /// `y` for 0 < x < infinity, and what log gives for others.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> log_or_limit(Batch<T> x, Batch<T> y) {
-  using B = Batch<T>;
+[[gnu::always_inline]] inline Simd<T> log_or_limit(Simd<T> x, Simd<T> y) {
+  using B = Simd<T>;
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const B limit = where(x == B(0), B(-infinity), where(x > B(0), x, B(std::numeric_limits<T>::quiet_NaN())));
   return where(x > B(0) && x < B(infinity), y, limit);
@@ -188,25 +188,25 @@ template <class T>
 /// A number as the sum of two, the second at most half a unit of the first.
 template <class T>
 struct Twofold {
-  Batch<T> high, low;
+  Simd<T> high, low;
 };
 /// a + b for |a| >= |b| or a = 0.
 template <class T>
-[[gnu::always_inline]] inline Twofold<T> sum_of(Batch<T> a, Batch<T> b) {
-  const Batch<T> high = a + b;
+[[gnu::always_inline]] inline Twofold<T> sum_of(Simd<T> a, Simd<T> b) {
+  const Simd<T> high = a + b;
   return {high, b - (high - a)};
 }
 template <class T>
-[[gnu::always_inline]] inline Twofold<T> product_of(Batch<T> a, Batch<T> b) {
-  const Batch<T> high = a * b;
+[[gnu::always_inline]] inline Twofold<T> product_of(Simd<T> a, Simd<T> b) {
+  const Simd<T> high = a * b;
   return {high, product_error(a, b, high)};
 }
 
 /// log(x) with a third more digits than T has, for positive finite x: 2 s + 2/3 s^3 + 2/5 s^5 ... with s = f / (2 + f),
 /// the first two terms and s itself twofold.
 template <class T>
-[[gnu::always_inline]] inline Twofold<T> twofold_log(Batch<T> x) {
-  using B = Batch<T>;
+[[gnu::always_inline]] inline Twofold<T> twofold_log(Simd<T> x) {
+  using B = Simd<T>;
   const LogParts<T> parts(x);
   const B f = parts.f, d = B(2) + f, d_low = f - (d - B(2)), inverse = B(1) / d;
   const B s = f * inverse;
@@ -236,33 +236,33 @@ template <class T>
 
 /// e^x, zero below the smallest normal number.
 template <class T>
-Batch<T> exp(Batch<T> x) {
-  const BatchMask<T> tiny = x < Batch<T>(kExpLow<T>);
+Simd<T> exp(Simd<T> x) {
+  const SimdMask<T> tiny = x < Simd<T>(kExpLow<T>);
 #ifdef __AVX512F__
   if constexpr (std::is_same_v<T, float>) {
-    using Register = typename Batch<T>::Register;
-    const Batch<T> at = native::min(Batch<T>(89.0f), x);
-    const Batch<T> n(Register(_mm512_roundscale_ps((at * 1.44269504f).v, _MM_FROUND_TO_NEAREST_INT)));
-    const Batch<T> r = fma(n, Batch<T>(-kLog2<T>[1]), fma(n, Batch<T>(-kLog2<T>[0]), at));
-    const Batch<T> power = fma(fma(exp_tail(r), r, Batch<T>(1)), r, Batch<T>(1));
+    using Register = typename Simd<T>::Register;
+    const Simd<T> at = native::min(Simd<T>(89.0f), x);
+    const Simd<T> n(Register(_mm512_roundscale_ps((at * 1.44269504f).v, _MM_FROUND_TO_NEAREST_INT)));
+    const Simd<T> r = fma(n, Simd<T>(-kLog2<T>[1]), fma(n, Simd<T>(-kLog2<T>[0]), at));
+    const Simd<T> power = fma(fma(exp_tail(r), r, Simd<T>(1)), r, Simd<T>(1));
     return Register(_mm512_maskz_scalef_ps((!tiny).v, power.v, n.v));
   }
 #endif
   const ExpParts<T> parts(x);
-  const Batch<T> power = fma(fma(exp_tail(parts.r), parts.r, Batch<T>(1)), parts.r, Batch<T>(1));
-  return where(tiny, Batch<T>(0), overflowing(x, kExpHigh<T>, parts.scale(power)));
+  const Simd<T> power = fma(fma(exp_tail(parts.r), parts.r, Simd<T>(1)), parts.r, Simd<T>(1));
+  return where(tiny, Simd<T>(0), overflowing(x, kExpHigh<T>, parts.scale(power)));
 }
 /// e^x - 1, as accurate near 0.
 template <class T>
-Batch<T> expm1(Batch<T> x) {
+Simd<T> expm1(Simd<T> x) {
   constexpr T low = sizeof(T) == 4 ? T(-20) : T(-40);  // there it rounds to -1
-  return overflowing(x, kExpHigh<T>, quarter_expm1(native::max(Batch<T>(low), x)) * Batch<T>(4));
+  return overflowing(x, kExpHigh<T>, quarter_expm1(native::max(Simd<T>(low), x)) * Simd<T>(4));
 }
 
 /// Natural logarithm.
 template <class T>
-Batch<T> log(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> log(Simd<T> x) {
+  using B = Simd<T>;
   const LogParts<T> parts(x);
   // log(1 + f) = 2 s + s^3 L(s^2) with s = f / (2 + f), ordered so that f itself, which is exact, dominates.
   const B f = parts.f, s = f / (B(2) + f), z = s * s, half_square = B(0.5) * f * f;
@@ -277,8 +277,8 @@ Batch<T> log(Batch<T> x) {
 }
 /// log(1 + x), as accurate near 0.
 template <class T>
-Batch<T> log1p(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> log1p(Simd<T> x) {
+  using B = Simd<T>;
   const B u = B(1) + x, lost = x - (u - B(1));
   return native::log(u) + where(native::abs(lost) > B(0), lost / u, B(0));
 }
@@ -286,8 +286,8 @@ Batch<T> log1p(Batch<T> x) {
 /// x^y as C's pow: 1 for y = 0 and for x = 1 whatever the other; for x < 0 a power of -x with its sign where y is
 /// whole, else NaN.
 template <class T>
-Batch<T> pow(Batch<T> x, Batch<T> y) {
-  using B = Batch<T>;
+Simd<T> pow(Simd<T> x, Simd<T> y) {
+  using B = Simd<T>;
   constexpr T infinity = std::numeric_limits<T>::infinity();
   const B size = native::abs(x);
   const Twofold<T> log_size = twofold_log(size);
@@ -311,18 +311,18 @@ Batch<T> pow(Batch<T> x, Batch<T> y) {
 }
 
 template <class T>
-Batch<T> sin(Batch<T> x) {
+Simd<T> sin(Simd<T> x) {
   return xsimd::sin(x.v);
 }
 template <class T>
-Batch<T> cos(Batch<T> x) {
+Simd<T> cos(Simd<T> x) {
   return xsimd::cos(x.v);
 }
 /// Arc tangent: that of (x - 1) / (x + 1) or -1 / x and an eighth or a quarter of a turn, where |x| is above
 /// tan(pi / 8).
 template <class T>
-Batch<T> atan(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> atan(Simd<T> x) {
+  using B = Simd<T>;
   constexpr T quarter_pi = T(0.78539816339744830962L), half_pi = T(1.57079632679489661923L);
   constexpr T quarter_low = T(0.78539816339744830962L - static_cast<long double>(quarter_pi));
   const B size = native::abs(x), one(1), zero(0);
@@ -344,24 +344,24 @@ Batch<T> atan(Batch<T> x) {
 
 /// (e^x - e^-x) / 2
 template <class T>
-Batch<T> sinh(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> sinh(Simd<T> x) {
+  using B = Simd<T>;
   constexpr T high = sizeof(T) == 4 ? T(89.415985) : T(710.4758600739439);
   const B size = native::abs(x), q = quarter_expm1(size);
   return with_sign(overflowing(size, high, (q + q / fma(q, B(4), B(1))) * B(2)), x);
 }
 /// (e^x + e^-x) / 2
 template <class T>
-Batch<T> cosh(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> cosh(Simd<T> x) {
+  using B = Simd<T>;
   constexpr T high = sizeof(T) == 4 ? T(89.415985) : T(710.4758600739439);
   const B size = native::abs(x), quarter = quarter_expm1(size) + B(0.25);
   return overflowing(size, high, fma(quarter, B(2), B(0.125) / quarter));
 }
 /// Hyperbolic tangent; off by less than five units for floats.
 template <class T>
-Batch<T> tanh(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> tanh(Simd<T> x) {
+  using B = Simd<T>;
   const B one(1);
   if constexpr (sizeof(T) == 4) {
     // x P(x^2) / Q(x^2), off by 7e-9 at most; beyond 9.02 the value rounds to 1.
@@ -381,23 +381,23 @@ Batch<T> tanh(Batch<T> x) {
 
 /// 1 / (1 + e^-x)
 template <class T>
-Batch<T> sigmoid(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> sigmoid(Simd<T> x) {
+  using B = Simd<T>;
   const B e = native::exp(-native::abs(x)), over = B(1) / (B(1) + e);
   return where(x < B(0), e * over, over);
 }
 /// e^-x / (1 + e^-x)^2
 template <class T>
-Batch<T> logistic_density(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> logistic_density(Simd<T> x) {
+  using B = Simd<T>;
   const B e = native::exp(-native::abs(x)), over = B(1) / (B(1) + e);
   return e * over * over;
 }
 
 /// 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x; off by less than five units.
 template <class T>
-Batch<T> erf(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> erf(Simd<T> x) {
+  using B = Simd<T>;
   // x P(x^2) / Q(x^2) up to where the value rounds to 1.
   const B one(1), limit(sizeof(T) == 4 ? T(3.93) : T(5.95));
   const B at = native::max(-limit, native::min(limit, x)), z = at * at;
@@ -422,8 +422,8 @@ Batch<T> erf(Batch<T> x) {
 }
 /// 1 - erf(x), as accurate in its right tail; off by less than eight units.
 template <class T>
-Batch<T> erfc(Batch<T> x) {
-  using B = Batch<T>;
+Simd<T> erfc(Simd<T> x) {
+  using B = Simd<T>;
   // e^(x^2) erfc(x) = P(x) / Q(x) to where it is below the smallest normal number.
   const B size = native::min(B(sizeof(T) == 4 ? T(9.4) : T(27.3)), native::abs(x));
   B p, q;

@@ -2,7 +2,7 @@
 // What masks of random words are made with: products in 64-bit lanes, for the rounds of Philox, and comparisons of
 // words with a bound.
 
-#include "graft/number/batch.hpp"
+#include "graft/number/simd.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

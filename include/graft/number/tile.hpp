@@ -5,7 +5,7 @@
 // 16 x 16 floats (sums) or 16 rows of 16 pairs of bfloat16 numbers (operands).
 
 #include "graft/core/float_mode.hpp"
-#include "graft/number/batch.hpp"
+#include "graft/number/simd.hpp"
 
 // The instructions are written as assembly: it needs no compiler flag, while the intrinsics of g++ 12 need one, and do
 // not tell the compiler that a tile is loaded from memory.
@@ -138,9 +138,9 @@ class TileModel {
 };
 
 /// A register of floats as integers.
-using FloatBits [[gnu::vector_size(4 * Batch<float>::size)]] = std::uint32_t;
+using FloatBits [[gnu::vector_size(4 * Simd<float>::size)]] = std::uint32_t;
 /// The bits of the numbers, lane by lane.
-[[gnu::always_inline]] inline FloatBits bits_of(Batch<float> numbers) { return (FloatBits)numbers.v.data; }
+[[gnu::always_inline]] inline FloatBits bits_of(Simd<float> numbers) { return (FloatBits)numbers.v.data; }
 /// Grows `largest` to the bits of the larger |number|, lane by lane.
 [[gnu::always_inline]] inline void grow_to(FloatBits& largest, FloatBits number) {
   const FloatBits size = number & 0x7FFFFFFFu;
@@ -164,7 +164,7 @@ using FloatBits [[gnu::vector_size(4 * Batch<float>::size)]] = std::uint32_t;
 /// The largest lane.
 inline std::uint32_t largest_lane(FloatBits bits) {
   std::uint32_t largest = 0;
-  for (Index l = 0; l < Batch<float>::size; ++l) largest = bits[l] > largest ? bits[l] : largest;
+  for (Index l = 0; l < Simd<float>::size; ++l) largest = bits[l] > largest ? bits[l] : largest;
   return largest;
 }
 

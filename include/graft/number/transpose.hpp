@@ -1,7 +1,7 @@
 #pragma once
 // Transposition of square blocks of numbers in registers.
 
-#include "graft/number/batch.hpp"
+#include "graft/number/simd.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -44,12 +44,12 @@ template <int Bytes, class T>
 /// every j, where lane i of the batch `column` is from[i * stride + j]. Reads and puts kQuad<T> columns at a time.
 template <class T, class Put>
 [[gnu::always_inline]] inline void load_transposed(const T* from, Index stride, Put put,
-                                                   Index columns = Batch<T>::size) {
+                                                   Index columns = Simd<T>::size) {
   // Pieces of rows that lie `quad` apart share a register; what is left to do are transpositions of quad x quad numbers
   // inside 16 bytes.
-  constexpr int size = static_cast<int>(Batch<T>::size), quad = detail::kQuad<T>;
+  constexpr int size = static_cast<int>(Simd<T>::size), quad = detail::kQuad<T>;
   constexpr std::make_integer_sequence<int, size> lanes;
-  using Register = typename Batch<T>::Register;
+  using Register = typename Simd<T>::Register;
   using Raw = decltype(Register::data);
   const auto rows = [&](int first, int column) {
     return (Raw)detail::load_pieces<size * static_cast<int>(sizeof(T))>(from + first * stride + column, quad * stride);
@@ -58,15 +58,15 @@ template <class T, class Put>
     const Raw r0 = rows(0, j), r1 = rows(1, j);
     const Raw low = detail::zip_quads<T, 1, 0>(r0, r1, lanes), high = detail::zip_quads<T, 1, 1>(r0, r1, lanes);
     if constexpr (quad == 2) {
-      put(j, Batch<T>(Register(low)));
-      put(j + 1, Batch<T>(Register(high)));
+      put(j, Simd<T>(Register(low)));
+      put(j + 1, Simd<T>(Register(high)));
     } else {
       const Raw r2 = rows(2, j), r3 = rows(3, j);
       const Raw low2 = detail::zip_quads<T, 1, 0>(r2, r3, lanes), high2 = detail::zip_quads<T, 1, 1>(r2, r3, lanes);
-      put(j, Batch<T>(Register(detail::zip_quads<T, 2, 0>(low, low2, lanes))));
-      put(j + 1, Batch<T>(Register(detail::zip_quads<T, 2, 1>(low, low2, lanes))));
-      put(j + 2, Batch<T>(Register(detail::zip_quads<T, 2, 0>(high, high2, lanes))));
-      put(j + 3, Batch<T>(Register(detail::zip_quads<T, 2, 1>(high, high2, lanes))));
+      put(j, Simd<T>(Register(detail::zip_quads<T, 2, 0>(low, low2, lanes))));
+      put(j + 1, Simd<T>(Register(detail::zip_quads<T, 2, 1>(low, low2, lanes))));
+      put(j + 2, Simd<T>(Register(detail::zip_quads<T, 2, 0>(high, high2, lanes))));
+      put(j + 3, Simd<T>(Register(detail::zip_quads<T, 2, 1>(high, high2, lanes))));
     }
   }
 }

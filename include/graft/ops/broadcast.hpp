@@ -26,7 +26,7 @@ Tensor<T> broadcast_to(const Tensor<T>& x, const Shape& shape, Site site = Site:
     fail<ShapeError>("broadcast_to", "does not broadcast to the shape", {{"x", x.shape()}, {"shape", shape}}, site);
   Tensor<T> value = detail::fresh<T>(shape, "broadcast_to", site);
   if constexpr (Real<T>) {
-    const auto copy = [](const std::array<Batch<T>, 1>& b) { return b; };
+    const auto copy = [](const std::array<Simd<T>, 1>& b) { return b; };
     cpu::map_kernel<T, 1, 1>(shape, {detail::writable(value)}, {&x}, copy);
     return record("broadcast_to", std::move(value),
                   Edge(x, [own = x.shape()](const Tensor<T>& g) { return sum_to(g, own); }));

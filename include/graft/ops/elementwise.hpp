@@ -13,15 +13,15 @@ inline namespace GRAFT_ABI {
 /// Constant slopes: a gradient times One is itself, without work or storage.
 struct One {
   template <class T>
-  operator Batch<T>() const {
-    return Batch<T>(1);
+  operator Simd<T>() const {
+    return Simd<T>(1);
   }
 };
 /// See `One`.
 struct MinusOne {
   template <class T>
-  operator Batch<T>() const {
-    return Batch<T>(-1);
+  operator Simd<T>() const {
+    return Simd<T>(-1);
   }
 };
 
@@ -105,7 +105,7 @@ namespace detail {
 template <class Row, class T>
 Tensor<T> unary_value(const Tensor<T>& x) {
   return cpu::mapped(
-      Row::name, {}, [](const std::array<Batch<T>, 1>& b) { return std::array{Row::value(b[0])}; }, x);
+      Row::name, {}, [](const std::array<Simd<T>, 1>& b) { return std::array{Row::value(b[0])}; }, x);
 }
 
 template <class Row, class T>
@@ -117,8 +117,8 @@ template <class Row, class T>
 struct UnaryRule {
   using A = row::Absent;
   using V = Tensor<T>;
-  static constexpr bool reads_x = !requires(A x, Batch<T> (*y)()) { Row::slope(x, y); };
-  static constexpr bool reads_y = !requires(Batch<T> x, A y) { Row::slope(x, y); };
+  static constexpr bool reads_x = !requires(A x, Simd<T> (*y)()) { Row::slope(x, y); };
+  static constexpr bool reads_y = !requires(Simd<T> x, A y) { Row::slope(x, y); };
   V x;
   std::conditional_t<reads_y, V, A> y;
 
@@ -127,7 +127,7 @@ struct UnaryRule {
   }
   V operator()(const V& g) const {
     if (recording()) return chain_product(g, Row::slope(x, [&] { return unary<Row>(x); }));
-    using B = Batch<T>;
+    using B = Simd<T>;
     if constexpr (!reads_y)
       return times_slope([](const std::array<B, 2>& b) { return Row::slope(b[1], A()); }, g, x);
     else if constexpr (!reads_x)
@@ -137,10 +137,10 @@ struct UnaryRule {
   }
   template <class Slope, class... Kept>
   static V times_slope(Slope slope, const V& g, const Kept&... kept) {
-    using Inputs = std::array<Batch<T>, 1 + sizeof...(Kept)>;
+    using Inputs = std::array<Simd<T>, 1 + sizeof...(Kept)>;
     return cpu::mapped(
         Row::name, {},
-        [slope](const Inputs& b) { return std::array{native::chain_product(b[0], Batch<T>(slope(b)))}; }, g, kept...);
+        [slope](const Inputs& b) { return std::array{native::chain_product(b[0], Simd<T>(slope(b)))}; }, g, kept...);
   }
 };
 
@@ -154,7 +154,7 @@ Tensor<T> unary(const Tensor<T>& x) {
 template <class Row, class T>
 Tensor<T> binary_value(const Tensor<T>& x, const Tensor<T>& y, Site site) {
   return cpu::mapped(
-      Row::name, site, [](const std::array<Batch<T>, 2>& b) { return std::array{Row::value(b[0], b[1])}; }, x, y);
+      Row::name, site, [](const std::array<Simd<T>, 2>& b) { return std::array{Row::value(b[0], b[1])}; }, x, y);
 }
 
 template <class Row, class T>
@@ -213,7 +213,7 @@ struct BinaryRule {
         };
         return sum_to(chain_product(g, V(S()(x, y, z))), own);
       }
-      using B = Batch<T>;
+      using B = Simd<T>;
       const V& first = [&]() -> const V& {
         if constexpr (reads_x) return x;
         else return y;
@@ -274,7 +274,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::unary<row::op##_row>(x);                                                      \
   }                                                                                              \
   template <class T>                                                                             \
-  Batch<T> op(Batch<T> x) {                                                                      \
+  Simd<T> op(Simd<T> x) {                                                                      \
     return row::op##_row::value(x);                                                              \
   }                                                                                              \
   GRAFT_REFUSED_UNARY(op)                                                                        \
@@ -290,7 +290,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::unary_value<row::op##_row>(x);   \
   }                                                 \
   template <class T>                                \
-  Batch<T> op(Batch<T> x) {                         \
+  Simd<T> op(Simd<T> x) {                         \
     return row::op##_row::value(x);                 \
   }                                                 \
   GRAFT_REFUSED_UNARY(op)                           \
@@ -305,7 +305,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::fused_map(#op, {}, row::op##_row(), x);     \
   }                                                            \
   template <class T>                                           \
-  Batch<T> op(Batch<T> x) {                                    \
+  Simd<T> op(Simd<T> x) {                                    \
     return row::op##_row()(x);                                 \
   }                                                            \
   GRAFT_REFUSED_UNARY(op)                                      \
@@ -320,7 +320,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::binary<row::op##_row>(x, y, site);                                                  \
   }                                                                                                    \
   template <class T>                                                                                   \
-  Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                                          \
+  Simd<T> op(Simd<T> x, std::type_identity_t<Simd<T>> y) {                                          \
     return row::op##_row::value(x, y);                                                                 \
   }                                                                                                    \
   GRAFT_REFUSED_BINARY(op)                                                                             \
@@ -338,7 +338,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::binary_value<row::op##_row>(x, y, site);                           \
   }                                                                                   \
   template <class T>                                                                  \
-  Batch<T> op(Batch<T> x, std::type_identity_t<Batch<T>> y) {                         \
+  Simd<T> op(Simd<T> x, std::type_identity_t<Simd<T>> y) {                         \
     return row::op##_row::value(x, y);                                                \
   }                                                                                   \
   GRAFT_REFUSED_BINARY(op)                                                            \

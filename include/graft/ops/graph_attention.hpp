@@ -159,7 +159,7 @@ void gat_backward(const Graph& graph, const Tensor<T>& v, const Tensor<T>& s, co
       arrays, row, v.data(), cpu::GatLogits<T>{s.data(), records.data() + 3 * heads, stride, slope},
       cpu::SoftmaxRecords<T>{records.data(), stride}, kept, g.data(),
       // The sign of what goes into the leaky ReLU is the sign of its result.
-      [slope](Batch<T> gradient, Batch<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
+      [slope](Simd<T> gradient, Simd<T> logit) { return gradient * cpu::leaky_slope(logit, slope); },
       [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
         if (to_source)
           cpu::for_row_parts(arrays.by_source, row_of_begin, begin, end, [&](Index j, Index from, Index count) {
@@ -326,7 +326,7 @@ Tensor<T> graph_attention_v2(const Graph& graph, const Tensor<T>& source, const 
     cpu::graph_attention_backward(
         arrays, row, s.data(), cpu::GatV2Logits<T>{s.data(), d.data(), a.data(), slope},
         cpu::SoftmaxRecords<T>{records.data(), 3 * heads}, detail::kept_weights<T>(saved.kept, options), g.data(),
-        [](Batch<T> gradient, Batch<T>) { return gradient; },
+        [](Simd<T> gradient, Simd<T>) { return gradient; },
         [&](Index row_of_begin, Index begin, Index end, const T* gradients) {
           if (needed[0])
             cpu::for_row_parts(arrays.by_source, row_of_begin, begin, end, [&](Index j, Index from, Index count) {

@@ -23,7 +23,7 @@
 #include "graft/ops/layout.hpp"
 #include "graft/ops/matmul.hpp"
 
-// After graft's own headers: number/batch.hpp includes the CPU's intrinsics with a compiler's false warnings off.
+// After graft's own headers: number/simd.hpp includes the CPU's intrinsics with a compiler's false warnings off.
 #include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>

@@ -69,7 +69,7 @@ auto map_gradients(const F& f, const std::array<const Tensor<T>*, Seen>& seen, c
       gradients[i] = fresh<T>(summed[m] ? seen[i + 1]->shape() : g.shape());
       outputs[m] = writable(gradients[i]);
     }
-    using B = Batch<T>;
+    using B = Simd<T>;
     cpu::map_gradients<T, Seen, M>(g.shape(), outputs, summed, seen, [&](const std::array<B, Seen>& x) {
       return [&]<std::size_t... i, std::size_t... m>(std::index_sequence<i...>, std::index_sequence<m...>) {
         const Dual<B, M> y = f(Dual<B, M>::variable(x[i + 1], slots.slot_of[i])...);
@@ -85,7 +85,7 @@ auto map_gradients(const F& f, const std::array<const Tensor<T>*, Seen>& seen, c
 template <class F, Real T, class... Ts>
 Tensor<T> fused_map(const char* op, Site site, F f, const Tensor<T>& first, const Tensor<Ts>&... rest) {
   static constexpr int N = 1 + sizeof...(Ts);
-  using B = Batch<T>;
+  using B = Simd<T>;
   Tensor<T> value = cpu::mapped(
       op, site, [&](const std::array<B, N>& x) { return std::array{B(std::apply(f, x))}; }, first, rest...);
   if (!recorded(first, rest...)) return value;

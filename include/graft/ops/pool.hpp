@@ -140,7 +140,7 @@ Tensor<T> spread_windows(const Tensor<T>& y, const PoolShape& s);
 /// Mean over windows; the area of a window counts padding, which holds zeros.
 template <class T>
 Tensor<T> average_windows(const Tensor<T>& x, const PoolShape& s) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   Tensor<T> value = fresh<T>(s.output());
   const T scale = T(1) / static_cast<T>(s.rows.kernel * s.columns.kernel);
   const Index step = s.columns.dilation * s.channels;
@@ -162,7 +162,7 @@ Tensor<T> average_windows(const Tensor<T>& x, const PoolShape& s) {
 /// The transpose of `average_windows`.
 template <class T>
 Tensor<T> spread_windows(const Tensor<T>& y, const PoolShape& s) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   Tensor<T> value = fresh<T>(s.input());
   std::fill(writable(value), writable(value) + value.count(), T(0));
   const T scale = T(1) / static_cast<T>(s.rows.kernel * s.columns.kernel);
@@ -189,7 +189,7 @@ Tensor<T> spread_windows(const Tensor<T>& y, const PoolShape& s) {
 /// ValueError for bad options.
 template <Real T>
 Tensor<T> max_pool2d(const Tensor<T>& x, PoolOptions options = {}, Site site = Site::current()) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const detail::PoolShape s = detail::pool_shape("max_pool2d", x.shape(), options, site);
   Tensor<T> value = detail::fresh<T>(s.output(), "max_pool2d", site);
   const bool keep = recorded(x);

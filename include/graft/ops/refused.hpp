@@ -8,6 +8,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Another element type than U.
 template <class T, class U>
 concept MixedElements = !std::is_same_v<T, U>;
 
@@ -52,6 +53,7 @@ template <class T, MixedElements<T> U>
 Tensor<T> operator!=(const Tensor<T>& x, const Tensor<U>&) {
   return detail::refuse_mixed<T, U>(x);
 }
+/// Refused at compile time: `a` and `b` of different element types.
 template <class T, MixedElements<T> U>
 Tensor<T> where(const Tensor<bool>&, const Tensor<T>& a, const Tensor<U>&, Site = {}) {
   return detail::refuse_mixed<T, U>(a);

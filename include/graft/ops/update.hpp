@@ -28,11 +28,11 @@ class Overwrite {
 };
 
 /// The next values of N tensors of `count` numbers from their present values and the gradient:
-/// f(present, gradient) maps std::array<Batch<T>, N> and Batch<T> to std::array<Batch<T>, N>.
+/// f(present, gradient) maps std::array<Simd<T>, N> and Simd<T> to std::array<Simd<T>, N>.
 template <class T, class F, class... Tensors>
 void update_in_one_pass(F f, const Tensor<T>& gradient, Tensors&... tensors) {
   constexpr std::size_t N = sizeof...(Tensors);
-  using B = Batch<T>;
+  using B = Simd<T>;
   std::array<Overwrite<T>, N> places{Overwrite<T>(tensors)...};
   std::array<const T*, N> from;
   std::array<T*, N> to;
@@ -64,8 +64,8 @@ void update_in_one_pass(F f, const Tensor<T>& gradient, Tensors&... tensors) {
 /// x, or 0 where |x| is below the smallest normal number: averages of vanished gradients would else decay into
 /// denormals, which slow every later step a hundredfold.
 template <class T>
-Batch<T> without_denormals(Batch<T> x) {
-  return where(native::abs(x) < Batch<T>(std::numeric_limits<T>::min()), Batch<T>(0), x);
+Simd<T> without_denormals(Simd<T> x) {
+  return where(native::abs(x) < Simd<T>(std::numeric_limits<T>::min()), Simd<T>(0), x);
 }
 
 }  // namespace detail

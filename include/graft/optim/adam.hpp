@@ -25,7 +25,7 @@ namespace detail {
 template <class T>
 void adam_step(const AdamOptions& o, bool decoupled, const LeafList& model, const LeafList& gradient,
                const LeafList& mean, const LeafList& square, List<std::int64_t>& counts, double rate) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const B keep(decoupled ? 1 - rate * o.weight_decay : 1), decay(decoupled ? 0 : o.weight_decay);
   const B sign(o.maximize ? -1 : 1), beta1(o.beta1), new1(1 - o.beta1), beta2(o.beta2), new2(1 - o.beta2);
   const B epsilon(o.epsilon);

@@ -20,7 +20,7 @@ namespace detail {
 template <class T>
 void sgd_step(const SgdOptions& o, const LeafList& model, const LeafList& gradient, const LeafList& velocity,
               double rate) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const bool nesterov = o.nesterov;
   const B sign(o.maximize ? -1 : 1), decay(o.weight_decay), momentum(o.momentum), down(-rate);
   for (std::size_t i = 0; i < model.size(); ++i) {

@@ -88,7 +88,7 @@ class AttentionHead {
   /// Scores of queries [row, row + rows) and keys [key, key + count), count <= kKeyBlock, -inf where a query must not
   /// see the key and up to the next whole batch. `scaled` are the queries times the scale.
   void scores(const T* scaled, Index row, Index rows, Index key, Index count, T* to) const {
-    using B = Batch<T>;
+    using B = Simd<T>;
     const Index wide = whole_batches<T>(count);
     gemm(false, false, rows, wide, p.depth, scaled, p.depth, keys_across_.data() + (key - begin) * p.depth, kKeyBlock,
          to, kKeyBlock);
@@ -152,7 +152,7 @@ class AttentionHead {
 
   /// to[block, d, j] = from[begin + block * kKeyBlock + j, d], zeros behind the last key.
   void transpose_blocks(const T* from, Index width, T* to) const {
-    constexpr Index lanes = Batch<T>::size;
+    constexpr Index lanes = Simd<T>::size;
     for (Index key = begin; key < end; key += kKeyBlock, to += width * kKeyBlock) {
       const Index count = std::min(kKeyBlock, end - key);
       for (Index j = 0; j < count; j += lanes) {
@@ -160,7 +160,7 @@ class AttentionHead {
         if (count - j >= lanes)
           for (; d + lanes <= width; d += lanes)
             load_transposed(from + (key + j) * width + d, width,
-                            [&](Index l, Batch<T> column) { column.store(to + (d + l) * kKeyBlock + j); });
+                            [&](Index l, Simd<T> column) { column.store(to + (d + l) * kKeyBlock + j); });
         for (; d < width; ++d)
           for (Index l = 0; l < lanes; ++l)
             to[d * kKeyBlock + j + l] = j + l < count ? from[(key + j + l) * width + d] : T(0);
@@ -169,7 +169,7 @@ class AttentionHead {
   }
 
   void add_bias(T* at, Index row, Index key, Index count) const {
-    using B = Batch<T>;
+    using B = Simd<T>;
     const T* from = p.bias + index / p.heads * p.bias_strides[0] + index % p.heads * p.bias_strides[1] +
                     row * p.bias_strides[2] + key * p.bias_strides[3];
     for (Index j = 0; j < count; j += B::size)
@@ -181,10 +181,10 @@ class AttentionHead {
 
 /// Combines lane l of `combine`d batches: out[r] = the lanes of row r combined, for `lanes` rows of one batch each.
 template <class T, class Combine>
-Batch<T> combine_rows(const T* rows, Combine combine) {
-  Batch<T> columns[Batch<T>::size];
-  load_transposed(rows, Batch<T>::size, [&](Index j, Batch<T> column) { columns[j] = column; });
-  for (Index half = Batch<T>::size / 2; half > 0; half /= 2)
+Simd<T> combine_rows(const T* rows, Combine combine) {
+  Simd<T> columns[Simd<T>::size];
+  load_transposed(rows, Simd<T>::size, [&](Index j, Simd<T> column) { columns[j] = column; });
+  for (Index half = Simd<T>::size / 2; half > 0; half /= 2)
     for (Index j = 0; j < half; ++j) columns[j] = combine(columns[j], columns[j + half]);
   return columns[0];
 }
@@ -199,7 +199,7 @@ struct AttentionNorms {
 /// The state of a block of queries between blocks of keys.
 template <class T>
 struct alignas(64) RunningSoftmax {
-  using B = Batch<T>;
+  using B = Simd<T>;
   T peak[kQueryBlock], total[kQueryBlock], rescale[kQueryBlock], lanes[kQueryBlock * B::size];
 
   RunningSoftmax() {
@@ -242,7 +242,7 @@ struct alignas(64) RunningSoftmax {
 /// to[i] = from[i] * factor.
 template <class T>
 void scale_numbers(const T* from, Index count, T factor, T* to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   Index i = 0;
   for (; i + B::size <= count; i += B::size) (B::load(from + i) * factor).store(to + i);
   if (i < count) (B::load_part(from + i, count - i) * factor).store_part(to + i, count - i);
@@ -309,7 +309,7 @@ struct AttentionGradients {
 template <class T>
 void attention_backward(const AttentionProblem<T>& p, const T* out, const AttentionNorms<const T>& norms, const T* g,
                         const AttentionGradients<T>& to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index width = p.value_depth, depth = p.depth, heads = p.batch * p.heads;
   const Index groups = std::max((p.keys + kKeyGroup - 1) / kKeyGroup, Index{1}), size = p.queries * depth;
   // Each group of keys has its own sum for the queries; groups are added in order.

@@ -58,7 +58,7 @@ inline constexpr Index kNarrow = 4;
 /// Calls f(integral_constant<K>) with the number of batches K in 1 .. kNarrow that cover the channels.
 template <class T, class F>
 [[gnu::always_inline]] inline void with_batches(Index channels, F f) {
-  constexpr Index size = Batch<T>::size;
+  constexpr Index size = Simd<T>::size;
   if (channels > 3 * size)
     f(std::integral_constant<int, 4>());
   else if (channels > 2 * size)
@@ -76,7 +76,7 @@ template <class T, class F>
 template <int N, class T, class At, class Term>
 [[gnu::always_inline]] inline void sum_channels(Index rows, Index channels, At at, Term term,
                                                 const std::array<T*, N>& out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   using Sums = std::array<B, N>;
   const auto add_to_out = [&](Index channel, const Sums& sums) {
     for (std::size_t n = 0; n < N; ++n) (B::load(out[n] + channel) + sums[n]).store(out[n] + channel);
@@ -121,7 +121,7 @@ template <int N, class T, class At, class Term>
 /// Stores value(at(channel), offset) for every row and channel, a batch at a time, at that offset of `to`.
 template <class T, class At, class Value>
 [[gnu::always_inline]] inline void store_channels(Index rows, Index channels, T* to, At at, Value value) {
-  constexpr Index size = Batch<T>::size;
+  constexpr Index size = Simd<T>::size;
   if (channels > kNarrow * size) {
     for (Index r = 0; r < rows; ++r)
       for_row<T>(channels, [&](Index c, Index left) {
@@ -159,7 +159,7 @@ struct ChunkMoments {
 
 template <class T>
 void chunk_moments(const T* from, Index rows, Index channels, ChunkMoments<T>& moments, Index chunk) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const B one_over(T(1) / static_cast<T>(rows));
   T *const first = moments.first(chunk), *const mean = moments.mean(chunk);
   for (Index c = 0; c < channels; c += B::size) B::load(from + c).store(first + c);
@@ -251,7 +251,7 @@ struct ChannelNorms {
 template <class T>
 void channel_scale(const T* x, const ChannelLayout& layout, const ChannelNorms<T>& norms, const T* weight,
                    const T* bias, T* y) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index channels = layout.channels;
   ChannelChunks<T>(layout).for_each(layout, [&](Index, Index sample, Index offset, Index rows) {
     const T *const m = norms.mean + sample * channels, *const r = norms.inverse + sample * channels;
@@ -297,7 +297,7 @@ void sum_samples(const ChannelLayout& layout, Terms terms, T* out) {
 /// Sums over the rows of each sample, [2, samples, stride]: of g, and of g (x - mean), `mean` being the first part.
 template <class T>
 void channel_sums(const T* x, const T* g, const ChannelLayout& layout, const T* mean, T* out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   sum_samples<2>(
       layout,
       [&](Index sample, Index offset) {
@@ -362,8 +362,8 @@ void channel_gradients(const ChannelLayout& layout, const ChannelNorms<T>& norms
 /// first part.
 template <class T>
 struct ChannelSlope {
-  Batch<T> mean, scale, constant, along;
-  [[gnu::always_inline]] Batch<T> operator()(Batch<T> g, Batch<T> centred) const {
+  Simd<T> mean, scale, constant, along;
+  [[gnu::always_inline]] Simd<T> operator()(Simd<T> g, Simd<T> centred) const {
     return fma(centred, along, fma(g, scale, constant));
   }
 };
@@ -372,7 +372,7 @@ template <class T>
 [[gnu::always_inline]] inline ChannelSlope<T> channel_slope(const ChannelNorms<T>& norms, const T* weight,
                                                             const ChannelMeans<T>& means, Index at, Index padded,
                                                             Index c) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const B scale = B::load(norms.inverse + at), along = -scale * B::load(means.q + padded);
   const B rest = norms.rest ? B::load(norms.rest + at) : B(0);
   return {B::load(norms.mean + at), weight ? scale * B::load(weight + c) : scale,
@@ -384,7 +384,7 @@ template <class T>
 template <class T>
 void channel_backward(const T* x, const T* g, const ChannelLayout& layout, const ChannelNorms<T>& norms,
                       const T* weight, bool given, const ChannelGradients<T>& out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index channels = layout.channels, stride = whole_batches<T>(channels), sums = layout.samples * stride;
   std::vector<T, detail::CacheAllocator<T>> buffer(static_cast<std::size_t>(4 * sums));
   T *const plain = buffer.data(), *const along = plain + sums;
@@ -427,7 +427,7 @@ struct ChannelSlopeGradients {
 template <class T>
 void channel_slope_backward(const T* x, const T* g, const T* v, const ChannelLayout& layout,
                             const ChannelNorms<T>& norms, const T* weight, const ChannelSlopeGradients<T>& out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index channels = layout.channels, samples = layout.samples, width = layout.group_width();
   const Index stride = whole_batches<T>(channels), sums = samples * stride;
   // The sums of g, g (x - mean), v, v (x - mean) and v g, and what the gradients are made of.

@@ -60,7 +60,7 @@ Index window_block(Index length) {
 /// Writes `count` numbers from `from`, or zeros where it is null, and up to a batch of anything after them.
 template <class T>
 [[gnu::always_inline]] inline T* put_run(const T* from, Index count, T* to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   if (from)
     for (Index i = 0; i < count; i += B::size) B::load(from + i).store(to + i);
   else
@@ -111,14 +111,14 @@ void gather_windows(const Windows<T>& windows, Index begin, Index end, T* to) {
 /// batch past the end of `from`.
 template <class T, class Place>
 void place_transposed(const T* from, Index rows, Index stride, Index columns, T* to, Place place) {
-  constexpr Index lanes = Batch<T>::size;
+  constexpr Index lanes = Simd<T>::size;
   for (Index j = 0; j < columns; j += lanes) {
     const Index wide = std::min(lanes, columns - j);
     Index places[lanes];
     for (Index l = 0; l < wide; ++l) places[l] = place(j + l);
     Index i = 0;
     for (; i + lanes <= rows; i += lanes)
-      load_transposed(from + i * stride + j, stride, [&](Index l, Batch<T> column) {
+      load_transposed(from + i * stride + j, stride, [&](Index l, Simd<T> column) {
         if (l < wide && places[l] >= 0) column.store(to + places[l] + i);
       });
     for (; i < rows; ++i)
@@ -203,7 +203,7 @@ void arrange_weights(WindowPath path, Index length, Index out, T* weights) {
 /// zeros before each and so many after it that it is `wide` numbers long.
 template <class T>
 void copy_bordered(const T* map, Index extent, Index length, Index first, Index last, Index left, Index wide, T* to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index skip = std::max(-left, Index{0}), before = std::max(left, Index{0});
   const Index inside = std::clamp(length - skip, Index{0}, wide - std::min(before, wide));
   for (Index line = first; line < last; ++line, to += wide) {
@@ -227,7 +227,7 @@ inline constexpr Index kPieceBytes = Index{1} << 16;
 /// The windows of pixels [begin, end), tap by tap: [taps, end - begin].
 template <class T>
 void gather_taps(const Windows<T>& windows, Index begin, Index end, T* to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const WindowAxis &rows = windows.rows, &columns = windows.columns;
   for (Index t = 0; t < rows.taps; ++t)
     for (Index u = 0; u < columns.taps; ++u)
@@ -268,7 +268,7 @@ void window_products(const Windows<T>& windows, Index begin, Index end, const T*
     const Index line = (columns.count + columns.taps - 1) * pixel;
     const Index fit = kWindowBytes / (line * static_cast<Index>(sizeof(T))) - halo;
     const Index most = std::clamp(fit, Index{1}, rows.count);
-    const detail::Workspace<T> bordered((most + halo) * line + Batch<T>::size);
+    const detail::Workspace<T> bordered((most + halo) * line + Simd<T>::size);
     for (Index at = begin, count = 0; at < end; at += count * columns.count) {
       const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
       count = std::min({most, rows.count - first, (end - at) / columns.count});
@@ -286,7 +286,7 @@ void window_products(const Windows<T>& windows, Index begin, Index end, const T*
   }
   if (path == WindowPath::taps) {
     constexpr Index block = 224;  // 16 tiles of 14 rows
-    const detail::Workspace<T> taps(length * block + Batch<T>::size);
+    const detail::Workspace<T> taps(length * block + Simd<T>::size);
     for (Index at = begin; at < end; at += block) {
       const Index count = std::min(block, end - at);
       gather_taps(windows, at, at + count, taps.data());
@@ -313,7 +313,7 @@ void window_transposed_products(const Windows<T>& windows, Index begin, Index en
     const Index pixel = windows.pixel, halo = (rows.taps - 1) * rows.hop, line = columns.count * pixel;
     const Index fit = kPieceBytes / (columns.count * std::max(pixel, out) * static_cast<Index>(sizeof(T)));
     const Index most = std::clamp(fit, Index{1}, rows.count);
-    const detail::Workspace<T> shifted((most + halo) * line + Batch<T>::size);
+    const detail::Workspace<T> shifted((most + halo) * line + Simd<T>::size);
     for (Index at = begin, count = 0; at < end; at += count * columns.count) {
       const Index map = at / columns.count / rows.count, first = at / columns.count % rows.count;
       count = std::min({most, rows.count - first, (end - at) / columns.count});
@@ -330,7 +330,7 @@ void window_transposed_products(const Windows<T>& windows, Index begin, Index en
   }
   if (window_path(windows) == WindowPath::taps) {
     constexpr Index block = 224;
-    const detail::Workspace<T> taps(length * block + Batch<T>::size);
+    const detail::Workspace<T> taps(length * block + Simd<T>::size);
     for (Index at = begin; at < end; at += block) {
       const Index count = std::min(block, end - at);
       gather_taps(windows, at, at + count, taps.data());
@@ -459,7 +459,7 @@ void add_weight_products(const ConvShape& s, const T* x, const T* y, Index begin
 /// Adds `count` sums of `add_weight_products` in order and puts them into the weight's order.
 template <class T>
 void join_weight_sums(const ConvShape& s, const T* sums, Index count, T* weight) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index in = s.group_in(), out = s.group_out(), taps = s.taps(), length = taps * in, size = s.out * length;
   if (count == 0) {
     std::fill(weight, weight + size, T(0));

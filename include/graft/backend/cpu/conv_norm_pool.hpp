@@ -70,9 +70,9 @@ struct ConvOutput {
 /// those before it, or a NaN, as in `max_pool2d`.
 template <class T>
 struct NormedWindow {
-  using B = Batch<T>;
+  using B = Simd<T>;
   B centred0, centred1, centred2, centred3, best;
-  BatchMask<T> chosen1, chosen2, chosen3;
+  SimdMask<T> chosen1, chosen2, chosen3;
 
   [[gnu::always_inline]] NormedWindow(const T* from, Index right, Index below, B mean, B scale, B shift)
       : centred0(B::load(from) - mean),
@@ -82,7 +82,7 @@ struct NormedWindow {
         best(fma(centred0, scale, shift)) {
     const auto next = [&](B centred) __attribute__((always_inline)) {
       const B number = fma(centred, scale, shift);
-      const BatchMask<T> larger = number > best || number != number;
+      const SimdMask<T> larger = number > best || number != number;
       best = where(larger, number, best);
       return larger;
     };
@@ -107,8 +107,8 @@ struct ConvNorm {
   }
   /// What is added to (y - mean) scale for the channels from `at` = sample channels + c on: the bias, and with it what
   /// rounding left of the mean.
-  [[gnu::always_inline]] Batch<T> shift(Index at, Index c, Batch<T> scale) const {
-    return fma(-Batch<T>::load(norms.rest + at), scale, Batch<T>::load(bias + c));
+  [[gnu::always_inline]] Simd<T> shift(Index at, Index c, Simd<T> scale) const {
+    return fma(-Simd<T>::load(norms.rest + at), scale, Simd<T>::load(bias + c));
   }
 };
 
@@ -120,7 +120,7 @@ void conv_moments(const ConvShape& s, const ChannelLayout& layout, const T* x, c
   const Index parts = s.batch * blocks.strips * blocks.chunks;
   ChunkMoments<T> moments(parts, s.out);
   parallel_jobs(blocks.count, [&](Index block) {
-    const detail::Workspace<T> scratch(y ? 0 : blocks.most_pixels() * s.out + Batch<T>::size);
+    const detail::Workspace<T> scratch(y ? 0 : blocks.most_pixels() * s.out + Simd<T>::size);
     const Index first = blocks.first_strip(block), end = blocks.end_strip(block);
     const Index begin = blocks.first_pixel(first);
     T* const to = y ? y + begin * s.out : scratch.data();
@@ -139,7 +139,7 @@ void conv_moments(const ConvShape& s, const ChannelLayout& layout, const T* x, c
 /// Second pass: out = relu(max over windows of (y - mean) inverse weight + bias), and y - mean where the maximum is.
 template <class T>
 void conv_norm_pool(const ConvNorm<T>& n, const T* y, T* out, T* centred) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const ConvShape& s = n.s;
   const ConvBlocks<T> blocks(s);
   parallel_jobs(blocks.count, [&](Index block) {
@@ -170,7 +170,7 @@ void conv_norm_pool(const ConvNorm<T>& n, const T* y, T* out, T* centred) {
 template <class T>
 void conv_norm_slopes(const ConvNorm<T>& n, const ConvBlocks<T>& blocks, Index strip, const T* from, const T* g,
                       const ChannelMeans<T>& means, T* to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index channels = n.s.out, width = n.s.out_w, line = width * channels, sample = n.sample(blocks, strip);
   const Index stride = whole_batches<T>(channels);
   for (Index row = 0; row < blocks.rows_of(strip); row += 2) {
@@ -195,7 +195,7 @@ void conv_norm_slopes(const ConvNorm<T>& n, const ConvBlocks<T>& blocks, Index s
       for (; j + 2 * channels <= line; j += 2 * channels, upstream += channels) {
         const NormedWindow<T> w(at + j, channels, line, slope.mean, slope.scale, shift);
         const B gi = B::load(upstream) * where(w.best > B(0), B(1), B(0));
-        const BatchMask<T> late = w.chosen2 || w.chosen3;
+        const SimdMask<T> late = w.chosen2 || w.chosen3;
         put(j, where(w.chosen1 || late, B(0), gi), w.centred0);
         put(j + channels, where(w.chosen1 && !late, gi, B(0)), w.centred1);
         put(j + line, where(w.chosen2 && !w.chosen3, gi, B(0)), w.centred2);
@@ -218,7 +218,7 @@ struct ConvNormGradients {
 template <class T>
 void conv_norm_pool_backward(const ConvNorm<T>& n, const T* y, const T* centred, const T* g,
                              const ConvNormGradients<T>& gradients) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const ConvShape& s = n.s;
   const ConvBlocks<T> blocks(s);
   const Index channels = s.out, stride = whole_batches<T>(channels), sums = n.layout.samples * stride;

@@ -29,7 +29,7 @@ struct LabelTargets {
 
   bool counts(Index row) const { return !ignored || static_cast<Index>(labels[row]) != *ignored; }
   T at_label(Index label) const { return weight ? on * weight[label] : on; }
-  Batch<T> elsewhere(Index i) const { return weight ? off * Batch<T>::load(weight + i) : Batch<T>(off); }
+  Simd<T> elsewhere(Index i) const { return weight ? off * Simd<T>::load(weight + i) : Simd<T>(off); }
   /// The sum of the targets of a row.
   T mass(Index label) const { return weight ? off * weight_sum + at_label(label) : T(1); }
 };
@@ -37,7 +37,7 @@ struct LabelTargets {
 /// With t the targets of row r: loss[r] = sum_j t_j (log sum_k e^x[r, k] - x[r, j]).
 template <class T, class Label>
 void cross_entropy(const T* x, LabelTargets<T, Label> targets, Index rows, Index width, LogSums<T> sums, T* loss) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   for_each_row(rows, width, [=](Index r) {
     if (!targets.counts(r)) {
       sums.shift[r] = sums.log_sum[r] = loss[r] = 0;
@@ -66,7 +66,7 @@ void cross_entropy(const T* x, LabelTargets<T, Label> targets, Index rows, Index
 template <class T, class Label>
 void cross_entropy_backward(const T* x, LabelTargets<T, Label> targets, LogSums<const T> sums, const T* g, bool one_g,
                             T scale, Index rows, Index width, T* dx) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const B minus_infinity(kMinusInfinity<T>);
   for_each_row(rows, width, [=](Index r) {
     const T* from = x + r * width;
@@ -96,15 +96,15 @@ struct Smoothing {
   const T* weight;  ///< [classes] or null
 
   /// Of the classes from i on.
-  Batch<T> operator()(Batch<T> t, Index i) const { return weighted(fma(t, Batch<T>(on), Batch<T>(off)), i); }
-  Batch<T> weighted(Batch<T> x, Index i) const { return weight ? x * Batch<T>::load(weight + i) : x; }
+  Simd<T> operator()(Simd<T> t, Index i) const { return weighted(fma(t, Simd<T>(on), Simd<T>(off)), i); }
+  Simd<T> weighted(Simd<T> x, Index i) const { return weight ? x * Simd<T>::load(weight + i) : x; }
 };
 
 /// The same for targets [rows, width]; mass[r] = sum_j t_j. A target of 0 counts nothing, whatever the logit.
 template <class T>
 void soft_cross_entropy(const T* x, const T* targets, Smoothing<T> smooth, Index rows, Index width, LogSums<T> sums,
                         T* mass, T* loss) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   for_each_row(rows, width, [=](Index r) {
     const T *from = x + r * width, *target = targets + r * width;
     const B shift = row_shift(from, width);
@@ -131,7 +131,7 @@ template <class T>
 void soft_cross_entropy_backward(const T* x, const T* targets, Smoothing<T> smooth, LogSums<const T> sums,
                                  const T* mass, const T* g, bool one_g, T scale, Index rows, Index width, T* dx,
                                  T* dt) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const B minus_infinity(kMinusInfinity<T>);
   for_each_row(rows, width, [=](Index r) {
     const Index at = r * width;

@@ -123,7 +123,7 @@ inline void dropout_bits(Index count, std::uint64_t key, std::uint32_t threshold
 /// out[i] = scale x[i] where bit i is set, else 0.
 template <class T>
 void keep_marked(const T* x, Index count, const std::uint64_t* bits, T scale, T* out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   parallel_for(count, 256 * kMaskTile, [=](Index begin, Index end) {
     for (Index first = begin; first < end; first += kMaskTile) {
       const std::uint64_t kept = bits[first / kMaskTile];

@@ -23,7 +23,7 @@ struct GatForward {
 template <class Lanes, class T, int... K>
 [[gnu::noinline]] void gat_rows_forward(const Lanes& lanes_of, const GatForward<T>& work, Index first, Index last,
                                         std::integer_sequence<int, K...>) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Lanes lanes = lanes_of;
   const GatForward<T> w = work;
   const Index n = lanes.heads, row = lanes.row, past = w.side.edges() - 1;
@@ -74,7 +74,7 @@ struct GatBackward {
 template <class Lanes, class T, int... K>
 [[gnu::noinline]] void gat_rows_backward(const Lanes& lanes_of, const GatBackward<T>& work, Index first, Index last,
                                          std::integer_sequence<int, K...>) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Lanes lanes = lanes_of;
   const GatBackward<T> w = work;
   const GraphSide side = w.graph.by_source;
@@ -120,9 +120,9 @@ template <class Lanes, class T, int... K>
                                       std::integer_sequence<int, K...>) {
   const Lanes lanes = lanes_of;
   const HeadScores<T> w = work;
-  const Batch<T> a[] = {lanes.load(w.a, K)...}, b[] = {lanes.load(w.b, K)...};
+  const Simd<T> a[] = {lanes.load(w.a, K)...}, b[] = {lanes.load(w.b, K)...};
   for (Index r = first; r < last; ++r) {
-    const Batch<T> value[] = {lanes.load(w.values + r * lanes.row, K)...};
+    const Simd<T> value[] = {lanes.load(w.values + r * lanes.row, K)...};
     const auto with = [&](const auto& vector) __attribute__((always_inline)) {
       return lanes.sum_heads([&](int k) __attribute__((always_inline)) { return value[k] * vector[k]; });
     };
@@ -133,7 +133,7 @@ template <class Lanes, class T, int... K>
 /// to_a[i, h] = <values[i, h, :], a[h, :]> for every row i, and the same with b.
 template <class T>
 void head_scores(const HeadRow<T>& heads, Index rows, const HeadScores<T>& work) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   constexpr Index chunk = 512;
   const bool held = with_row_lanes(heads, [&](const auto& lanes, auto batches) {
     parallel_for(rows, chunk, [&](Index first, Index last) { head_scores_of(lanes, work, first, last, batches); });
@@ -175,7 +175,7 @@ struct ScoreGradients {
 template <class Lanes, class T, int... K>
 [[gnu::noinline]] void add_score_gradients_of(const Lanes& lanes_of, const ScoreGradients<T>& work, Index first,
                                               Index last, T* d_a, T* d_b, std::integer_sequence<int, K...>) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Lanes lanes = lanes_of;
   const ScoreGradients<T> w = work;
   const B a[] = {lanes.load(w.a, K)...}, b[] = {lanes.load(w.b, K)...};
@@ -204,7 +204,7 @@ template <class Lanes, class T, int... K>
 /// every chunk.
 template <class T>
 void add_score_gradients(const HeadRow<T>& heads, const ScoreGradients<T>& work) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index n = heads.heads, row = heads.row;
   const GraphSide side = work.side;
   const bool held = with_row_lanes(heads, [&](const auto& lanes, auto batches) {

@@ -87,7 +87,7 @@ template <class T>
 template <class T>
 TileSpan next_columns(Index done, Index end, bool packed) {
   using Blocks = GemmBlocks<T>;
-  const bool padded = packed || BatchPart<T>::fast;
+  const bool padded = packed || SimdPart<T>::fast;
   const bool wide =
       end - done >= Blocks::columns || (end - done > Blocks::lanes && (packed || (!padded && end >= Blocks::columns)));
   const Index extent = wide ? Blocks::columns : Blocks::lanes;
@@ -98,7 +98,7 @@ TileSpan next_columns(Index done, Index end, bool packed) {
 /// Writes the new part of a tile, computed into `tile` [rows.extent, columns.extent], to C.
 template <class T>
 void write_part(const GemmProblem<T>& g, const T* tile, TileSpan rows, TileSpan columns, bool add) {
-  constexpr Index lanes = Batch<T>::size;
+  constexpr Index lanes = Simd<T>::size;
   tile += rows.skip * columns.extent + columns.skip;
   T* c = g.c + (rows.first + rows.skip) * g.c_row + (columns.first + columns.skip) * g.c_column;
   if (g.c_column != 1) {
@@ -112,12 +112,12 @@ void write_part(const GemmProblem<T>& g, const T* tile, TileSpan rows, TileSpan 
   for (Index i = 0; i < rows.count; ++i, tile += columns.extent, c += g.c_row) {
     Index j = 0;
     for (; j + lanes <= columns.count; j += lanes) {
-      const Batch<T> sum = Batch<T>::load(tile + j);
-      (add ? Batch<T>::load(c + j) + sum : sum).store(c + j);
+      const Simd<T> sum = Simd<T>::load(tile + j);
+      (add ? Simd<T>::load(c + j) + sum : sum).store(c + j);
     }
     if (const Index rest = columns.count - j; rest > 0) {
-      const Batch<T> sum = Batch<T>::load_part(tile + j, rest);
-      (add ? Batch<T>::load_part(c + j, rest) + sum : sum).store_part(c + j, rest);
+      const Simd<T> sum = Simd<T>::load_part(tile + j, rest);
+      (add ? Simd<T>::load_part(c + j, rest) + sum : sum).store_part(c + j, rest);
     }
   }
 }
@@ -128,7 +128,7 @@ template <class T>
   using Blocks = GemmBlocks<T>;
   const bool wide = columns.extent == Blocks::columns;
   alignas(64) T tile[Blocks::rows * Blocks::columns];
-  t.columns = BatchPart<T>::fast && !wide ? columns.count : columns.extent;
+  t.columns = SimdPart<T>::fast && !wide ? columns.count : columns.extent;
   t.c = tile;
   t.c_row = columns.extent;
   const bool add = std::exchange(t.add, false);
@@ -158,7 +158,7 @@ template <class T>
 /// Where a register has no fast masks, columns of B in place are read by whole registers.
 template <class T>
 bool readable_in_place(const GemmProblem<T>& g) {
-  return BatchPart<T>::fast || g.n >= GemmBlocks<T>::lanes;
+  return SimdPart<T>::fast || g.n >= GemmBlocks<T>::lanes;
 }
 
 /// Rows of a matrix that start a large power of two apart share few sets of a cache.

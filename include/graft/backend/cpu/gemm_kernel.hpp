@@ -17,7 +17,7 @@ namespace blocked {
 template <class T>
 struct GemmBlocks {
   /// Numbers in a register.
-  static constexpr Index lanes = Batch<T>::size;
+  static constexpr Index lanes = Simd<T>::size;
   /// Tile heights. The highest with two batches a row fills the registers (28 of AVX-512's 32 and 24 of AArch64's, 12
   /// of AVX2's 16, 8 of SSE's 16 accumulators); the lower ones keep the ends of C from wasting work.
   static constexpr bool longest = lanes * sizeof(T) == 64;
@@ -64,7 +64,7 @@ struct GemmTile;
 template <class T, bool Wide, int... I, bool Panels>
 struct GemmTile<T, Wide, std::integer_sequence<int, I...>, Panels> {
   template <int>
-  using Accumulator = Batch<T>;
+  using Accumulator = Simd<T>;
 
   [[gnu::noinline]] static void run(const TileArguments<T>& t) {
     constexpr Index rows = sizeof...(I);
@@ -78,9 +78,9 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>, Panels> {
   [[gnu::always_inline]] static void sum(const TileArguments<T>& t, const T* a0, T* c, Accumulator<I>... left,
                                          Accumulator<I>... right) {
     static_assert(sizeof...(I) <= 14);
-    constexpr Index lanes = Batch<T>::size;
+    constexpr Index lanes = Simd<T>::size;
     const Index row = t.a_row, a_step = t.a_step, b_step = t.b_step, c_row = t.c_row;
-    const BatchPart<T> last(Wide ? t.columns - lanes : t.columns);
+    const SimdPart<T> last(Wide ? t.columns - lanes : t.columns);
     const bool add = t.add;
     // A pointer for seven rows: the others are reached by the scaled index of an address, so that few registers hold
     // addresses and few instructions move them.
@@ -90,12 +90,12 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>, Panels> {
     const auto step = [&](Index ahead) __attribute__((always_inline)) {
       constexpr Index panel_rows = sizeof...(I), panel_columns = (Wide ? 2 : 1) * lanes;
       const T* at = Panels ? b + ahead * panel_columns : b;
-      const Batch<T> b0 = !Wide && BatchPart<T>::fast ? Batch<T>::load(at, last) : Batch<T>::load(at);
-      const Batch<T> b1 = Wide ? Batch<T>::load(at + lanes) : b0;
-      const auto fma_row = [&](int i, Batch<T>& l, [[maybe_unused]] Batch<T>& r) __attribute__((always_inline)) {
+      const Simd<T> b0 = !Wide && SimdPart<T>::fast ? Simd<T>::load(at, last) : Simd<T>::load(at);
+      const Simd<T> b1 = Wide ? Simd<T>::load(at + lanes) : b0;
+      const auto fma_row = [&](int i, Simd<T>& l, [[maybe_unused]] Simd<T>& r) __attribute__((always_inline)) {
         const T* from = i < 7 ? a0 : a7;
         const int j = i % 7;
-        const Batch<T> x(Panels ? a0[ahead * panel_rows + i]
+        const Simd<T> x(Panels ? a0[ahead * panel_rows + i]
                                 : from[j == 3 ? row3 : j == 5 ? row5 : j == 6 ? 2 * row3 : j * row]);
         l = fma(x, b0, l);
         if constexpr (Wide) r = fma(x, b1, r);
@@ -116,12 +116,12 @@ struct GemmTile<T, Wide, std::integer_sequence<int, I...>, Panels> {
       } while (--k > 0);
     }
     // Row by row: in a C whose rows lie a large power of two apart, reading all rows first would evict the first ones.
-    const auto write = [&](T * to, Batch<T> l, [[maybe_unused]] Batch<T> r) __attribute__((always_inline)) {
+    const auto write = [&](T * to, Simd<T> l, [[maybe_unused]] Simd<T> r) __attribute__((always_inline)) {
       if constexpr (Wide) {
-        (add ? Batch<T>::load(to) + l : l).store(to);
-        (add ? Batch<T>::load(to + lanes, last) + r : r).store(to + lanes, last);
+        (add ? Simd<T>::load(to) + l : l).store(to);
+        (add ? Simd<T>::load(to + lanes, last) + r : r).store(to + lanes, last);
       } else {
-        (add ? Batch<T>::load(to, last) + l : l).store(to, last);
+        (add ? Simd<T>::load(to, last) + l : l).store(to, last);
       }
     };
     (write(c + I * c_row, left, right), ...);
@@ -136,7 +136,7 @@ struct ThinTile;
 template <class T, int... I>
 struct ThinTile<T, std::integer_sequence<int, I...>> {
   template <int>
-  using Accumulator = Batch<T>;
+  using Accumulator = Simd<T>;
 
   /// tile [rows, lanes] = A B over k steps. A is a panel [k, rows]; the columns of B start `b_column` apart.
   [[gnu::noinline]] static void run(Index k, const T* a, const T* b, Index b_column, T* tile) {
@@ -145,20 +145,20 @@ struct ThinTile<T, std::integer_sequence<int, I...>> {
 
   [[gnu::always_inline]] static void sum(Index k, const T* a, const T* b, Index b_column, T* tile,
                                          Accumulator<I>... sums) {
-    constexpr Index rows = sizeof...(I), lanes = Batch<T>::size;
+    constexpr Index rows = sizeof...(I), lanes = Simd<T>::size;
     for (; k > 0; k -= lanes, b += lanes, a += lanes * rows) {
       const T* from = b;
       Index stride = b_column;
       alignas(64) T block[lanes * lanes];
       if (k < lanes) {
-        for (Index j = 0; j < lanes; ++j) Batch<T>::load_part(b + j * b_column, k).store(block + j * lanes);
+        for (Index j = 0; j < lanes; ++j) Simd<T>::load_part(b + j * b_column, k).store(block + j * lanes);
         from = block, stride = lanes;
       } else {
         // So many columns at once are more streams than the hardware follows.
         for (Index j = 0; j < lanes; ++j) native::prefetch(b + j * b_column + kThinAhead * lanes);
       }
-      load_transposed(from, stride, [&](Index p, Batch<T> row) __attribute__((always_inline)) {
-        if (p < k) ((sums = fma(Batch<T>(a[p * rows + I]), row, sums)), ...);
+      load_transposed(from, stride, [&](Index p, Simd<T> row) __attribute__((always_inline)) {
+        if (p < k) ((sums = fma(Simd<T>(a[p * rows + I]), row, sums)), ...);
       });
     }
     (sums.store(tile + I * lanes), ...);

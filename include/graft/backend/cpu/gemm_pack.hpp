@@ -18,12 +18,12 @@ inline constexpr Index kPackedUnderway = Index{1} << 14;
 template <class T>
 [[gnu::noinline]] void pack_panel(const T* from, Index item, Index step, Index items, Index readable, Index k,
                                   Index panel, T* to) {
-  constexpr Index lanes = Batch<T>::size;
+  constexpr Index lanes = Simd<T>::size;
   for (Index i = 0; i < panel; i += lanes) {
     const Index filled = items - i < lanes ? (items > i ? items - i : 0) : lanes;
     // What a first register writes beyond a narrow panel belongs to the next step of k, which is written later.
     const bool whole = i == 0 || panel - i >= lanes;
-    const auto put = [&](Index p, Batch<T> numbers) {
+    const auto put = [&](Index p, Simd<T> numbers) {
       if (whole)
         numbers.store(to + p * panel + i);
       else
@@ -32,21 +32,21 @@ template <class T>
     if (item == 1) {
       const T* at = from + i;
       if (filled == lanes)
-        for (Index p = 0; p < k; ++p, at += step) put(p, Batch<T>::load(at));
+        for (Index p = 0; p < k; ++p, at += step) put(p, Simd<T>::load(at));
       else
-        for (Index p = 0; p < k; ++p, at += step) put(p, Batch<T>::load_part(at, filled));
+        for (Index p = 0; p < k; ++p, at += step) put(p, Simd<T>::load_part(at, filled));
       continue;
     }
     const bool ahead_pays = readable * k * static_cast<Index>(sizeof(T)) > kPackedUnderway;
     alignas(64) T block[lanes * lanes];
-    for (Index r = filled; r < lanes; ++r) Batch<T>(T(0)).store(block + r * lanes);
+    for (Index r = filled; r < lanes; ++r) Simd<T>(T(0)).store(block + r * lanes);
     for (Index p = 0; p < k; p += lanes) {
       const T* at = from + i * item + p;
       Index stride = item;
       const Index steps = k - p < lanes ? k - p : lanes;
       if (steps % detail::kQuad<T> != 0 || readable - i < lanes) {
         for (Index r = 0; r < filled; ++r)
-          (steps < lanes ? Batch<T>::load_part(at + r * item, steps) : Batch<T>::load(at + r * item))
+          (steps < lanes ? Simd<T>::load_part(at + r * item, steps) : Simd<T>::load(at + r * item))
               .store(block + r * lanes);
         at = block;
         stride = lanes;
@@ -57,7 +57,7 @@ template <class T>
       }
       load_transposed(
           at, stride,
-          [&](Index j, Batch<T> column) {
+          [&](Index j, Simd<T> column) {
             if (j < steps) put(p + j, column);
           },
           steps);

@@ -57,7 +57,7 @@ struct SplitOperand {
 /// Packs 16 items over 32 steps of k: three tiles, `2 kTileNumbers` apart. Steps p and p + 16 share a pair, so that no
 /// number changes its lane: a tile of A has rows [item][p][p or p + 16], one of B [p][item][p or p + 16].
 inline void split_tile(const SplitOperand& o, Index item, Index p, std::uint16_t* to, FloatBits& largest) {
-  constexpr Index lanes = Batch<float>::size;
+  constexpr Index lanes = Simd<float>::size;
   const Index lines = o.columns ? 32 : 16, length = 512 / lines;
   const Index line = o.columns ? o.step : o.item, along = o.columns ? o.item : o.step;
   const float* from = o.from + item * o.item + p * o.step;
@@ -70,7 +70,7 @@ inline void split_tile(const SplitOperand& o, Index item, Index p, std::uint16_t
       for (Index i = 0; i < lines; i += lanes)
         for (Index j = 0; j < length; j += lanes)
           load_transposed(from + i + j * along, along,
-                          [&](Index l, Batch<float> column) { column.store(block + (i + l) * length + j); });
+                          [&](Index l, Simd<float> column) { column.store(block + (i + l) * length + j); });
     } else {
       const Index i_end = o.columns ? steps_left : items_left, j_end = o.columns ? items_left : steps_left;
       for (Index i = 0; i < lines; ++i)
@@ -82,8 +82,8 @@ inline void split_tile(const SplitOperand& o, Index item, Index p, std::uint16_t
   const Index partner = o.columns ? kTileRows * stride : kTileRows;
   for (Index r = 0; r < kTileRows; ++r, from += stride)
     for (Index l = 0; l < kTileRows; l += lanes) {
-      const FloatBits low = bits_of(Batch<float>::load(from + l));
-      const FloatBits high = bits_of(Batch<float>::load(from + l + partner));
+      const FloatBits low = bits_of(Simd<float>::load(from + l));
+      const FloatBits high = bits_of(Simd<float>::load(from + l + partner));
       grow_to(largest, low), grow_to(largest, high);
       split_pair(low, high, to + r * kTileSteps + 2 * l, 2 * kTileNumbers);
     }
@@ -167,8 +167,8 @@ template <class Tiles>
 /// C [rows, columns] = sums [32, 32], plus C where `add`.
 inline void split_write(const float* sums, Index rows, Index columns, float* c, Index c_row, bool add) {
   for (Index i = 0; i < rows; ++i, sums += kSplitPanel, c += c_row)
-    for (Index j = 0; j < columns; j += Batch<float>::size) {
-      const Batch<float> sum = Batch<float>::load(sums + j);
+    for (Index j = 0; j < columns; j += Simd<float>::size) {
+      const Simd<float> sum = Simd<float>::load(sums + j);
       store_lanes(add ? load_lanes(c + j, columns - j) + sum : sum, c + j, columns - j);
     }
 }
@@ -218,7 +218,7 @@ inline void split_scan(const SplitOperand& o, SplitRange& range) {
   parallel_for(lines, 1 + (Index{1} << 16) / length, [&](Index begin, Index end) {
     FloatBits largest = {};
     for (Index i = begin; i < end; ++i)
-      for (Index j = 0; j < length; j += Batch<float>::size)
+      for (Index j = 0; j < length; j += Simd<float>::size)
         grow_to(largest, bits_of(load_lanes(o.from + i * line + j, length - j)));
     range.join(largest);
   });

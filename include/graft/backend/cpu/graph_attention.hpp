@@ -12,12 +12,12 @@ inline namespace GRAFT_ABI {
 namespace cpu {
 
 template <class T>
-[[gnu::always_inline]] inline Batch<T> leaky_batch(Batch<T> x, T slope) {
-  return where(x > Batch<T>(0), x, x * Batch<T>(slope));
+[[gnu::always_inline]] inline Simd<T> leaky_batch(Simd<T> x, T slope) {
+  return where(x > Simd<T>(0), x, x * Simd<T>(slope));
 }
 template <class T>
-[[gnu::always_inline]] inline Batch<T> leaky_slope(Batch<T> x, T slope) {
-  return where(x > Batch<T>(0), Batch<T>(1), Batch<T>(slope));
+[[gnu::always_inline]] inline Simd<T> leaky_slope(Simd<T> x, T slope) {
+  return where(x > Simd<T>(0), Simd<T>(1), Simd<T>(slope));
 }
 
 /// to[e, h] = from[index[e] * stride + h] for e < count, [count, heads].
@@ -28,8 +28,8 @@ template <class T>
     for (Index e = 0; e < count; ++e) to[e] = from[index[e] * stride];
   else
     for (Index e = 0; e < count; ++e)
-      for (Index h = 0; h < heads; h += Batch<T>::size)
-        Batch<T>::load(from + index[e] * stride + h).store(to + e * heads + h);
+      for (Index h = 0; h < heads; h += Simd<T>::size)
+        Simd<T>::load(from + index[e] * stride + h).store(to + e * heads + h);
 }
 
 /// Logits of GAT, LeakyReLU(own + other). Which of the two is the source does not matter, so it serves both ways.
@@ -40,7 +40,7 @@ struct GatLogits {
   T slope;
   /// to[e, h] for the edges begin .. end - 1, the first of which belongs to `row`.
   void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T*, T* to) const {
-    using B = Batch<T>;
+    using B = Simd<T>;
     const Index n = heads.heads;
     const T factor = slope;
     gather_edges(other, other_stride, side.other + begin, end - begin, n, to);
@@ -63,7 +63,7 @@ struct GatV2Logits {
   T slope;
   void operator()(const HeadRow<T>& heads, const GraphSide& side, Index row, Index begin, Index end, T* scratch,
                   T* to) const {
-    using B = Batch<T>;
+    using B = Simd<T>;
     for (; begin < end; begin += heads.block) {
       const Index count = std::min(heads.block, end - begin);
       sum_heads<T>(
@@ -95,7 +95,7 @@ struct EdgeNorms {
 template <class T, class Logits>
 void graph_attention_forward(const GraphSide& graph, const HeadRow<T>& heads, const T* values, const Logits& logits_of,
                              const KeptWeights<T>& keep, T* out, const EdgeNorms<T>& norms) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index n = heads.heads;
   for_graph_chunks(graph, [&](Index, Index first, Index last) {
     // Rows are taken in groups with about this many numbers, so that the work on one overlaps that on the next. A row
@@ -196,7 +196,7 @@ inline constexpr Index kRecordChunk = 512;
 template <class Lanes, class T, int... K>
 [[gnu::noinline]] void softmax_records_of(const Lanes& lanes_of, const RecordRows<T>& work, Index first, Index last,
                                           T* total, std::integer_sequence<int, K...>) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Lanes lanes = lanes_of;
   const RecordRows<T> w = work;
   const Index n = lanes.heads;
@@ -224,7 +224,7 @@ template <class Lanes, class T, int... K>
 /// null, gets the sums of d_out over chunks of kRecordChunk rows.
 template <class T>
 void softmax_records(const HeadRow<T>& heads, const RecordRows<T>& work) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index n = heads.heads, row = heads.row, stride = work.numbers_of_head() * n;
   const auto total_of = [&](Index chunk) { return work.d_bias ? work.d_bias + chunk * row : nullptr; };
   const bool held = with_row_lanes(heads, [&](const auto& lanes, auto batches) {
@@ -280,7 +280,7 @@ template <class T, class Logits, class Slope, class Finish>
 void graph_attention_backward(const GraphArrays& graph, const HeadRow<T>& heads, const T* values,
                               const Logits& logits_of, const SoftmaxRecords<T>& records, const KeptWeights<T>& keep,
                               const T* d_out, Slope slope, Finish finish, T* d_values) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const GraphSide& side = graph.by_source;
   const Index n = heads.heads;
   for_graph_chunks(side, [&](Index, Index first, Index last) {
@@ -343,8 +343,8 @@ void add_edges(const T* numbers, Index count, Index heads, T* to) {
     return;
   }
   for_row<T>(heads, [&](Index h, Index left) {
-    Batch<T> sum = load_lanes(to + h, left);
-    for (Index e = 0; e < count; ++e) sum += Batch<T>::load(numbers + e * heads + h);
+    Simd<T> sum = load_lanes(to + h, left);
+    for (Index e = 0; e < count; ++e) sum += Simd<T>::load(numbers + e * heads + h);
     store_lanes(sum, to + h, left);
   });
 }
@@ -357,7 +357,7 @@ void place_edges(const T* numbers, const GraphIndex* places, Index count, Index 
   }
   for (Index e = 0; e < count; ++e)
     for_row<T>(heads, [&](Index h, Index left) {
-      store_lanes(Batch<T>::load(numbers + e * heads + h), to + places[e] * heads + h, left);
+      store_lanes(Simd<T>::load(numbers + e * heads + h), to + places[e] * heads + h, left);
     });
 }
 
@@ -365,7 +365,7 @@ void place_edges(const T* numbers, const GraphIndex* places, Index count, Index 
 template <class T>
 void add_joint_gradients(const HeadRow<T>& heads, const T* own, const T* others, const GraphIndex* index, Index count,
                          const T* a, T slope, const T* d_logits, T* to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   for_row<T>(heads.row, [&](Index i, Index left) {
     const B mine = B::load(own + i), weight = B::load(a + i);
     B sum = load_lanes(to + i, left);
@@ -382,7 +382,7 @@ template <class T>
 void graph_attention_v2_by_destination(const GraphSide& graph, const HeadRow<T>& heads, const T* source,
                                        const T* destination, const T* a, T slope, const T* d_logits,
                                        T* d_destination, T* d_attention) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   for_graph_chunks(graph, [&](Index chunk, Index first, Index last) {
     T* for_a = d_attention + chunk * heads.row;
     for_row<T>(heads.row, [&](Index i, Index left) { store_lanes(B(0), for_a + i, left); });

@@ -22,7 +22,7 @@ void prefetch_row(const T* from, Index count) {
 /// Where the heads lie in a row of heads x width numbers, and in numbers [edges, heads].
 template <class T>
 struct HeadRow {
-  using B = Batch<T>;
+  using B = Simd<T>;
   Index heads, width, row;
   Index group;   ///< numbers of each head in `sum_heads` before lanes are added: a power of two
   Index folded;  ///< batches of a row that `sum_heads` folds into one in registers; 0 where it must go through memory
@@ -106,11 +106,11 @@ struct KeptWeights {
   T scale;
   bool bit(Index n) const { return bits[n / 64] >> (n % 64) & 1; }
   /// `weights` from element n on with their factors.
-  Batch<T> operator()(Batch<T> weights, Index n) const {
+  Simd<T> operator()(Simd<T> weights, Index n) const {
     const std::uint64_t place = static_cast<std::uint64_t>(n), word = place / 64, shift = place % 64;
     std::uint64_t set = bits[word] >> shift;
-    if (shift > 64 - static_cast<std::uint64_t>(Batch<T>::size)) set |= bits[word + 1] << (64 - shift);
-    return lanes_where(set, weights * Batch<T>(scale));
+    if (shift > 64 - static_cast<std::uint64_t>(Simd<T>::size)) set |= bits[word + 1] << (64 - shift);
+    return lanes_where(set, weights * Simd<T>(scale));
   }
 };
 
@@ -151,7 +151,7 @@ enum class Spread { one_head, one_batch, any };
 template <Spread spread, class T, int... K>
 [[gnu::noinline]] void add_weighted_block(const HeadRow<T>& heads, const WeightedRows<T>& work, Index i,
                                           std::integer_sequence<int, K...>) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const WeightedRows<T> w = work;
   const Index row = heads.row, n = heads.heads, left = row - i, last = w.side.edges() - 1;
   const Index* first = heads.first_head.data() + i / B::size;
@@ -185,7 +185,7 @@ template <Spread spread, class T, int... K>
 }
 template <class T>
 void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
-  constexpr Index size = Batch<T>::size;
+  constexpr Index size = Simd<T>::size;
   const auto run = [&]<int Count>(Index i, std::integral_constant<int, Count>) {
     constexpr std::make_integer_sequence<int, Count> batches;
     if (heads.heads == 1)
@@ -213,7 +213,7 @@ void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
 /// is but one head.
 template <class T, bool OneHead, int Count>
 struct RowLanes {
-  using B = Batch<T>;
+  using B = Simd<T>;
   Index heads, row;
   const LaneIndex<T>* head_lane;
 
@@ -227,7 +227,7 @@ struct RowLanes {
   [[gnu::always_inline]] B kept(B weights, const KeptWeights<T>& keep, Index n) const {
     return OneHead ? lanes_where(keep.bit(n) ? ~std::uint64_t{0} : 0, weights * B(keep.scale)) : keep(weights, n);
   }
-  /// Batch k of a row and zeros past it.
+  /// Register k of a row and zeros past it.
   [[gnu::always_inline]] B load(const T* from, int k) const {
     return OneHead && k == Count - 1 ? load_lanes(from + k * B::size, row - k * B::size) : B::load(from + k * B::size);
   }
@@ -276,7 +276,7 @@ template <bool OneHead, class T, class Run>
 /// The same where a batch holds all heads and registers hold a row; false where not.
 template <class T, class Run>
 bool with_row_lanes(const HeadRow<T>& heads, const Run& run) {
-  if (heads.heads == 1) return with_batches<true>(heads, (heads.row + Batch<T>::size - 1) / Batch<T>::size, run);
+  if (heads.heads == 1) return with_batches<true>(heads, (heads.row + Simd<T>::size - 1) / Simd<T>::size, run);
   return with_batches<false>(heads, heads.folded, run);
 }
 
@@ -284,7 +284,7 @@ bool with_row_lanes(const HeadRow<T>& heads, const Run& run) {
 /// a function that returns the batch of the products of edge e from number i of the row on.
 template <class T, class Products>
 [[gnu::always_inline]] inline void sum_heads(const HeadRow<T>& heads, Index count, Products products, T* scratch) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index row = heads.row;
   const auto in_registers = [&](const auto& lanes, auto) __attribute__((always_inline)) {
     for (Index e = 0; e < count; ++e) {

@@ -73,12 +73,12 @@ void transpose_copy(const T* from, Index stride_from, T* to, Index stride_to, In
   for (Index u = 0; u < columns; u += kTile)
     for (Index t = 0; t < rows; t += kTile) {
       if constexpr (Real<T>) {
-        constexpr Index size = Batch<T>::size;
+        constexpr Index size = Simd<T>::size;
         if (t + kTile <= rows && u + kTile <= columns) {
           for (Index v = u; v < u + kTile; v += size)
             for (Index s = t; s < t + kTile; s += size)
               load_transposed(from + v * stride_from + s, stride_from,
-                              [&](Index j, Batch<T> column) { column.store(to + (s + j) * stride_to + v); });
+                              [&](Index j, Simd<T> column) { column.store(to + (s + j) * stride_to + v); });
           continue;
         }
       }

@@ -83,7 +83,7 @@ struct BroadcastWalk {
     return std::min(chunk - row % chunk, sizes[1] - row % sizes[1]);
   }
   /// Calls run(row, count, first, last) for all rows, `count` of them together, or for chunks of the only row, in
-  /// parallel. `streams`: run writes by `Batch::stream`.
+  /// parallel. `streams`: run writes by `Simd::stream`.
   template <class Run>
   void each(const Run& run, bool streams = false) const {
     const bool one = rows == 1;
@@ -120,12 +120,12 @@ template <class T>
 using RowKernel = void (*)(const void* expression, const RowOutput<T>* to, const RowInputs<T>& inputs, Index rows,
                            Index width);
 
-/// The row kernel of `F`, which maps std::array<Batch<T>, N> to std::array<Batch<T>, M>. Only one for `Gradients` adds
+/// The row kernel of `F`, which maps std::array<Simd<T>, N> to std::array<Simd<T>, M>. Only one for `Gradients` adds
 /// and has outputs that may be null.
 template <class T, int N, int M, class F, bool Gradients>
 [[gnu::flatten]] void map_row(const void* expression, const RowOutput<T>* to, const RowInputs<T>& inputs, Index rows,
                               Index width) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   using Output = RowOutput<T>;
   const F& call = *static_cast<const F*>(expression);
   const T* const* const from = inputs.from;
@@ -226,8 +226,8 @@ void map_rows(const Shape& shape, T* const* outputs, const bool* summed, int out
   }
 }
 
-/// outputs[m][i] = f(inputs...)[m] for every element i of `shape`. `f` maps std::array<Batch<T>, N> to
-/// std::array<Batch<T>, M>.
+/// outputs[m][i] = f(inputs...)[m] for every element i of `shape`. `f` maps std::array<Simd<T>, N> to
+/// std::array<Simd<T>, M>.
 template <class T, int N, int M, class F>
 void map_kernel(const Shape& shape, const std::array<T*, M>& outputs, const std::array<const Tensor<T>*, N>& inputs,
                 const F& f) {

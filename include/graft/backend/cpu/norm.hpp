@@ -19,7 +19,7 @@ namespace cpu {
 /// null; `mean` is written only when `Centred`.
 template <bool Centred, class T>
 void norm_rows(const T* x, const T* weight, const T* bias, T eps, Index rows, Index width, T* mean, T* inverse, T* y) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const B one_over(T(1) / static_cast<T>(width));
   for_each_row(rows, width, [=](Index row) {
     const T* from = x + row * width;
@@ -59,7 +59,7 @@ void norm_rows(const T* x, const T* weight, const T* bias, T eps, Index rows, In
 template <bool Centred, class T>
 void norm_rows_backward(const T* x, const T* g, const T* weight, const T* mean, const T* inverse, Index rows,
                         Index width, T* dx, T* dweight, T* dbias) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   constexpr Index kChunk = 64;
   const Index chunks = (rows + kChunk - 1) / kChunk, stride = whole_batches<T>(width);
   const Index part = dweight ? chunks * stride : 0;

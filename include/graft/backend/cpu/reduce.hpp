@@ -6,7 +6,7 @@
 
 #include "graft/core/parallel.hpp"
 #include "graft/core/tensor.hpp"
-#include "graft/number/batch.hpp"
+#include "graft/number/simd.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -18,7 +18,7 @@ inline constexpr Index kSumChunk = 4096;
 /// Sum of `count` contiguous numbers: four running batches over a chunk of `kSumChunk`, chunk sums added in order.
 template <class T>
 [[gnu::noinline]] T sum_row(const T* x, Index count) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   T total = 0;
   for (Index begin = 0; begin < count; begin += kSumChunk) {
     const Index end = begin + kSumChunk < count ? begin + kSumChunk : count;
@@ -36,7 +36,7 @@ template <class T>
 /// to[i] = sum over r of from[r, i], rows added in order.
 template <class T>
 [[gnu::noinline]] void add_rows(const T* from, Index rows, Index inner, T* to) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   for (Index i = 0; i < inner; i += B::size) {
     B sum(0);
     for (Index r = 0; r < rows; ++r) sum += B::load(from + r * inner + i);
@@ -70,7 +70,7 @@ void sum_axis(const T* x, Index outer, Index reduced, Index inner, T* out) {
   // Columns: rows are added in order within fixed groups of rows, groups in order.
   const Index group = inner >= 256 ? 64 : 16384 / inner;
   const Index groups = reduced <= group ? 1 : (reduced + group - 1) / group;
-  const detail::Workspace<T> group_sums(groups > 1 ? outer * groups * inner + Batch<T>::size : 0);
+  const detail::Workspace<T> group_sums(groups > 1 ? outer * groups * inner + Simd<T>::size : 0);
   T* const sums = groups > 1 ? group_sums.data() : out;
   parallel_for(outer * groups, groups > 1 ? 1 : 1 + 16384 / (reduced * inner + 1), [&](Index begin, Index end) {
     for (Index job = begin; job < end; ++job) {

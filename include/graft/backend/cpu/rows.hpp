@@ -17,17 +17,17 @@ inline constexpr T kMinusInfinity = -std::numeric_limits<T>::infinity();
 
 /// `values` in the first `count` lanes, `other` in the rest.
 template <class T>
-Batch<T> first_lanes(Batch<T> values, Index count, T other) {
+Simd<T> first_lanes(Simd<T> values, Index count, T other) {
   alignas(64) static constexpr T lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  static_assert(Batch<T>::size <= 16);
-  return where(Batch<T>::load(lane) < Batch<T>(static_cast<T>(count)), values, Batch<T>(other));
+  static_assert(Simd<T>::size <= 16);
+  return where(Simd<T>::load(lane) < Simd<T>(static_cast<T>(count)), values, Simd<T>(other));
 }
 
 /// Joins f(i, left) for i = 0, size, 2 size ... < width, in four running batches and then all their lanes; `left` =
 /// width - i. Lanes past the width count as `neutral`. The result is in every lane.
 template <class T, class F, class Join>
-[[gnu::always_inline]] inline Batch<T> fold_row(Index width, T neutral, F f, Join join) {
-  using B = Batch<T>;
+[[gnu::always_inline]] inline Simd<T> fold_row(Index width, T neutral, F f, Join join) {
+  using B = Simd<T>;
   B a(neutral), b(neutral), c(neutral), d(neutral);
   Index i = 0;
   for (; i + 4 * B::size <= width; i += 4 * B::size) {
@@ -41,17 +41,17 @@ template <class T, class F, class Join>
   return join_lanes(join(join(a, b), join(c, d)), join);
 }
 template <class T, class F>
-[[gnu::always_inline]] inline Batch<T> sum_over_row(Index width, F f) {
-  return fold_row<T>(width, T(0), f, [](Batch<T> a, Batch<T> b) { return a + b; });
+[[gnu::always_inline]] inline Simd<T> sum_over_row(Index width, F f) {
+  return fold_row<T>(width, T(0), f, [](Simd<T> a, Simd<T> b) { return a + b; });
 }
 template <class T, class F>
-[[gnu::always_inline]] inline Batch<T> max_over_row(Index width, F f) {
-  return fold_row<T>(width, kMinusInfinity<T>, f, [](Batch<T> a, Batch<T> b) { return native::max(a, b); });
+[[gnu::always_inline]] inline Simd<T> max_over_row(Index width, F f) {
+  return fold_row<T>(width, kMinusInfinity<T>, f, [](Simd<T> a, Simd<T> b) { return native::max(a, b); });
 }
 /// Calls f(i, left) for i = 0, size, 2 size ... < width.
 template <class T, class F>
 [[gnu::always_inline]] inline void for_row(Index width, F f) {
-  constexpr Index size = Batch<T>::size;
+  constexpr Index size = Simd<T>::size;
   Index i = 0;
   for (; i + size <= width; i += size) f(i, size);
   if (i < width) f(i, width - i);
@@ -83,14 +83,14 @@ template <class T>
   native::prefetch_for_write(to + kBytesAhead / static_cast<Index>(sizeof(T)));
 }
 
-/// True when rows of `width` numbers that start at `to` should be written by `Batch::stream`, by a kernel that goes
+/// True when rows of `width` numbers that start at `to` should be written by `Simd::stream`, by a kernel that goes
 /// through `arrays` arrays of `count` numbers: more than stays in the caches until somebody reads it, so there is no
 /// use in fetching first what is overwritten. Several threads write past the caches hardly faster than one does, but
 /// into them they do.
 template <class T>
 bool worth_streaming(const T* to, Index arrays, Index count, Index width) {
   const Index least_bytes = Index{threads() > 1 ? 24 : 12} << 20;
-  constexpr Index size = Batch<T>::size, number = static_cast<Index>(sizeof(T));
+  constexpr Index size = Simd<T>::size, number = static_cast<Index>(sizeof(T));
   return arrays * count * number >= least_bytes && width % size == 0 &&
          reinterpret_cast<std::uintptr_t>(to) % static_cast<std::uintptr_t>(size * number) == 0;
 }
@@ -101,10 +101,10 @@ template <class T>
 void add_parts(const T* parts, Index count, Index stride, Index width, T* out) {
   constexpr Index group = 32;
   for_row<T>(width, [&](Index i, Index left) {
-    Batch<T> total(0);
+    Simd<T> total(0);
     for (Index begin = 0; begin < count; begin += group) {
-      Batch<T> sum(0);
-      for (Index c = begin; c < count && c < begin + group; ++c) sum += Batch<T>::load(parts + c * stride + i);
+      Simd<T> sum(0);
+      for (Index c = begin; c < count && c < begin + group; ++c) sum += Simd<T>::load(parts + c * stride + i);
       total += sum;
     }
     store_lanes(total, out + i, left);

@@ -85,7 +85,7 @@ struct Destinations {
 template <class T>
 void sum_segments(const T* x, const std::int64_t* starts, const std::int64_t* places, Index segments, Index inner,
                   T* out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   if (segments == 0) return;
   parallel_for(segments, rows_per_chunk(segments, starts[segments] * inner), [&](Index begin, Index end) {
     for (Index s = begin; s < end; ++s) {
@@ -142,7 +142,7 @@ void extreme_segments(const T* x, const std::int64_t* starts, Index segments, In
 /// Softmax of one column of each segment, its numbers side by side in registers.
 template <class T>
 void softmax_dense(const T* x, Index count, T* out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   constexpr T kInfinity = std::numeric_limits<T>::infinity();
   T largest;
   fold_rows<Extreme<T, 1>>(x, count, 1, &largest);
@@ -168,7 +168,7 @@ void softmax_dense(const T* x, Index count, T* out) {
 /// Softmax over the rows of every segment, column by column; a column of nothing but -inf gives zeros.
 template <class T>
 void softmax_segments(const T* x, const std::int64_t* starts, Index segments, Index inner, T* out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   if (segments == 0) return;
   parallel_for(segments, rows_per_chunk(segments, 4 * starts[segments] * inner), [&](Index begin, Index end) {
     for (Index s = begin; s < end; ++s) {

@@ -13,24 +13,24 @@ namespace cpu {
 
 /// What exponents are taken relative to: the largest entry, or 0 for a row of -inf alone (-inf less -inf is no number).
 template <class T>
-Batch<T> softmax_shift(Batch<T> largest) {
-  return where(largest == Batch<T>(kMinusInfinity<T>), Batch<T>(0), largest);
+Simd<T> softmax_shift(Simd<T> largest) {
+  return where(largest == Simd<T>(kMinusInfinity<T>), Simd<T>(0), largest);
 }
 /// log(sum) where there is anything to sum, else 0.
 template <class T>
-Batch<T> log_of_sum(Batch<T> sum) {
-  return where(sum == Batch<T>(0), Batch<T>(0), native::log(sum));
+Simd<T> log_of_sum(Simd<T> sum) {
+  return where(sum == Simd<T>(0), Simd<T>(0), native::log(sum));
 }
 /// The same of the sum of one row, which every lane holds.
 template <class T>
-T log_of_row_sum(Batch<T> sum) {
+T log_of_row_sum(Simd<T> sum) {
   const T s = first_lane(sum);
   return s == 0 ? T(0) : std::log(s);
 }
 /// What the exponents of a row are taken relative to, in every lane.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> row_shift(const T* x, Index width) {
-  using B = Batch<T>;
+[[gnu::always_inline]] inline Simd<T> row_shift(const T* x, Index width) {
+  using B = Simd<T>;
   return softmax_shift(
       max_over_row<T>(width, [x](Index i, Index) __attribute__((always_inline)) { return B::load(x + i); }));
 }
@@ -39,7 +39,7 @@ template <class T>
 /// row before is finished and the maximum of the next is found: none waits for the lanes of another to be joined.
 template <bool Log, class T>
 void softmax_rows(const T* x, Index rows, Index width, T* y) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   parallel_for(rows, rows_of_chunk(width), [x, width, y](Index begin, Index end) {
     const T* from = x + begin * width;
     T* to = y + begin * width;
@@ -79,7 +79,7 @@ void softmax_rows(const T* x, Index rows, Index width, T* y) {
 /// The same along the middle axis of [outer, width, inner], a batch of columns at a time.
 template <bool Log, class T>
 void softmax_columns(const T* x, Index outer, Index width, Index inner, T* y) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const Index strips = (inner + B::size - 1) / B::size;
   parallel_for(outer * strips, 1 + 16384 / (width * B::size + 1), [&](Index begin, Index end) {
     for (Index job = begin; job < end; ++job) {
@@ -106,7 +106,7 @@ void softmax_columns(const T* x, Index outer, Index width, Index inner, T* y) {
 /// y (g - sum g y), or g - e^y sum g with sums over the entries that are not -inf.
 template <bool Log, class T>
 void softmax_rows_backward(const T* y, const T* g, Index rows, Index width, T* dx) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   const auto live = [](B log_p, B gradient) { return where(log_p == B(kMinusInfinity<T>), B(0), gradient); };
   const bool streams = worth_streaming(dx, 3, rows * width, width);
   const auto backward = [=](Index row) {

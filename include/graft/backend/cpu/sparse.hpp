@@ -39,7 +39,7 @@ void sparse_product(const GraphSide& side, const GraphIndex* places, const T* va
 template <class T>
 void sparse_dropout(const GraphSide& side, Index columns, const T* values, std::uint64_t key, std::uint32_t threshold,
                     T scale, T* out) {
-  using B = Batch<T>;
+  using B = Simd<T>;
   for_graph_chunks(side, [&](Index, Index first, Index last) {
     const PhiloxKeys keys(key);
     const Index begin = side.offsets[first], count = side.offsets[last] - begin;

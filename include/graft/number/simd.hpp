@@ -35,26 +35,26 @@ inline namespace GRAFT_ABI {
 
 /// Lane-wise truth values, the result of comparing batches.
 template <class T>
-struct BatchMask {
+struct SimdMask {
   xsimd::batch_bool<T> v;
-  friend BatchMask operator&&(BatchMask a, BatchMask b) { return {a.v & b.v}; }
-  friend BatchMask operator||(BatchMask a, BatchMask b) { return {a.v | b.v}; }
-  friend BatchMask operator!(BatchMask a) { return {~a.v}; }
+  friend SimdMask operator&&(SimdMask a, SimdMask b) { return {a.v & b.v}; }
+  friend SimdMask operator||(SimdMask a, SimdMask b) { return {a.v | b.v}; }
+  friend SimdMask operator!(SimdMask a) { return {~a.v}; }
   bool any() const { return xsimd::any(v); }
 };
 
 /// The first `count` lanes of a batch (at most all), for loads and stores that touch no memory past them.
 template <class T>
-struct BatchPart {
+struct SimdPart {
 #if defined(__AVX512F__)
   static constexpr bool fast = true;  ///< masks are the CPU's own, not a walk through memory
   using Mask = std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8>;
   Mask mask;
-  explicit BatchPart(Index count) : mask(static_cast<Mask>((1u << count) - 1)) {}
+  explicit SimdPart(Index count) : mask(static_cast<Mask>((1u << count) - 1)) {}
 #elif defined(__AVX2__)
   static constexpr bool fast = true;
   __m256i mask;
-  explicit BatchPart(Index count) {
+  explicit SimdPart(Index count) {
     if constexpr (sizeof(T) == 4)
       mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     else
@@ -63,29 +63,29 @@ struct BatchPart {
 #else
   static constexpr bool fast = false;
   std::size_t bytes;
-  explicit BatchPart(Index count) : bytes(static_cast<std::size_t>(count) * sizeof(T)) {}
+  explicit SimdPart(Index count) : bytes(static_cast<std::size_t>(count) * sizeof(T)) {}
 #endif
 };
 
-/// `Batch<T>::size` numbers of type T (float or double) that are computed with together.
+/// `Simd<T>::size` numbers of type T (float or double) that are computed with together.
 template <class T>
-struct Batch {
+struct Simd {
   using Register = xsimd::batch<T>;
   using Scalar = T;
   static constexpr Index size = static_cast<Index>(Register::size);
 
   Register v;
 
-  Batch() = default;
-  Batch(Register value) : v(value) {}
+  Simd() = default;
+  Simd(Register value) : v(value) {}
   template <class S>
     requires std::is_arithmetic_v<S>
-  Batch(S value) : v(static_cast<T>(value)) {}
+  Simd(S value) : v(static_cast<T>(value)) {}
 
-  static Batch load(const T* from) { return Register::load_unaligned(from); }
+  static Simd load(const T* from) { return Register::load_unaligned(from); }
   void store(T* to) const { v.store_unaligned(to); }
   /// Loads the numbers of a part and zeros.
-  static Batch load(const T* from, BatchPart<T> part) {
+  static Simd load(const T* from, SimdPart<T> part) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
       return Register(_mm512_maskz_loadu_ps(part.mask, from));
@@ -102,7 +102,7 @@ struct Batch {
     return Register::load_aligned(lanes);
 #endif
   }
-  void store(T* to, BatchPart<T> part) const {
+  void store(T* to, SimdPart<T> part) const {
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
       _mm512_mask_storeu_ps(to, part.mask, v);
@@ -120,9 +120,9 @@ struct Batch {
 #endif
   }
   /// Loads `count` <= size numbers and zeros; touches no memory past them.
-  static Batch load_part(const T* from, Index count) { return load(from, BatchPart<T>(count)); }
+  static Simd load_part(const T* from, Index count) { return load(from, SimdPart<T>(count)); }
   /// Stores the first `count` <= size lanes.
-  void store_part(T* to, Index count) const { store(to, BatchPart<T>(count)); }
+  void store_part(T* to, Index count) const { store(to, SimdPart<T>(count)); }
 
   /// Stores past the caches where the CPU can: `to` is a multiple of the batch's bytes, and `native::finish_streams` is
   /// called before anybody else reads.
@@ -138,28 +138,28 @@ struct Batch {
 #endif
   }
 
-  friend Batch operator+(Batch a, Batch b) { return a.v + b.v; }
-  friend Batch operator-(Batch a, Batch b) { return a.v - b.v; }
-  friend Batch operator*(Batch a, Batch b) { return a.v * b.v; }
+  friend Simd operator+(Simd a, Simd b) { return a.v + b.v; }
+  friend Simd operator-(Simd a, Simd b) { return a.v - b.v; }
+  friend Simd operator*(Simd a, Simd b) { return a.v * b.v; }
   /// The CPU's own division: xsimd divides floats by estimates on AArch64.
-  friend Batch operator/(Batch a, Batch b) { return Register(a.v.data / b.v.data); }
-  friend Batch operator-(Batch a) { return -a.v; }
-  Batch& operator+=(Batch b) { return *this = *this + b; }
-  Batch& operator-=(Batch b) { return *this = *this - b; }
-  Batch& operator*=(Batch b) { return *this = *this * b; }
+  friend Simd operator/(Simd a, Simd b) { return Register(a.v.data / b.v.data); }
+  friend Simd operator-(Simd a) { return -a.v; }
+  Simd& operator+=(Simd b) { return *this = *this + b; }
+  Simd& operator-=(Simd b) { return *this = *this - b; }
+  Simd& operator*=(Simd b) { return *this = *this * b; }
 
-  friend BatchMask<T> operator<(Batch a, Batch b) { return {a.v < b.v}; }
-  friend BatchMask<T> operator<=(Batch a, Batch b) { return {a.v <= b.v}; }
-  friend BatchMask<T> operator>(Batch a, Batch b) { return {a.v > b.v}; }
-  friend BatchMask<T> operator>=(Batch a, Batch b) { return {a.v >= b.v}; }
-  friend BatchMask<T> operator==(Batch a, Batch b) { return {a.v == b.v}; }
+  friend SimdMask<T> operator<(Simd a, Simd b) { return {a.v < b.v}; }
+  friend SimdMask<T> operator<=(Simd a, Simd b) { return {a.v <= b.v}; }
+  friend SimdMask<T> operator>(Simd a, Simd b) { return {a.v > b.v}; }
+  friend SimdMask<T> operator>=(Simd a, Simd b) { return {a.v >= b.v}; }
+  friend SimdMask<T> operator==(Simd a, Simd b) { return {a.v == b.v}; }
   // Not xsimd's, which on AVX calls a NaN equal to everything.
-  friend BatchMask<T> operator!=(Batch a, Batch b) { return {!(a.v == b.v)}; }
+  friend SimdMask<T> operator!=(Simd a, Simd b) { return {!(a.v == b.v)}; }
   /// a where `mask`, else b.
-  friend Batch where(BatchMask<T> mask, Batch a, Batch b) { return xsimd::select(mask.v, a.v, b.v); }
+  friend Simd where(SimdMask<T> mask, Simd a, Simd b) { return xsimd::select(mask.v, a.v, b.v); }
 
   /// a b + c, rounded once where the CPU can.
-  friend Batch fma(Batch a, Batch b, Batch c) {
+  friend Simd fma(Simd a, Simd b, Simd c) {
 #ifdef __AVX512F__
     // xsimd 8.1 multiplies, then adds at this width, and leaves it to the compiler to fuse the two.
     if constexpr (sizeof(T) == 4)
@@ -175,23 +175,23 @@ struct Batch {
 /// `count` rounded up to whole batches.
 template <class T>
 constexpr Index whole_batches(Index count) {
-  return (count + Batch<T>::size - 1) / Batch<T>::size * Batch<T>::size;
+  return (count + Simd<T>::size - 1) / Simd<T>::size * Simd<T>::size;
 }
 /// Stores the first `left` lanes, all of them when `left` is a whole batch or more; with `stream`, which wants a whole
 /// batch, past the caches.
 template <class T>
-[[gnu::always_inline]] inline void store_lanes(Batch<T> values, T* to, Index left, bool stream = false) {
+[[gnu::always_inline]] inline void store_lanes(Simd<T> values, T* to, Index left, bool stream = false) {
   if (stream)
     values.stream(to);
-  else if (left >= Batch<T>::size)
+  else if (left >= Simd<T>::size)
     values.store(to);
   else
     values.store_part(to, left);
 }
 /// Loads the first `left` lanes, never touching memory past them: for numbers next to which others are being written.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> load_lanes(const T* from, Index left) {
-  return left >= Batch<T>::size ? Batch<T>::load(from) : Batch<T>::load_part(from, left);
+[[gnu::always_inline]] inline Simd<T> load_lanes(const T* from, Index left) {
+  return left >= Simd<T>::size ? Simd<T>::load(from) : Simd<T>::load_part(from, left);
 }
 
 /// A number that picks a lane; as wide as T.
@@ -200,8 +200,8 @@ using LaneIndex = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>
 
 /// Lane l of the result is lane indices[l] of `a`.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> pick_lanes(Batch<T> a, const LaneIndex<T>* indices) {
-  using Register = typename Batch<T>::Register;
+[[gnu::always_inline]] inline Simd<T> pick_lanes(Simd<T> a, const LaneIndex<T>* indices) {
+  using Register = typename Simd<T>::Register;
 #ifdef __AVX512F__
   if constexpr (sizeof(T) == 4)
     return Register(_mm512_permutexvar_ps(_mm512_loadu_si512(indices), a.v));
@@ -213,52 +213,52 @@ template <class T>
     return Register(
         _mm256_permutevar8x32_ps(a.v, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(indices))));
 #endif
-  alignas(64) T from[Batch<T>::size], to[Batch<T>::size];
+  alignas(64) T from[Simd<T>::size], to[Simd<T>::size];
   a.v.store_aligned(from);
-  for (Index l = 0; l < Batch<T>::size; ++l) to[l] = from[indices[l]];
+  for (Index l = 0; l < Simd<T>::size; ++l) to[l] = from[indices[l]];
   return Register::load_aligned(to);
 #endif
 }
 
 /// a[0] + a[1], a[2] + a[3] ..., then the same of b.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> add_pairs(Batch<T> a, Batch<T> b) {
-  using Register = typename Batch<T>::Register;
+[[gnu::always_inline]] inline Simd<T> add_pairs(Simd<T> a, Simd<T> b) {
+  using Register = typename Simd<T>::Register;
   using Raw = decltype(Register::data);
   return [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
     const Raw even = __builtin_shufflevector(a.v.data, b.v.data, (2 * I)...);
     const Raw odd = __builtin_shufflevector(a.v.data, b.v.data, (2 * I + 1)...);
-    return Batch<T>(Register(even) + Register(odd));
+    return Simd<T>(Register(even) + Register(odd));
   }
-  (std::make_integer_sequence<int, static_cast<int>(Batch<T>::size)>{});
+  (std::make_integer_sequence<int, static_cast<int>(Simd<T>::size)>{});
 }
 
 /// The lanes whose bit is set (the lowest belongs to lane 0), 0 in the others.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> lanes_where(std::uint64_t bits, Batch<T> a) {
+[[gnu::always_inline]] inline Simd<T> lanes_where(std::uint64_t bits, Simd<T> a) {
 #ifdef __AVX512F__
-  using Register = typename Batch<T>::Register;
+  using Register = typename Simd<T>::Register;
   if constexpr (sizeof(T) == 4)
     return Register(_mm512_maskz_mov_ps(static_cast<__mmask16>(bits), a.v));
   else
     return Register(_mm512_maskz_mov_pd(static_cast<__mmask8>(bits), a.v));
 #else
-  alignas(64) T set[Batch<T>::size];
-  for (Index l = 0; l < Batch<T>::size; ++l) set[l] = static_cast<T>(bits >> l & 1);
-  return where(Batch<T>::load(set) == Batch<T>(0), Batch<T>(0), a);
+  alignas(64) T set[Simd<T>::size];
+  for (Index l = 0; l < Simd<T>::size; ++l) set[l] = static_cast<T>(bits >> l & 1);
+  return where(Simd<T>::load(set) == Simd<T>(0), Simd<T>(0), a);
 #endif
 }
 
 namespace detail {
 
 template <int Half, class T, class Join, int... I>
-[[gnu::always_inline]] inline Batch<T> join_halves(Batch<T> a, Join join, std::integer_sequence<int, I...> lanes) {
+[[gnu::always_inline]] inline Simd<T> join_halves(Simd<T> a, Join join, std::integer_sequence<int, I...> lanes) {
   if constexpr (Half == 0) {
     return a;
   } else {
-    using Register = typename Batch<T>::Register;
+    using Register = typename Simd<T>::Register;
     using Raw = decltype(Register::data);
-    const Batch<T> other(Register((Raw)__builtin_shufflevector(a.v.data, a.v.data, (I ^ Half)...)));
+    const Simd<T> other(Register((Raw)__builtin_shufflevector(a.v.data, a.v.data, (I ^ Half)...)));
     return join_halves<Half / 2>(join(a, other), join, lanes);
   }
 }
@@ -268,23 +268,23 @@ template <int Half, class T, class Join, int... I>
 /// All lanes joined, in every lane: lane i with lane i + size/2 first, and so on by halves. `join` must not care which
 /// of its two arguments comes first.
 template <class T, class Join>
-[[gnu::always_inline]] inline Batch<T> join_lanes(Batch<T> a, Join join) {
-  constexpr int size = static_cast<int>(Batch<T>::size);
+[[gnu::always_inline]] inline Simd<T> join_lanes(Simd<T> a, Join join) {
+  constexpr int size = static_cast<int>(Simd<T>::size);
   return detail::join_halves<size / 2>(a, join, std::make_integer_sequence<int, size>());
 }
 /// Lane 0.
 template <class T>
-T first_lane(Batch<T> a) {
+T first_lane(Simd<T> a) {
   return a.v.data[0];
 }
 /// Sum of the lanes, in every lane.
 template <class T>
-[[gnu::always_inline]] inline Batch<T> sum_everywhere(Batch<T> a) {
-  return join_lanes(a, [](Batch<T> b, Batch<T> c) { return b + c; });
+[[gnu::always_inline]] inline Simd<T> sum_everywhere(Simd<T> a) {
+  return join_lanes(a, [](Simd<T> b, Simd<T> c) { return b + c; });
 }
 /// Sum of the lanes.
 template <class T>
-T sum_lanes(Batch<T> a) {
+T sum_lanes(Simd<T> a) {
   return first_lane(sum_everywhere(a));
 }
 
@@ -293,7 +293,7 @@ namespace native {
 
 /// a > b ? a : b, hence the second argument where one is a NaN.
 template <class T>
-Batch<T> max(Batch<T> a, Batch<T> b) {
+Simd<T> max(Simd<T> a, Simd<T> b) {
 #ifdef __SSE2__
   return xsimd::max(a.v, b.v);
 #else
@@ -302,7 +302,7 @@ Batch<T> max(Batch<T> a, Batch<T> b) {
 }
 /// a < b ? a : b, hence the second argument where one is a NaN.
 template <class T>
-Batch<T> min(Batch<T> a, Batch<T> b) {
+Simd<T> min(Simd<T> a, Simd<T> b) {
 #ifdef __SSE2__
   return xsimd::min(a.v, b.v);
 #else
@@ -310,19 +310,19 @@ Batch<T> min(Batch<T> a, Batch<T> b) {
 #endif
 }
 template <class T>
-Batch<T> sqrt(Batch<T> a) {
+Simd<T> sqrt(Simd<T> a) {
 #ifdef __aarch64__
   // xsimd takes roots of floats by estimates.
-  if constexpr (sizeof(T) == 4) return typename Batch<T>::Register(vsqrtq_f32(a.v));
+  if constexpr (sizeof(T) == 4) return typename Simd<T>::Register(vsqrtq_f32(a.v));
 #endif
   return xsimd::sqrt(a.v);
 }
 template <class T>
-Batch<T> abs(Batch<T> a) {
+Simd<T> abs(Simd<T> a) {
   return xsimd::abs(a.v);
 }
 template <class T>
-Batch<T> floor(Batch<T> a) {
+Simd<T> floor(Simd<T> a) {
   return xsimd::floor(a.v);
 }
 /// Hints that `from` is read soon.
