@@ -89,6 +89,10 @@ struct Box<char> {};
 struct Twice {
   Tensor<> operator()(const Tensor<>& x) const { return x; }
 };
+/// Of sparse features.
+struct Sparse {
+  float operator()(const SparseMatrix<>& x) const { return 0; }
+};
 GRAFT_ROWS(GRAFT_STRUCT)
 /// What it says.
 /// Second line.
@@ -111,7 +115,8 @@ using Boxes = Box<Box<int>>;
 EXPECTED = [
     ("macro", "GRAFT_SAMPLE", "A version"), ("concept", "Number", 'Numbers, as "{" has them'),
     ("constant", "kLimit", "A limit"), ("type", "Box", "A box of a kind: see Box, et al. in the paper of boxes"),
-    ("layer", "Twice", "Doubles"), ("function", "apply", "What it says"), ("function", "plain", ""),
+    ("layer", "Twice", "Doubles"), ("layer", "Sparse", "Of sparse features"),
+    ("function", "apply", "What it says"), ("function", "plain", ""),
     ("type", "Way", "Ways"), ("type", "Boxes", "Short"),
 ]
 
