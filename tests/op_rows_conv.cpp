@@ -374,6 +374,7 @@ Tensor<double> normalised(const Tensor<double>& x, Index groups, const Tensor<do
 }
 
 const char* const rounds_to_ties = "pooling compares numbers that a common part rounds to ties";
+const char* const infinities_cancel = "it is folded into a scale and a shift, whose infinities cancel";
 
 /// `groups` 0: batch norm.
 OpRow block_row(const char* name, Index groups, ConvOptions o, Shape x, Shape kernel, Shape large_kernel) {
@@ -387,7 +388,11 @@ OpRow block_row(const char* name, Index groups, ConvOptions o, Shape x, Shape ke
               },
           .inputs = {{.shape = x, .never = kHuge, .because = squares_leave_range},
                      {.shape = kernel, .never = kHuge, .because = squares_leave_range},
-                     {affine(kernel), 0.5, 1.5},
+                     {.shape = affine(kernel),
+                      .low = 0.5,
+                      .high = 1.5,
+                      .never = kInfinite,
+                      .because = infinities_cancel},
                      {.shape = affine(kernel), .low = -0.5, .never = kShifted, .because = rounds_to_ties}},
           .reference =
               [=](const Arrays& v) {

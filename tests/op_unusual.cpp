@@ -236,7 +236,8 @@ class UnusualChecker : RowChecks {
     for (std::size_t i = 0; i < a.span().size(); ++i) {
       const double x = static_cast<double>(a.data()[i]), y = b.data()[i];
       if (x == y || (std::isnan(x) && std::isnan(y)) || (beyond_ && !std::isfinite(x))) continue;
-      if (skipped && (skipped->data()[i] != 0 || (only_finite_ && !(std::isfinite(x) && std::isfinite(y))))) continue;
+      if (skipped && skipped->data()[i] != 0) continue;
+      if (only_finite_ && !(std::isfinite(x) && std::isfinite(y))) continue;
       const double difference = std::isfinite(x) && std::isfinite(y) ? std::abs(x - y) : INFINITY;
       if (difference > most) most = difference, x_of_most = x, y_of_most = y;
     }
@@ -290,7 +291,7 @@ class UnusualChecker : RowChecks {
   std::array<double, 2> ordinary_ = {};  ///< largest value and derivative at the ordinary point
   bool beyond_ = false;                  ///< some result leaves the range of float
   Arrays uncompared_;                    ///< other than 0 for elements whose derivatives are not compared
-  bool only_finite_ = false;             ///< derivatives are compared where they are finite
+  bool only_finite_ = false;             ///< results are compared where both are finite
 };
 
 }  // namespace
