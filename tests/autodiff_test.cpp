@@ -213,11 +213,12 @@ TEST_CASE("the mode that looks for NaN names the op", "[autodiff]") {
   CHECK_NOTHROW(log(x));
   const CheckNan check;
   CHECK_THROWS_WITH(log(x), contains("graft: log: the value holds a NaN") && contains("[2]"));
-  // sqrt(0) has a value; its slope times 0 is 0 * infinity.
-  const D zero = variable(tensor<double>({0, 1}));
-  CHECK_THROWS_WITH(grad(sum(sqrt(zero) * tensor<double>({0, 1})), zero),
-                    contains("sqrt: the gradient of argument 0 holds a NaN"));
-  CHECK_NOTHROW(grad(sum(sqrt(zero + 1.0)), zero));
+  // sqrt(0) has a value; its infinite slope times a 0 of the matrix is NaN.
+  const D zero = variable(tensor<double>({{0, 0}}));
+  const D column = tensor<double>({{1}, {0}});
+  CHECK_THROWS_WITH(grad(sum(sqrt(matmul(zero, column))), zero),
+                    contains("matmul: the gradient of argument 0 holds a NaN"));
+  CHECK_NOTHROW(grad(sum(sqrt(matmul(zero, column) + 1.0)), zero));
 }
 
 TEST_CASE("contributions are added in an order that the graph fixes", "[autodiff]") {

@@ -86,6 +86,14 @@ OpRow norm_row(const char* name, OpCall call, std::function<Tensor<double>(const
           .rows_of = rows_independent ? std::vector<int>{0} : std::vector<int>{}};
 }
 
+/// A row of a norm over channels, whose mean is subtracted in two parts, the second one after it is multiplied by the
+/// weight.
+OpRow over_channels(OpRow row) {
+  row.inputs[1].never |= kInfinite;
+  row.inputs[1].because = "infinities of both parts of a mean cancel";
+  return row;
+}
+
 template <class X>
 auto three(const X&) {
   return zeros<ScalarOf<X>>({3});
@@ -189,17 +197,17 @@ const bool rows = add_op_rows({
         "rms_norm, no weight", [](const auto& x) { return rms_norm(x[0], kEps); },
         [](const Arrays& x) { return over_rows(x, false); }, {3, 5}, 0, row_shapes, {300, 257},
         {bad<ShapeError>([](const auto& x) { rms_norm(sum(x[0])); }, "last axis")}, true),
-    norm_row(
+    over_channels(norm_row(
         "group_norm", [](const auto& x) { return group_norm(x[0], 2, x[1], x[2], kEps); },
         [](const Arrays& x) { return over_groups(x, 2); }, {2, 3, 4}, 2, group_shapes, {30, 40, 40},
         {bad<ShapeError>([](const auto& x) { group_norm(x[0], 2, x[1], three(x)); }, "bias [3]"),
          bad<ValueError>([](const auto& x) { group_norm(x[0], 3, x[1], x[2]); }, "3 groups"),
          bad<ShapeError>([](const auto& x) { group_norm(x[1], 2, x[1], x[2]); }, "batch")},
-        true),
-    norm_row(
+        true)),
+    over_channels(norm_row(
         "group_norm, no bias", [](const auto& x) { return group_norm(x[0], 2, x[1], kEps); },
         [](const Arrays& x) { return over_groups(x, 2); }, {2, 3, 4}, 1, group_shapes, {30, 40, 40},
-        {bad<ShapeError>([](const auto& x) { group_norm(x[0], 2, three(x)); }, "weight [3]")}, true),
+        {bad<ShapeError>([](const auto& x) { group_norm(x[0], 2, three(x)); }, "weight [3]")}, true)),
     norm_row(
         "group_norm, one group", [](const auto& x) { return group_norm(x[0], 1, kEps); },
         [](const Arrays& x) { return over_groups(x, 1); }, {2, 3, 4}, 0, group_shapes, {30, 40, 40},
@@ -209,33 +217,33 @@ const bool rows = add_op_rows({
         [](const Arrays& x) { return over_groups(x, x[0].size(-1)); }, {2, 5, 3}, 0,
         {{2, 4, 1}, {2, 3, 2, 8}, {3, 5, 35}}, {30, 40, 40},
         {bad<ValueError>([](const auto& x) { group_norm(x[0], 2, -1.0); }, "eps")}, true),
-    norm_row(
+    over_channels(norm_row(
         "batch_norm", [](const auto& x) { return batch_norm(x[0], x[1], x[2], kEps); }, over_batch, {5, 3}, 2,
         channel_shapes, {30, 40, 40},
         {bad<ShapeError>([](const auto& x) { batch_norm(x[0], zeros<ScalarOf<decltype(x)>>({2}), x[2]); },
                          "weight [2]"),
          bad<ValueError>([](const auto& x) { batch_norm(x[0], x[1], x[2], -1); }, "eps")},
-        false),
-    norm_row(
+        false)),
+    over_channels(norm_row(
         "batch_norm, no bias", [](const auto& x) { return batch_norm(x[0], x[1], kEps); }, over_batch, {5, 3}, 1,
         channel_shapes, {30, 40, 40}, {bad<ValueError>([](const auto& x) { batch_norm(x[0], x[1], -1); }, "eps")},
-        false),
+        false)),
     norm_row(
         "batch_norm, no weight", [](const auto& x) { return batch_norm(x[0], kEps); }, over_batch, {5, 3}, 0,
         channel_shapes, {2000, 33}, {bad<ShapeError>([](const auto& x) { batch_norm(sum(x[0])); }, "last axis")},
         false),
-    norm_row(
+    over_channels(norm_row(
         "batch_norm_with_statistics, value",
         [](const auto& x) { return batch_norm_with_statistics(x[0], x[1], x[2], kEps).value; }, over_batch, {5, 3}, 2,
         {{2, 2, 5}}, {30, 40, 40},
         {bad<ShapeError>(
             [](const auto& x) { batch_norm_with_statistics(x[0], x[1], zeros<ScalarOf<decltype(x)>>({2})); },
             "bias [2]")},
-        false),
-    norm_row(
+        false)),
+    over_channels(norm_row(
         "batch_norm_with_statistics, value no bias",
         [](const auto& x) { return batch_norm_with_statistics(x[0], x[1], kEps).value; }, over_batch, {5, 3}, 1,
-        {{2, 2, 5}}, {30, 40, 40}, {}, false),
+        {{2, 2, 5}}, {30, 40, 40}, {}, false)),
     statistics_row(
         "batch_statistics, mean", [](const auto& x) { return batch_statistics(x[0]).mean; }, channel_means),
     statistics_row(

@@ -23,7 +23,7 @@ struct State {
 };
 State start() { return {Tensor<double>(1.0)}; }
 /// x -> 0.9 x + number: the state depends on every step and on its number.
-StepReport step(State& state, Index number) {
+StepReport advance(State& state, Index number) {
   const double x = state.model.item();
   state.model = Tensor<double>(0.9 * x + static_cast<double>(number));
   return {x, 0.5, 2, number % 3 == 0};
@@ -47,7 +47,7 @@ TEST_CASE("validations are spread evenly and the best model is kept", "[train]")
   const auto counted = [&](State& state, Index number) {
     CHECK(number == done);
     ++done;
-    return step(state, number);
+    return advance(state, number);
   };
   // The first of the two best figures is of the second validation, after step 5.
   const double figures[] = {-3, -1, -1, -2};
@@ -58,7 +58,7 @@ TEST_CASE("validations are spread evenly and the best model is kept", "[train]")
   const auto trained = train(start(), counted, validate, quiet(10));
   CHECK(when == std::vector<Index>{3, 5, 8, 10});  // ceil(k 10 / 4)
   State expected = start();
-  for (Index i = 0; i < 5; ++i) step(expected, i);
+  for (Index i = 0; i < 5; ++i) advance(expected, i);
   CHECK(trained.model.item() == expected.model.item());
   CHECK(trained.figure == -1);
   CHECK(trained.history == std::vector<double>{-3, -1, -1, -2});
@@ -73,7 +73,7 @@ TEST_CASE("validations are spread evenly and the best model is kept", "[train]")
       start(), counted, [&](const Tensor<double>&) { return when.push_back(done), 1.0; }, quiet(3, 10));
   CHECK(when == std::vector<Index>{1, 2, 3});  // at most one a step
   for (const TrainOptions& wrong : {quiet(0), quiet(5, 0), TrainOptions{.patience = -1}})
-    CHECK_THROWS_AS(train(start(), step, rising, wrong), ValueError);
+    CHECK_THROWS_AS(train(start(), advance, rising, wrong), ValueError);
 }
 
 TEST_CASE("training ends early when validation gets no better", "[train]") {
@@ -81,7 +81,7 @@ TEST_CASE("training ends early when validation gets no better", "[train]") {
   const auto peak = [&](const Tensor<double>&) { return ++validations == 3 ? 1.0 : 0.0; };
   TrainOptions options = quiet(100, 20);
   options.patience = 4;
-  const auto trained = train(start(), step, peak, options);
+  const auto trained = train(start(), advance, peak, options);
   CHECK(validations == 3 + 4);
   CHECK(trained.steps == 35);
   CHECK(trained.figure == 1);
@@ -89,19 +89,19 @@ TEST_CASE("training ends early when validation gets no better", "[train]") {
 
 TEST_CASE("a run that diverged says so", "[train]") {
   const auto all_dropped = [](State& state, Index number) -> StepReport {
-    step(state, number);
+    advance(state, number);
     return number < 4 ? StepReport{1, 1, 2, 0} : StepReport{0, 0, 0, 2};
   };
   const std::string text = message<Diverged>([&] { train(start(), all_dropped, rising, quiet(20, 10)); });
   CHECK_THAT(text, contains("run: diverged") && contains("step 6") && contains("last 4 items"));
   const auto nan = [](const Tensor<double>&) { return std::numeric_limits<double>::quiet_NaN(); };
-  CHECK_THAT(message<Diverged>([&] { train(start(), step, nan, quiet(4)); }), contains("no validation"));
+  CHECK_THAT(message<Diverged>([&] { train(start(), advance, nan, quiet(4)); }), contains("no validation"));
   // A figure that is no number is never the best; a step that trains on nothing and drops nothing is no divergence.
   int validations = 0;
   const auto late = [&](const Tensor<double>&) {
     return ++validations == 2 ? -5 : std::numeric_limits<double>::quiet_NaN();
   };
-  CHECK(train(start(), step, late, quiet(8)).figure == -5);
+  CHECK(train(start(), advance, late, quiet(8)).figure == -5);
   const auto idle = [](State&, Index) -> StepReport { return {0, 0, 0, 0}; };
   CHECK(train(start(), idle, rising, quiet(4)).items == 0);
 }
@@ -109,7 +109,7 @@ TEST_CASE("a run that diverged says so", "[train]") {
 TEST_CASE("a run that is stopped anywhere and resumed equals one that never stopped", "[train]") {
   const Folder folder;
   const std::string whole = folder / "whole", parts = folder / "parts";
-  const auto expected = train(start(), step, rising, quiet(7), Checkpoints(whole, false, identity("1"), {"run"}));
+  const auto expected = train(start(), advance, rising, quiet(7), Checkpoints(whole, false, identity("1"), {"run"}));
   for (Index stop_at = 0; stop_at <= 6; ++stop_at)
     for (bool in_validation : {false, true}) {
       INFO(stop_at << " " << in_validation);
@@ -119,7 +119,7 @@ TEST_CASE("a run that is stopped anywhere and resumed equals one that never stop
       options.stop = &stop;
       const auto stopping = [&](State& state, Index number) {
         if (number == stop_at) stop.request();
-        return step(state, number);
+        return advance(state, number);
       };
       const auto validate = [&](const Tensor<double>& model) {
         if (in_validation && stop.requested()) throw Stopped("in the middle");
@@ -128,7 +128,7 @@ TEST_CASE("a run that is stopped anywhere and resumed equals one that never stop
       const std::string said = message<Stopped>(
           [&] { train(start(), stopping, validate, options, Checkpoints(parts, false, identity("1"), {"run"})); });
       if (stop_at < 6 || in_validation) CHECK_THAT(said, contains("run: stopped after step") && contains("--resume"));
-      const auto resumed = train(start(), step, rising, quiet(7), Checkpoints(parts, true, identity("1"), {"run"}));
+      const auto resumed = train(start(), advance, rising, quiet(7), Checkpoints(parts, true, identity("1"), {"run"}));
       CHECK(resumed.model.item() == expected.model.item());
       CHECK(resumed.history == expected.history);
       CHECK(resumed.figure == expected.figure);
@@ -143,7 +143,7 @@ TEST_CASE("a run that is stopped anywhere and resumed equals one that never stop
   stop.request();
   TrainOptions options = quiet(7);
   options.stop = &stop;
-  CHECK(message<Stopped>([&] { train(start(), step, rising, options); }) == "graft: run: stopped after step 0 of 7");
+  CHECK(message<Stopped>([&] { train(start(), advance, rising, options); }) == "graft: run: stopped after step 0 of 7");
 }
 
 TEST_CASE("a checkpoint is continued by the run that it belongs to", "[train]") {
@@ -161,7 +161,7 @@ TEST_CASE("a checkpoint is continued by the run that it belongs to", "[train]") 
     CHECK_THAT(refusal(path, [&] { open(false); }), contains("in use by process " + std::to_string(::getpid())));
   }
   CHECK_THAT(refusal(path, [&] { open(true); }), contains("no checkpoint"));
-  train(start(), step, rising, quiet(7), open(false));
+  train(start(), advance, rising, quiet(7), open(false));
   const std::string bytes = bytes_of(file);
   CHECK_THAT(refusal(file, [&] { open(false); }), contains("exists") && contains("--resume"));
   CHECK_THAT(refusal(file, [&] { open(true, "2"); }), contains("seed 1, now 2"));
