@@ -6,6 +6,20 @@
 // Every path sums alike: one chain of `fma` inside a block of GemmBlocks<T>::depth steps of k, then the sums of the
 // blocks in order. So an element of C depends on its row of A, its column of B and k alone: not on the path, the number
 // of rows or columns, its position, or the number of threads.
+//
+// The paths, the first that fits; "in place": read where it lies, by full registers:
+//
+//   path                  for                                                      A                  B
+//   gemm_in_place         both operands up to 64 KiB, k one block, rows of B       in place           in place
+//                         in one piece; or one such row of A
+//   gemm_transposing      the same where columns of B are in one piece             in place           transposed
+//   gemm_thin             a few rows, columns of B in one piece: reading B         one panel          in place, once
+//                         is what takes time
+//   gemm_few_rows         A that the L2 cache holds                                packed, all of k   a panel at a time
+//   gemm_many_rows        all others, one block of k after the other               packed in blocks   packed, 4 MiB at
+//                                                                                                     a time
+//
+// A product with few columns is computed as its transpose.
 
 #include <atomic>
 #include <cstddef>

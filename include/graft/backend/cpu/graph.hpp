@@ -1,5 +1,6 @@
 #pragma once
-// The arrays of a graph as kernels see them, and the cut of its rows into parallel chunks.
+// The arrays of a graph as kernels see them, the cut of its rows into parallel chunks, and the walk over the rows that
+// edges belong to.
 
 #include <algorithm>
 #include <cstdint>
@@ -59,6 +60,16 @@ void for_graph_chunks(const GraphSide& side, const Run& run) {
     const Index begin = chunk * kGraphChunk, end = std::min(begin + kGraphChunk, side.edges() + side.rows);
     run(chunk, row_at(begin), row_at(end));
   });
+}
+
+/// Calls run(row, first edge, count) for the rows of the edges begin .. end - 1, the first of which belongs to `row`.
+template <class Run>
+[[gnu::always_inline]] inline void for_row_parts(const GraphSide& side, Index row, Index begin, Index end, Run run) {
+  for (; begin < end; ++row) {
+    const Index stop = std::min(end, side.offsets[row + 1]);
+    if (begin < stop) run(row, begin, stop - begin);
+    begin = stop;
+  }
 }
 
 }  // namespace cpu

@@ -4,8 +4,9 @@
 // heads side by side, is read once: forward by its destination, backward by its source. Every sum is owned by one row
 // and runs in edge order, so bits do not depend on threads.
 
-#include "graft/backend/cpu/head_rows.hpp"
+#include "graft/backend/cpu/row_lanes.hpp"
 #include "graft/backend/cpu/softmax.hpp"
+#include "graft/backend/cpu/weighted_rows.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

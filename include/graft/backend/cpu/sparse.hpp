@@ -2,7 +2,7 @@
 // Products and dropout of a matrix in compressed rows. The walk over a row is that of graph attention with one head.
 
 #include "graft/backend/cpu/dropout.hpp"
-#include "graft/backend/cpu/head_rows.hpp"
+#include "graft/backend/cpu/weighted_rows.hpp"
 #include "graft/number/compress.hpp"
 
 namespace graft {
