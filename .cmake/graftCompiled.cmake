@@ -1,6 +1,8 @@
 # graft::compiled: float and double instances of graft's ops in a static library. Built when something links it, from the
 # list in graft/compiled_list.inc, one unit a room.
 option(GRAFT_COMPILED_NATIVE "Build graft::compiled and what links it for the CPU that compiles" ON)
+set(GRAFT_COMPILED_FLAGS -O2 CACHE STRING
+    "Flags of graft::compiled after all others: its kernels are fast in a program that is built for a debugger, too")
 set(graft_compiled_sources "")
 foreach(room IN ITEMS ELEMENTWISE PRODUCTS LAYOUT REDUCTIONS NORMS ATTENTION GRAPHS LAYERS)
   string(TOLOWER ${room} file)
@@ -14,4 +16,4 @@ add_library(graft::compiled ALIAS graft_compiled)
 set_target_properties(graft_compiled PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
 target_link_libraries(graft_compiled PUBLIC $<IF:$<BOOL:${GRAFT_COMPILED_NATIVE}>,graft::native,graft::graft>)
 target_compile_definitions(graft_compiled PUBLIC GRAFT_COMPILED)
-target_compile_options(graft_compiled PRIVATE -O2)  # kernels are fast in a program that is built for a debugger, too
+target_compile_options(graft_compiled PRIVATE ${GRAFT_COMPILED_FLAGS})
