@@ -15,7 +15,7 @@ TEST_CASE("op table", "[optable]") {
     }
 }
 
-TEST_CASE("op table at unusual points", "[optable]") {
+TEST_CASE("op table at unusual points", "[unusual]") {
   for (const OpRow& row : op_rows()) SECTION(row.name) {
       const CheckReport report = check_unusual(row);
       for (const std::string& failure : report.failures) FAIL_CHECK(row.name << ": " << failure);
@@ -148,7 +148,7 @@ TEST_CASE("the op table's checks notice what is wrong", "[optable]") {
   CHECK(check_op(row).failures.empty());
 }
 
-TEST_CASE("the checks at unusual points notice what is wrong there", "[optable]") {
+TEST_CASE("the checks at unusual points notice what is wrong there", "[unusual]") {
   const auto fails = [](const OpRow& row, const std::string& text) { return fails_with(row, text, true); };
   CHECK(check_unusual(right_square()).failures.empty());
 

@@ -1,6 +1,6 @@
-// Every row of the op table far from its ordinary points; part of the tests tagged [optable]. Tracked inputs, all
-// together and each alone, are shifted by a common part, zero, at the ends of the type's range, or in the tails; or one
-// element is infinite or a NaN.
+// Every row of the op table far from its ordinary points: the tests tagged [unusual], next to those tagged [optable],
+// which sanitizers run alone. Tracked inputs, all together and each alone, are shifted by a common part, zero, at the
+// ends of the type's range, or in the tails; or one element is infinite or a NaN.
 //
 // At each point the value, the gradient and the gradient of a gradient are taken in float, by the plain backward and
 // with a kept graph, and held against double on the same numbers; and the two ways against each other, in both types.

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 source tests/packages.sh
 jobs=${GRAFT_JOBS:-$(nproc)}
 tables=(-DGRAFT_NATIVE=OFF -DGRAFT_WERROR=ON -DGRAFT_BUILD_BENCH=OFF -DGRAFT_BUILD_EXAMPLES=OFF
-        "-DGRAFT_TEST_TAGS=number;optable;methods")
+        "-DGRAFT_TEST_TAGS=number;optable;unusual;methods")
 
 test_tables() {  # test_tables FOLDER OPTIONS...
   cmake --preset release -B "$1" "${tables[@]}" "${@:2}" && cmake --build "$1" -j "$jobs" &&
