@@ -292,8 +292,8 @@ class Checker : RowChecks {
     of_type(0.0f, {3});
 #else
     of_type(0.0f, {1, 2, 3, 8});
-#endif
     of_type(0.0, {3});
+#endif
     if (!row_.rows_of.empty()) independent_rows(inputs);
   }
 
