@@ -2,7 +2,7 @@
 // ill-conditioned matrices.
 
 #include "graft/model/grad.hpp"
-#include "graft/ops/linalg.hpp"
+#include "graft/ops/linalg_spectral.hpp"
 
 #include <cmath>
 

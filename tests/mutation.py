@@ -96,9 +96,9 @@ EDITS = [
      "detail::pattern<T>(factor.size(-1), T(0.5) * MUTANT, 1, 0);"),
     ("least_squares", "ops/linalg.hpp", "matmul(matmul(a, p), solution, {.transpose_b = true});",
      "matmul(matmul(a, p), solution, {.transpose_b = true}) * MUTANT;"),
-    ("symmetric_eigen", "ops/linalg.hpp", "detail::inverse_gaps(w, same) * matmul(v, gv,",
+    ("symmetric_eigen", "ops/linalg_spectral.hpp", "detail::inverse_gaps(w, same) * matmul(v, gv,",
      "detail::inverse_gaps(w, same) * MUTANT * matmul(v, gv,"),
-    ("svd", "ops/linalg.hpp", "column * (gaps * skew(vv))", "column * (gaps * skew(vv)) * MUTANT"),
+    ("svd", "ops/linalg_spectral.hpp", "column * (gaps * skew(vv))", "column * (gaps * skew(vv)) * MUTANT"),
 ]
 
 

@@ -2,7 +2,7 @@
 // recurrence, Jacobi rotations. Matrices are drawn well conditioned, so that a result is within a few roundings of the
 // exact one.
 
-#include "graft/ops/linalg.hpp"
+#include "graft/ops/linalg_spectral.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -2,6 +2,7 @@
 // A list subscripted by Index, for algorithms over tasks, classes or items that read like their paper.
 
 #include <initializer_list>
+#include <span>
 #include <vector>
 
 #include "graft/core/memory.hpp"
@@ -19,6 +20,7 @@ class List : public std::vector<T, detail::CacheAllocator<T>> {
   List() = default;
   explicit List(Index count, const T& value = T()) : Base(static_cast<std::size_t>(count), value) {}
   List(std::initializer_list<T> values) : Base(values) {}
+  explicit List(std::span<const T> values) : Base(values.begin(), values.end()) {}
 
   Index size() const { return static_cast<Index>(Base::size()); }
   T& operator[](Index i) { return Base::operator[](static_cast<std::size_t>(i)); }

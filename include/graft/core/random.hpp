@@ -61,7 +61,7 @@ class Random {
 
   /// stream(purpose).stream(number): the draws of one step, task or layer for one purpose.
   template <class N>
-  requires std::is_integral_v<N>
+    requires std::is_integral_v<N>
   constexpr Random stream(std::string_view purpose, N number) const {
     return stream(purpose).stream(static_cast<std::uint64_t>(number));
   }

@@ -79,9 +79,7 @@ inline Tensor<std::int64_t> episode_labels(Index ways, Index each, Site site = S
   Index items = 0;
   if (ways < 0 || each < 0 || __builtin_mul_overflow(ways, each, &items))
     fail("episode_labels", {ways, " ways of ", each, " items"}, {}, site);
-  std::vector<std::int64_t> labels;
-  for (Index i = 0; i < items; ++i) labels.push_back(i / each);
-  return from_vector(labels);
+  return generate({items}, [each](Index i) { return i / each; });
 }
 
 }  // namespace GRAFT_ABI

@@ -90,10 +90,7 @@ Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double mome
 }
 template <Integer T>
 Tensor<T> updated(const Tensor<T>& value, const Tensor<T>& observed, double) {
-  const std::span<const T> before = host(value), added = host(observed);
-  std::vector<T> sums(before.begin(), before.end());
-  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += added[i];
-  return from_vector(sums, value.shape());
+  return value + observed;
 }
 inline void apply_update(const Leaf& leaf, const StateUpdate& update) {
   with_element_type(leaf, [&]<class T>() {

@@ -30,7 +30,7 @@ namespace detail {
 template <class M>
 concept HasFields = requires(const M& m) {
   m.graft_fields();
-  {M::graft_field_names()};
+  { M::graft_field_names() };
 };
 template <class M>
 inline constexpr bool is_tensor = false;
@@ -182,9 +182,7 @@ class LeafList {
 
 /// A model that hides its type and walks itself.
 template <class M>
-concept GathersItself = requires(const M& m, LeafList& list) {
-  m.gather(list);
-};
+concept GathersItself = requires(const M& m, LeafList& list) { m.gather(list); };
 
 // A text in a macro of its own, and said by whoever is asked first: so a compiler's message stays short.
 #define GRAFT_MEMBER_IN_NO_MACRO "a member stands neither in GRAFT_FIELDS (tensors and models) nor in GRAFT_CONFIG"
@@ -263,7 +261,7 @@ LeafList parameters_of(const M& model) {
 /// A tree of tensors: a tensor, a struct with GRAFT_FIELDS, or vectors, optionals, pairs and tuples of these.
 template <class M>
 concept Model = detail::is_tensor<M> || detail::HasFields<M> || detail::is_sequence<M> || detail::is_optional<M> ||
-    detail::is_tuple<M> || detail::GathersItself<M>;
+                detail::is_tuple<M> || detail::GathersItself<M>;
 
 namespace detail {
 

@@ -202,6 +202,13 @@ Y product_with(const char* op, const std::vector<AnyTensor>& a, const M& b, cons
   return product;
 }
 
+/// Of a struct that does not name its fields.
+template <class M>
+const M& refuse_struct(const M& model) {
+  static_assert(std::is_void_v<M>, "this struct is no model: name its tensors and models in it, GRAFT_FIELDS(a, b)");
+  return model;
+}
+
 }  // namespace detail
 
 /// Value and gradient of `f(model)`, a scalar: d f / d parameter for every parameter, as a model of the same type.
@@ -223,8 +230,7 @@ auto value_and_grad(F&& f, const M& model, const Only& parts, GradOptions option
 template <class F, class M>
   requires(!Model<M> && std::is_class_v<M> && std::invocable<F&, const M&>)
 auto value_and_grad(F&&, const M& model, GradOptions = {}, Site = {}) {
-  static_assert(std::is_void_v<M>, "this struct is no model: name its tensors and models in it, GRAFT_FIELDS(a, b)");
-  return std::pair(Tensor<>(), model);
+  return std::pair(Tensor<>(), detail::refuse_struct(model));
 }
 
 /// The gradient alone; see `value_and_grad`.
@@ -242,8 +248,7 @@ M grad(F&& f, const M& model, const Only& parts, GradOptions options = {}, Site 
 template <class F, class M>
   requires(!Model<M> && std::is_class_v<M> && std::invocable<F&, const M&>)
 M grad(F&&, const M& model, GradOptions = {}, Site = {}) {
-  static_assert(std::is_void_v<M>, "this struct is no model: name its tensors and models in it, GRAFT_FIELDS(a, b)");
-  return model;
+  return detail::refuse_struct(model);
 }
 
 /// d y / d x for tracked tensors x (one, or a tree of them) from which the scalar `y` was computed. `y` keeps its

@@ -4,7 +4,6 @@
 // axes.
 
 #include <cmath>
-#include <vector>
 
 #include "graft/core/tensor.hpp"
 
@@ -39,9 +38,8 @@ Tensor<T> symmetric_uniform(const Shape& shape, double bound, const Random& rand
 /// Normal with mean 0.
 template <Real T = float>
 Tensor<T> scaled_normal(const Shape& shape, double deviation, const Random& random, Site site = Site::current()) {
-  std::vector<T> values(static_cast<std::size_t>(detail::checked_count("scaled_normal", shape, sizeof(T), site)));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<T>(deviation * random.normal(i));
-  return from_vector(values, shape, site);
+  const auto number = [&](Index i) { return static_cast<T>(deviation * random.normal(static_cast<std::uint64_t>(i))); };
+  return generate(shape, number, site);
 }
 
 /// Uniform with variance gain^2 2 / (fan_in + fan_out). Glorot and Bengio, AISTATS 2010 (torch: xavier_uniform_).

@@ -46,7 +46,7 @@ struct Linear {
   }
   /// The same of constants that are mostly zeros, a `SparseMatrix` x [n, in] -> [n, out]; no gradient flows to them.
   template <class Sparse>
-  requires requires(const Sparse& x) { x.rows() + x.columns(); }
+    requires requires(const Sparse& x) { x.rows() + x.columns(); }
   Tensor<T> operator()(const Sparse& x, Site site = Site::current()) const {
     const Named here("Linear", site);
     if (weight.rank() != 2 || x.columns() != weight.size(1))

@@ -274,7 +274,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::unary<row::op##_row>(x);                                                      \
   }                                                                                              \
   template <class T>                                                                             \
-  Simd<T> op(Simd<T> x) {                                                                      \
+  Simd<T> op(Simd<T> x) {                                                                        \
     return row::op##_row::value(x);                                                              \
   }                                                                                              \
   GRAFT_REFUSED_UNARY(op)                                                                        \
@@ -290,7 +290,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::unary_value<row::op##_row>(x);   \
   }                                                 \
   template <class T>                                \
-  Simd<T> op(Simd<T> x) {                         \
+  Simd<T> op(Simd<T> x) {                           \
     return row::op##_row::value(x);                 \
   }                                                 \
   GRAFT_REFUSED_UNARY(op)                           \
@@ -305,7 +305,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::fused_map(#op, {}, row::op##_row(), x);     \
   }                                                            \
   template <class T>                                           \
-  Simd<T> op(Simd<T> x) {                                    \
+  Simd<T> op(Simd<T> x) {                                      \
     return row::op##_row()(x);                                 \
   }                                                            \
   GRAFT_REFUSED_UNARY(op)                                      \
@@ -320,7 +320,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::binary<row::op##_row>(x, y, site);                                                  \
   }                                                                                                    \
   template <class T>                                                                                   \
-  Simd<T> op(Simd<T> x, std::type_identity_t<Simd<T>> y) {                                          \
+  Simd<T> op(Simd<T> x, std::type_identity_t<Simd<T>> y) {                                             \
     return row::op##_row::value(x, y);                                                                 \
   }                                                                                                    \
   GRAFT_REFUSED_BINARY(op)                                                                             \
@@ -338,7 +338,7 @@ Tensor<T> binary(const Tensor<T>& x, const Tensor<T>& y, Site site) {
     return detail::binary_value<row::op##_row>(x, y, site);                           \
   }                                                                                   \
   template <class T>                                                                  \
-  Simd<T> op(Simd<T> x, std::type_identity_t<Simd<T>> y) {                         \
+  Simd<T> op(Simd<T> x, std::type_identity_t<Simd<T>> y) {                            \
     return row::op##_row::value(x, y);                                                \
   }                                                                                   \
   GRAFT_REFUSED_BINARY(op)                                                            \

@@ -76,8 +76,7 @@ class AdamBase {
     for_each_scalar<M>([&]<class T>() {
       check_step<T>(decoupled ? "AdamW::step" : "Adam::step", to, from, {&first, &second}, rate, site);
     });
-    List<std::int64_t> counts;
-    for (const std::int64_t count : host(steps.value)) counts.push_back(count);
+    List<std::int64_t> counts(host(steps.value));
     for_each_scalar<M>([&]<class T>() { adam_step<T>(options, decoupled, to, from, first, second, counts, rate); });
     steps.value = from_span(std::span<const std::int64_t>(counts), steps.value.shape());
   }
