@@ -49,7 +49,7 @@ void sinusoid(examples::Program& program, Settings& o) {
     std::vector<double> figures(static_cast<std::size_t>(count));
     parallel_tasks(count, [&](Index i) {
       if (stop_requested(program.stop())) throw Stopped("graft: stopped while waves were answered");
-      const Wave wave = draw_wave(o.shots, root.stream(purpose).stream(static_cast<std::uint64_t>(i)));
+      const Wave wave = draw_wave(o.shots, root.stream(purpose, i));
       const Tensor<> error = maml_loss(net, wave, loss_of, {.alpha = o.inner_rate});
       figures[static_cast<std::size_t>(i)] = static_cast<double>(error.item());
     });
@@ -63,7 +63,7 @@ void sinusoid(examples::Program& program, Settings& o) {
       const auto meta_loss = [&](const Net& net) {
         Tensor<> total(0.0f);
         for (Index i = 0; i < o.waves; ++i) {
-          const Random random = root.stream("training").stream(static_cast<std::uint64_t>(number * o.waves + i));
+          const Random random = root.stream("training", number * o.waves + i);
           total = total + maml_loss(net, draw_wave(o.shots, random), loss_of, inner);
         }
         return total * (1 / static_cast<double>(o.waves));

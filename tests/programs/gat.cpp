@@ -54,7 +54,7 @@ int run() {
     return cross_entropy(slice(logits, 0, 0, kLabelled), slice(labels, 0, 0, kLabelled));
   };
   for (int step = 0; step < 100; ++step) {
-    Context context(Phase::training, random.stream("training").stream(static_cast<std::uint64_t>(step)));
+    Context context(Phase::training, random.stream("training", step));
     const auto [value, gradient] = value_and_grad([&](const Net& model) { return loss(model, context); }, net);
     optimizer.step(net, gradient, 5e-3);
     if (step == 0) std::printf("first loss %.3f\n", static_cast<double>(value.item()));

@@ -45,7 +45,7 @@ int run() {
   Adam optimizer(net);
   const MamlOptions options{.alpha = 0.01};
   for (int step = 0; step < 300; ++step) {
-    const Random here = random.stream("training").stream(static_cast<std::uint64_t>(step));
+    const Random here = random.stream("training", step);
     Net sum = zeros_like(net);
     for (int i = 0; i < kWaves; ++i) {
       const Wave wave = draw(here.stream(static_cast<std::uint64_t>(i)));
@@ -55,7 +55,7 @@ int run() {
   }
   double before = 0, after = 0;
   for (int i = 0; i < 20; ++i) {
-    const Wave wave = draw(random.stream("test").stream(static_cast<std::uint64_t>(i)));
+    const Wave wave = draw(random.stream("test", i));
     before += static_cast<double>(error(net, wave.query).item()) / 20;
     after += static_cast<double>(error(maml_adapt(net, wave.support, error, {.alpha = 0.01, .steps = 10}), wave.query)
                                      .item()) / 20;

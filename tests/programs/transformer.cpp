@@ -50,7 +50,7 @@ int run() {
   AdamW optimizer(net);
   double last = 0;
   for (int step = 0; step < 500; ++step) {
-    const Random here = random.stream("training").stream(static_cast<std::uint64_t>(step));
+    const Random here = random.stream("training", step);
     const Batch batch = draw(here.stream("batch"));
     Context context(Phase::training, here);
     const auto loss = [&](const Net& model) { return cross_entropy(model(batch.sequences, context), batch.labels); };

@@ -249,7 +249,7 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
     fail("make_glyphs", {"variation is ", options.variation, ", expected 0 to 2"});
 
   const auto alphabet_stream = [&](Index a) {
-    return Random(options.seed).stream("glyphs").stream(static_cast<std::uint64_t>(a));
+    return Random(options.seed).stream("glyphs", a);
   };
   CharacterImages data;
   std::vector<Index> first_character;  // of each alphabet

@@ -137,9 +137,9 @@ struct GraphTransformer {
            {o.neighbours, " neighbours, ", o.graph_layers, " graph and ", o.transformer_layers, " Transformer layers"},
            {}, site);
     for (Index i = 0; i < o.graph_layers; ++i)
-      graph_layers.emplace_back(o, random.stream("graph").stream(static_cast<std::uint64_t>(i)), site);
+      graph_layers.emplace_back(o, random.stream("graph", i), site);
     for (Index i = 0; i < o.transformer_layers; ++i)
-      transformer_layers.emplace_back(o, random.stream("transformer").stream(static_cast<std::uint64_t>(i)), site);
+      transformer_layers.emplace_back(o, random.stream("transformer", i), site);
   }
 
   /// `support` [items, width] with `labels` [items] in 0 .. ways-1, `query` [queries, width] -> [queries, ways].

@@ -90,8 +90,7 @@ struct TransformerEncoder {
                      TransformerEncoderOptions o = {}, Site site = Site::current()) {
     if (depth < 0) fail("TransformerEncoder", {"depth is ", depth, ", expected 0 or more"}, {}, site);
     for (Index i = 0; i < depth; ++i)
-      layers.emplace_back(width, heads, hidden, random.stream("layers").stream(static_cast<std::uint64_t>(i)), o.layer,
-                          site);
+      layers.emplace_back(width, heads, hidden, random.stream("layers", i), o.layer, site);
     if (o.final_norm) norm.emplace(width, NormOptions{.eps = o.layer.eps, .bias = o.layer.bias}, site);
   }
 

@@ -85,7 +85,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   std::vector<std::int64_t> draws(host(state.draws).begin(), host(state.draws).end());
   std::vector<Random> streams;
   for (Index task : chosen) {
-    const Random own = root.stream("task").stream(static_cast<std::uint64_t>(task));
+    const Random own = root.stream("task", task);
     streams.push_back(own.stream(static_cast<std::uint64_t>(draws[static_cast<std::size_t>(task)]++)));
   }
 
