@@ -21,6 +21,8 @@
 #include <memory>
 #include <vector>
 
+#include "graft/ops/compare.hpp"
+#include "graft/ops/indexing.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/matmul.hpp"
 
@@ -170,7 +172,7 @@ Tensor<T> triangular_solve(const Tensor<T>& l, const Tensor<T>& b, bool transpos
                const Tensor<T> back = triangular_solve(lower, g, !transposed);
                const Tensor<T> outer = transposed ? matmul(solution, back, {.transpose_b = true})
                                                   : matmul(back, solution, {.transpose_b = true});
-               return -outer * detail::pattern<T>(lower.size(-1), 1, 1, 0);
+               return where(tril_mask(lower.size(-1), lower.size(-1)), -outer, 0);  // 0 above, even where outer is NaN
              }),
         Edge(right, [lower, transposed](const Tensor<T>& g) { return triangular_solve(lower, g, !transposed); }));
   };
