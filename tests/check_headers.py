@@ -4,7 +4,8 @@ them, and so does one use of each of its public functions and class templates.
 
 The uses come from the header's own text: a template whose parameters are element types or models is instantiated for
 float, std::int64_t and a small struct. What is called with a lambda, or is made in another way, has its call in
-tests/header_calls.inc, under the header's name; there must be as many as the header has overloads of that name.
+tests/header_calls.inc, under the header's name; there must be as many as the header has overloads of that name. So has
+every public member template of a type, but for the types that kernels are made of, number/.
 A function that a header declares without a body must have it there, or in what the header includes: else a program
 that calls it does not link. --self-test shows that each kind of fault is found."""
 import concurrent.futures
@@ -103,20 +104,41 @@ def call_sections(text):
     return dict(zip(parts[1::2], parts[2::2]))
 
 
+# What stands before the first bracket of a member without a name.
+NAMELESS = {"operator", "requires", "explicit"}
+
+
+def member_templates(text, types):
+    """(type, name) of every public member template of the named types; of a constructor or operator () no name."""
+    for match in re.finditer(r"^(struct|class) (\w+)[^;{]*\{(.*?)^\};", blanked(text), flags=re.M | re.S):
+        shown = match[1] == "struct"
+        for line in re.finditer(r"^ (public|private|protected):|^  (template <[^{;]*)", match[3], flags=re.M):
+            if line[1]:
+                shown = line[1] == "public"
+            elif shown and match[2] in types:
+                name = re.search(r"\b(\w+)\s*\(", template_head(line[2])[1] or "")
+                yield match[2], name[1] if name and name[1] not in NAMELESS | {match[2]} else None
+
+
 def uses_of(header, text, calls):
     """(what to compile besides the header, complaints about names without a use)."""
-    instances, missing, templates = [], [], {}
+    instances, missing, templates, types = [], [], {}, set()
     for name in names_of(header, text):
         if name.kind in {"function", "type", "layer"}:
             templates.setdefault(name.name, []).append(instance(name))
+            types |= set() if name.kind == "function" else {name.name}
+    calls_said = re.sub(r"//(?! refused:).*", "", calls)
     for name, found in templates.items():
-        by_hand = len(re.findall(rf"\b{name}\b(?=\s*[(<{{]|\s+\w+\()", re.sub(r"//(?! refused:).*", "", calls)))
+        by_hand = len(re.findall(rf"\b{name}\b(?=\s*[(<{{]|\s+\w+\()", calls_said))
         wanted = [text for text in found if text != ""]
-        if by_hand and by_hand >= len(wanted):
-            continue
-        instances += [text for text in wanted if text]
+        if name in types or by_hand < len(wanted):
+            instances += [text for text in wanted if text]
         if by_hand < sum(text is None for text in wanted):
             missing.append(f"{header}: {name} has {by_hand} of {len(wanted)} uses under its header in header_calls.inc")
+    for owner, member in sorted(set(member_templates(text, types)), key=str):
+        used = rf"\b{owner}\b" if member is None else rf"(\.|->|::){member}\s*[(<]"
+        if not header.startswith("number/") and not re.search(used, calls_said):
+            missing.append(f"{header}: {owner}'s member template {member or ''}() has no use in header_calls.inc")
     source = ""
     if any("user::Net" in text for text in instances) or "Net" in calls:
         source += NET
@@ -211,6 +233,8 @@ SELF_TEST = {
                               "does not work"),
     "later.hpp": ("template <class T>\nT later(T x, int = 1);\ntemplate <class T>\nT now(T x) { return later(x); }", "",
                   "has its body"),
+    "member_template.hpp": ("struct Box {\n  template <class T>\n  T get(T x) { return lost(x); }\n};", "",
+                            "has no use"),
     "no_use.hpp": (CALL, "", "0 of 1 uses"),
     "overloads.hpp": (CALL + CALL.replace("F f", "F f, int"), USE, "1 of 2 uses"),
 }
