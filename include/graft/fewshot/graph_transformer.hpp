@@ -55,10 +55,10 @@ Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels
     edges.push_back({ways + edge.source, ways + edge.destination});
   for (const GraphEdge& edge : nearest_neighbours(support, query, neighbours, false, site))
     edges.push_back({ways + edge.source, first_query + edge.destination});
-  for (Index i = 0; i < items; ++i) {
-    const Index label = classes[static_cast<std::size_t>(i)];
-    edges.push_back({label, ways + i});
-    edges.push_back({ways + i, label});
+  Index item = ways;
+  for (const Index label : classes) {
+    edges.push_back({label, item});
+    edges.push_back({item++, label});
   }
   return Graph(nodes, edges, site);
 }

@@ -77,7 +77,7 @@ namespace detail {
 /// names without a match; the model is then as it was.
 ///
 ///     load_weights("bert.npz", encoder, {.prefix = "bert.encoder"});
-template <Model M>
+template <class M>
 LoadWeightsReport load_weights(const std::string& path, M& model, const LoadWeightsOptions& options = {}) {
   return detail::load_weights(path, detail::leaves_of(model), options);
 }

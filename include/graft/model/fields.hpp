@@ -184,8 +184,9 @@ class LeafList {
 template <class M>
 concept GathersItself = requires(const M& m, LeafList& list) { m.gather(list); };
 
-// A text in a macro of its own, and said by whoever is asked first: so a compiler's message stays short.
+// Texts in macros of their own, and said by whoever is asked first: so a compiler's message stays short.
 #define GRAFT_MEMBER_IN_NO_MACRO "a member stands neither in GRAFT_FIELDS (tensors and models) nor in GRAFT_CONFIG"
+#define GRAFT_NO_MODEL "no model: name its tensors and models with GRAFT_FIELDS(a, b), all else with GRAFT_CONFIG"
 
 /// Adds the leaves of `model` to the list: the one walk over a model's type. `checked`: its members are.
 template <class M, bool checked = false>
@@ -232,29 +233,9 @@ void gather_leaves(LeafList& list, const M& model) {
         },
         model);
   } else {
-    static_assert(
-        is_tensor<M>,
-        "this type is no model: name its tensors and models with GRAFT_FIELDS(a, b), all else with GRAFT_CONFIG");
+    static_assert(is_tensor<M>, GRAFT_NO_MODEL);
   }
 }
-
-template <class M>
-void gather_erased(LeafList& list, const void* model) {
-  gather_leaves<M, true>(list, *static_cast<const M*>(model));
-}
-/// All leaves of a model, buffers and index tensors among them.
-template <class M>
-LeafList leaves_of(const M& model) {
-  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
-  return LeafList(&model, gather_erased<M>, LeafList::Which::all);
-}
-/// The leaves that are parameters: tensors of floats or doubles outside buffers.
-template <class M>
-LeafList parameters_of(const M& model) {
-  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
-  return LeafList(&model, gather_erased<M>, LeafList::Which::parameters);
-}
-#undef GRAFT_MEMBER_IN_NO_MACRO
 
 }  // namespace detail
 
@@ -264,6 +245,30 @@ concept Model = detail::is_tensor<M> || detail::HasFields<M> || detail::is_seque
                 detail::is_tuple<M> || detail::GathersItself<M>;
 
 namespace detail {
+
+template <class M>
+inline constexpr bool is_model = Model<M>;
+
+template <class M>
+void gather_erased(LeafList& list, const void* model) {
+  if constexpr (is_model<M>) gather_leaves<M, true>(list, *static_cast<const M*>(model));
+}
+/// All leaves of a model, buffers and index tensors among them.
+template <class M>
+LeafList leaves_of(const M& model) {
+  static_assert(is_model<M>, GRAFT_NO_MODEL);
+  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
+  return LeafList(&model, gather_erased<M>, LeafList::Which::all);
+}
+/// The leaves that are parameters: tensors of floats or doubles outside buffers.
+template <class M>
+LeafList parameters_of(const M& model) {
+  static_assert(is_model<M>, GRAFT_NO_MODEL);
+  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
+  return LeafList(&model, gather_erased<M>, LeafList::Which::parameters);
+}
+#undef GRAFT_MEMBER_IN_NO_MACRO
+#undef GRAFT_NO_MODEL
 
 /// True for tensors, structs with GRAFT_FIELDS, and containers of nothing but these.
 template <class M>
