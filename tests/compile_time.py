@@ -71,7 +71,7 @@ PROGRAMS = [
     ("tests/programs/gat.cpp", LIBRARY, 1.3, 1.3, True),
     ("tests/programs/transformer.cpp", LIBRARY, 1.3, 1.3, True),
     ("tests/programs/maml.cpp", LIBRARY, 1.3, 1.3, True),
-    ("examples/collaborate.cpp", LIBRARY, 4.0, 8.0, False),
+    ("examples/collaborate.cpp", LIBRARY, 4.0, 6.6, False),
     ("tests/programs/gat.cpp", [], 2.5, 6.5, False),
     ("tests/programs/transformer.cpp", [], 2.5, 6.5, False),
     ("tests/programs/maml.cpp", [], 2.5, 3.5, True),
