@@ -127,6 +127,7 @@ class LeafList {
   auto end() const { return leaves_.end(); }
 
   /// Dotted names of the leaves, "encoder.layers.0.weight"; "" for a model that is a tensor.
+  GRAFT_ONCE
   [[gnu::noinline]] std::vector<std::string> names() const {
     LeafList again(which_);
     again.named_ = true;
@@ -134,6 +135,7 @@ class LeafList {
     return std::move(again.names_);
   }
   /// The name of one leaf for messages.
+  GRAFT_ONCE
   [[gnu::cold, gnu::noinline]] std::string name(std::size_t i) const {
     const std::string name = names()[i];
     return name.empty() ? "the argument" : name;
@@ -147,7 +149,11 @@ class LeafList {
     if (named_) names_.push_back(path_);
   }
   /// Goes down to the next of `names`, or to place `i` of a list; returns what `leave` needs to come back.
-  [[gnu::noinline]] std::size_t enter(std::string_view& names) { return named_ ? append(next_name(names)) : 0; }
+  GRAFT_ONCE
+  [[gnu::noinline]] std::size_t enter(std::string_view& names) {
+    return named_ ? append(next_name(names)) : 0;
+  }
+  GRAFT_ONCE
   [[gnu::noinline]] std::size_t enter(std::size_t i) { return named_ ? append(as_text(i)) : 0; }
   void leave(std::size_t length) {
     if (named_) path_.resize(length);
@@ -156,6 +162,7 @@ class LeafList {
   [[gnu::noinline]] void note(std::size_t length) { structure_.push_back(static_cast<Index>(length)); }
 
   /// Throws ShapeError unless `other` has as many leaves in each list of models, and the same parts.
+  GRAFT_ONCE
   [[gnu::noinline]] void check_same_structure(const LeafList& other) const {
     if (structure_ == other.structure_ && size() == other.size()) return;
     fail<ShapeError>("model", "the models differ in structure: lists of unequal length, or a part that one has only");

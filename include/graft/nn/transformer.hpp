@@ -101,8 +101,9 @@ struct TransformerEncoder {
   GRAFT_FIELDS(layers, norm)
 
   TransformerEncoder() = default;
-  TransformerEncoder(Index depth, Index width, Index heads, Index hidden, const Random& random,
-                     TransformerEncoderOptions o = {}, Site site = Site::current()) {
+  // Not inline, so that a program leaves it to graft::compiled.
+  [[gnu::noinline]] TransformerEncoder(Index depth, Index width, Index heads, Index hidden, const Random& random,
+                                       TransformerEncoderOptions o = {}, Site site = Site::current()) {
     if (depth < 0) fail("TransformerEncoder", {"depth is ", depth, ", expected 0 or more"}, {}, site);
     for (Index i = 0; i < depth; ++i)
       layers.emplace_back(width, heads, hidden, random.stream("layers", i), o.layer, site);

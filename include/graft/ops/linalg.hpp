@@ -345,5 +345,22 @@ Tensor<T> least_squares(const Tensor<T>& a, const Tensor<T>& b, Site site = Site
                 Edge(b, [a](const Tensor<T>& g) { return matmul(a, detail::gram_solve(a, g)); }));
 }
 
+// What graft::compiled holds of this header: here and not in graft/compiled_list.inc, which is read without Eigen.
+#ifdef GRAFT_COMPILED
+#ifndef GRAFT_COMPILED_LINALG
+#define GRAFT_COMPILED_LINALG extern template
+#endif
+#define GRAFT_LINALG_INSTANCES(T)                                                                   \
+  GRAFT_COMPILED_LINALG Tensor<T> triangular_solve(const Tensor<T>&, const Tensor<T>&, bool, Site); \
+  GRAFT_COMPILED_LINALG Tensor<T> cholesky(const Tensor<T>&, Site);                                 \
+  GRAFT_COMPILED_LINALG Tensor<T> solve(const Tensor<T>&, const Tensor<T>&, Site);                  \
+  GRAFT_COMPILED_LINALG Tensor<T> cholesky_solve(const Tensor<T>&, const Tensor<T>&, Site);         \
+  GRAFT_COMPILED_LINALG Tensor<T> detail::gram_solve(const Tensor<T>&, const Tensor<T>&);           \
+  GRAFT_COMPILED_LINALG Tensor<T> least_squares(const Tensor<T>&, const Tensor<T>&, Site);
+GRAFT_LINALG_INSTANCES(float)
+GRAFT_LINALG_INSTANCES(double)
+#undef GRAFT_LINALG_INSTANCES
+#endif
+
 }  // namespace GRAFT_ABI
 }  // namespace graft
