@@ -14,7 +14,7 @@ using namespace graft;
 
 namespace {
 
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifdef NDEBUG  // no build for a debugger or a sanitizer
 constexpr bool is_measured = true;
 #else
 constexpr bool is_measured = false;
