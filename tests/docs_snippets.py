@@ -4,7 +4,7 @@
 All ```cpp blocks of a page make one program, in the page's order, in a namespace of its own: blocks marked ```cpp
 global stand at its scope, the others one after the other in a function that main calls. What the program prints must be
 the page's ```text output blocks. Blocks in other languages, and ```cpp fragment (a part of something larger), are not
-compiled.
+compiled. With --library FILE the programs take the ops from that library, graft::compiled, as they may.
 """
 
 import pathlib
@@ -18,6 +18,7 @@ from toolchain import CXX, FLAGS, NATIVE
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[ ]*(\w*)\n(.*?)^```$", re.M | re.S)
+LIBRARY, ONLY = ([], sys.argv[1:]) if sys.argv[1:2] != ["--library"] else (["-DGRAFT_COMPILED", sys.argv[2]], sys.argv[3:])
 # Pages that are about more than graft.hpp name their headers in their global blocks.
 INCLUDES = "#include <cstdio>\n#include <graft/graft.hpp>\n"
 
@@ -49,7 +50,7 @@ def check(page, folder):
     file, binary = folder / (page.stem + ".cpp"), folder / page.stem
     file.write_text(source)
     built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O1", "-Wno-unused-variable", "-Wno-unused-but-set-variable",
-                            str(file), "-o", str(binary)], capture_output=True, text=True)
+                            str(file), "-o", str(binary), *LIBRARY], capture_output=True, text=True)
     if built.returncode != 0:
         print(f"{name}: does not compile\n{built.stderr[:4000]}")
         return False
@@ -65,9 +66,8 @@ def check(page, folder):
 
 
 def main():
-    only = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        pages = [page for page in PAGES if not only or page.name in only]
+        pages = [page for page in PAGES if not ONLY or page.name in ONLY]
         return 0 if all([check(page, pathlib.Path(folder)) for page in pages]) else 1
 
 

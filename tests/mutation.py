@@ -120,9 +120,14 @@ def with_edits(folder):
 
 
 def build(folder):
-    """The test program: the op table with the edited headers, without optimisation."""
+    """The test program: the op table with the edited headers, which are parsed once, without optimisation."""
     flags = [flag for flag in FLAGS if flag != f"-I{ROOT}/include"]
-    compiler = [CXX, f"-I{folder}", *flags, *NATIVE, "-O0", "-include", f"{ROOT}/tests/mutation/mutant.hpp"]
+    compiler = [CXX, f"-I{folder}", *flags, *NATIVE, "-O0"]
+    with open(f"{folder}/all.hpp", "w", encoding="utf-8") as file:
+        file.write(f'#include "{ROOT}/tests/mutation/mutant.hpp"\n#include "graft/graft.hpp"\n'
+                   f'#include "{ROOT}/tests/op_table.hpp"\n')
+    run([*compiler, "-x", "c++-header", f"{folder}/all.hpp", "-o", f"{folder}/all.hpp.gch"])
+    compiler += ["-include", f"{folder}/all.hpp"]
     sources = [f"{ROOT}/tests/mutation/main.cpp", f"{ROOT}/tests/op_check.cpp"]
     sources += glob.glob(f"{ROOT}/tests/op_rows_*.cpp")
     sources.sort(key=os.path.getsize, reverse=True)
