@@ -1,6 +1,6 @@
 // The budget of an op on 8 floats: 150 ns with a tape, 250 ns forward and backward. Times are processor time of this
 // thread: the median of many short runs, and the least of several such medians, so other programs hardly count. A
-// machine that is slowed down for a while by others gets half a minute to show one quiet moment.
+// machine that is slowed down for a while by others gets two minutes to show one quiet moment.
 
 #include <algorithm>
 #include <ctime>
@@ -30,7 +30,7 @@ double now() {
 template <class F>
 double nanoseconds(int ops, double budget, F run) {
   double least = 1e30;
-  for (int repetition = 0; repetition < 7 || (least > budget && repetition < 600); ++repetition) {
+  for (int repetition = 0; repetition < 7 || (least > budget && repetition < 3600); ++repetition) {
     std::vector<double> times;
     for (int i = 0; i < 51; ++i) {
       const double start = now();
