@@ -6,8 +6,9 @@ judged in units of a fixed piece of work on the same machine in the same run: th
 xsimd included too. Like the hello world it is a third headers and two thirds templates and machine code; headers alone
 are compiled faster than code is by one CPU and slower by another, which made the same sources 2.9 s on one and 3.7 s on
 the next. It takes REFERENCE_SECONDS where the goals were set: found from sources that took 3.1 s there. All are compiled
-in turn, six times, and the ratio of the sums counts: on a shared machine a single compilation scatters by a tenth. The
-limit of the hello world is above its goal by what such a ratio scatters.
+in turn, four times, and the ratio of the sums counts: on a shared machine a single compilation scatters by a tenth. Over
+a limit, all are compiled four times more, twice at most, and all counts. The limit of the hello world is above its goal
+by what such a ratio scatters.
 
 What a researcher writes, the programs of 50 to 100 lines in tests/programs and examples/collaborate.cpp, is judged
 against `#include <Eigen/Dense>` and one product: 2.5 times that header-only, 1.3 times with the library graft::compiled,
@@ -55,7 +56,7 @@ int main() {
 REFERENCE_SECONDS = 3.5
 # name, source, goal, limit (seconds)
 BUDGETS = [("hello world", HELLO, 3.0, 3.3), ("graft/graft.hpp", UMBRELLA, 6.0, 6.0)]
-ROUNDS = 6
+ROUNDS, TRIES = 4, 3
 
 PRODUCT = """
 #include <Eigen/Dense>
@@ -96,19 +97,23 @@ def compile_once(path, object_file, flags=()):
 def check_budgets(unit):
     """Hello world and the umbrella header."""
     references, seconds = [], {name: [] for name, *_ in BUDGETS}
-    for _ in range(ROUNDS):
-        references.append(unit(REFERENCE)[0])
-        for name, source, *_ in BUDGETS:
-            seconds[name].append(unit(source)[0])
-    reference = statistics.median(references)
-    print(f"the same with Eigen: {reference:.2f} s here, {REFERENCE_SECONDS} s where the goals were set")
-    within = True
+
+    def judged(name):
+        return sum(seconds[name]) / sum(references) * REFERENCE_SECONDS
+
+    within = False
+    while not within and len(references) < TRIES * ROUNDS:
+        for _ in range(ROUNDS):
+            references.append(unit(REFERENCE)[0])
+            for name, source, *_ in BUDGETS:
+                seconds[name].append(unit(source)[0])
+        within = all(judged(name) < limit for name, _, _, limit in BUDGETS)
+    print(f"the same with Eigen: {statistics.median(references):.2f} s here, {REFERENCE_SECONDS} s where the goals were "
+          f"set, {len(references)} compilations")
     for name, _, goal, limit in BUDGETS:
-        judged = sum(seconds[name]) / sum(references) * REFERENCE_SECONDS
-        within = within and judged < limit
-        verdict = "met" if judged < goal else f"NOT MET, limit {limit:.1f} s"
+        verdict = "met" if judged(name) < goal else f"NOT MET, limit {limit:.1f} s"
         measured = statistics.median(seconds[name])
-        print(f"{name}: {judged:.2f} s (measured here {measured:.2f} s), goal {goal:.0f} s {verdict}")
+        print(f"{name}: {judged(name):.2f} s (measured here {measured:.2f} s), goal {goal:.0f} s {verdict}")
     return within
 
 

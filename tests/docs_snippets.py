@@ -7,6 +7,7 @@ the page's ```text output blocks. Blocks in other languages, and ```cpp fragment
 compiled. With --library FILE the programs take the ops from that library, graft::compiled, as they may.
 """
 
+import argparse
 import pathlib
 import re
 import subprocess
@@ -18,7 +19,6 @@ from toolchain import CXX, FLAGS, NATIVE
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[ ]*(\w*)\n(.*?)^```$", re.M | re.S)
-LIBRARY, ONLY = ([], sys.argv[1:]) if sys.argv[1:2] != ["--library"] else (["-DGRAFT_COMPILED", sys.argv[2]], sys.argv[3:])
 # Pages that are about more than graft.hpp name their headers in their global blocks.
 INCLUDES = "#include <cstdio>\n#include <graft/graft.hpp>\n"
 
@@ -42,15 +42,16 @@ def program(page):
     return opening + code + end, "".join(output)
 
 
-def check(page, folder):
+def check(page, folder, library):
     source, expected = program(page)
     if not source:
         return True
     name = page.relative_to(ROOT)
     file, binary = folder / (page.stem + ".cpp"), folder / page.stem
     file.write_text(source)
-    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O1", "-Wno-unused-variable", "-Wno-unused-but-set-variable",
-                            str(file), "-o", str(binary), *LIBRARY], capture_output=True, text=True)
+    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O1", "-Wno-unused-variable",
+                            "-Wno-unused-but-set-variable", str(file), "-o", str(binary), *library],
+                           capture_output=True, text=True)
     if built.returncode != 0:
         print(f"{name}: does not compile\n{built.stderr[:4000]}")
         return False
@@ -66,9 +67,14 @@ def check(page, folder):
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--library", help="file of graft::compiled")
+    parser.add_argument("pages", nargs="*", help="names of pages (all)")
+    options = parser.parse_args()
+    library = ["-DGRAFT_COMPILED", options.library] if options.library else []
     with tempfile.TemporaryDirectory() as folder:
-        pages = [page for page in PAGES if not ONLY or page.name in ONLY]
-        return 0 if all([check(page, pathlib.Path(folder)) for page in pages]) else 1
+        pages = [page for page in PAGES if not options.pages or page.name in options.pages]
+        return 0 if all([check(page, pathlib.Path(folder), library) for page in pages]) else 1
 
 
 if __name__ == "__main__":

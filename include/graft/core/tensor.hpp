@@ -361,8 +361,8 @@ Tensor<std::remove_const_t<T>> from_span(std::span<T, N> values, const Shape& sh
   return result;
 }
 /// A copy of `values` with the given shape (default: one axis).
-template <class T>
-Tensor<T> from_vector(const std::vector<T>& values, const Shape& shape, Site site = Site::current()) {
+template <class T, class Allocator = std::allocator<T>>
+Tensor<T> from_vector(const std::vector<T, Allocator>& values, const Shape& shape, Site site = Site::current()) {
   const auto count = static_cast<Index>(values.size());
   if (count != detail::checked_count("from_vector", shape, sizeof(T), site))
     fail<ShapeError>("from_vector", {count, " values"}, {{"shape", shape}}, site);
@@ -371,8 +371,8 @@ Tensor<T> from_vector(const std::vector<T>& values, const Shape& shape, Site sit
   for (Index i = 0; i < count; ++i) detail::writable(result)[i] = values[static_cast<std::size_t>(i)];
   return result;
 }
-template <class T>
-Tensor<T> from_vector(const std::vector<T>& values, Site site = Site::current()) {
+template <class T, class Allocator = std::allocator<T>>
+Tensor<T> from_vector(const std::vector<T, Allocator>& values, Site site = Site::current()) {
   return from_vector(values, Shape{static_cast<Index>(values.size())}, site);
 }
 /// A vector [n] or, with nested braces, a matrix [rows, columns]: `tensor<float>({{1, 2}, {3, 4}})`.

@@ -2,7 +2,6 @@
 // The baseline that learns nothing: a query has the label of the nearest support item. Cover and Hart, "Nearest
 // neighbor pattern classification", IEEE Transactions on Information Theory 1967.
 
-#include <span>
 
 #include "graft/core/list.hpp"
 #include "graft/data/episodes.hpp"
@@ -40,7 +39,7 @@ Tensor<std::int64_t> nearest_support(const Episode<T>& episode, Site site = Site
       }
     }
   }
-  return from_span(std::span<const std::int64_t>(nearest), {queries});
+  return from_vector(nearest, {queries});
 }
 
 }  // namespace GRAFT_ABI

@@ -78,7 +78,7 @@ class AdamBase {
     });
     List<std::int64_t> counts(host(steps.value));
     for_each_scalar<M>([&]<class T>() { adam_step<T>(options, decoupled, to, from, first, second, counts, rate); });
-    steps.value = from_span(std::span<const std::int64_t>(counts), steps.value.shape());
+    steps.value = from_vector(counts, steps.value.shape());
   }
 };
 

@@ -86,7 +86,7 @@ struct Sgd {
     List<std::int64_t> counts;
     if (steps.value.defined()) counts = List<std::int64_t>(host(steps.value));
     detail::for_each_scalar<M>([&]<class T>() { detail::sgd_step<T>(options, to, from, speed, counts, rate); });
-    if (steps.value.defined()) steps.value = from_span(std::span<const std::int64_t>(counts), steps.value.shape());
+    if (steps.value.defined()) steps.value = from_vector(counts, steps.value.shape());
   }
 };
 
