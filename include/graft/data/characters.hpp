@@ -46,13 +46,13 @@ struct CharacterImages {
 
 namespace detail {
 
-inline std::vector<std::int64_t> id_array(const Npz& file, const char* name, Index count) {
+inline std::vector<std::int64_t> id_array(const ArrayFile& file, const char* name, Index count) {
   const auto ids = file.at(name).with_shape({count}).as<std::int64_t>();
   return {ids.begin(), ids.end()};
 }
 
 /// Every id is in [0, bound).
-inline void check_ids(const Npz& file, const char* name, const std::vector<std::int64_t>& ids, Index bound) {
+inline void check_ids(const ArrayFile& file, const char* name, const std::vector<std::int64_t>& ids, Index bound) {
   for (std::size_t i = 0; i < ids.size(); ++i)
     if (ids[i] < 0 || ids[i] >= bound)
       file.at(name).fail({"element ", i, " is ", ids[i], ", outside [0, ", bound, ")"});
@@ -132,7 +132,7 @@ inline std::string alphabet_names_file(const std::string& path) {
 /// file that `read_npz` refuses, an array that is missing or has another dtype or shape, an id out of range or at odds
 /// with another, a character without images, or fewer names than alphabets.
 inline CharacterImages load_characters(const std::string& path) {
-  const Npz file =
+  const ArrayFile file =
       read_npz(path, {"images", "character_id", "alphabet_id", "drawer_id", "character_alphabet", "vinyals_split"});
   CharacterImages data;
 

@@ -26,9 +26,8 @@ struct LoadWeightsReport {
 
 namespace detail {
 
-[[gnu::noinline]] inline LoadWeightsReport load_weights(const std::string& path, const LeafList& leaves,
+[[gnu::noinline]] inline LoadWeightsReport load_weights(const ArrayFile& file, const LeafList& leaves,
                                                         const LoadWeightsOptions& options) {
-  const Npz file = read_npz(path);
   const std::string before = options.prefix.empty() ? "" : options.prefix + ".";
   const std::vector<std::string> names = leaves.names();
   LoadWeightsReport report;
@@ -59,7 +58,7 @@ namespace detail {
     };
     list("has no ", report.missing);
     list(report.missing.empty() ? "has, and the model has not, " : "; has, and the model has not, ", report.unused);
-    fail_file(path, {text, " (.strict = false loads what fits)"});
+    fail_file(file.path, {text, " (.strict = false loads what fits)"});
   }
   for (std::size_t i = 0; i < leaves.size(); ++i)
     if (loaded[i].defined()) {
@@ -71,15 +70,20 @@ namespace detail {
 
 }  // namespace detail
 
-/// Replaces tensors and buffers of the model by the arrays of an .npz file of the same dotted names and shapes, as
-/// `numpy.savez(file, **weights)` writes it; elements are converted, 16-bit floats widened. Frozen marks stay. Returns
-/// what did not match. Throws FileError for a file that cannot be read, for a shape that differs, and, if strict, for
-/// names without a match; the model is then as it was.
+/// Replaces tensors and buffers of the model by the arrays of a file of the same dotted names and shapes; elements are
+/// converted, floats of 8 and 16 bits widened. Frozen marks stay. Returns what did not match. Throws FileError for a
+/// shape that differs, and, if strict, for names without a match; the model is then as it was.
 ///
-///     load_weights("bert.npz", encoder, {.prefix = "bert.encoder"});
+///     load_weights(read_safetensors("model.safetensors"), encoder, {.prefix = "bert.encoder"});
+template <Model M>
+LoadWeightsReport load_weights(const ArrayFile& file, M& model, const LoadWeightsOptions& options = {}) {
+  return detail::load_weights(file, detail::leaves_of(model), options);
+}
+/// The same from an .npz file, as `numpy.savez(file, **weights)` writes it. Throws FileError, too, for a file that
+/// cannot be read.
 template <Model M>
 LoadWeightsReport load_weights(const std::string& path, M& model, const LoadWeightsOptions& options = {}) {
-  return detail::load_weights(path, detail::leaves_of(model), options);
+  return load_weights(read_npz(path), model, options);
 }
 
 }  // namespace GRAFT_ABI
