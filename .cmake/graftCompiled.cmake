@@ -4,11 +4,14 @@ option(GRAFT_COMPILED_NATIVE "Build graft::compiled and what links it for the CP
 set(GRAFT_COMPILED_FLAGS -O2 CACHE STRING
     "Flags of graft::compiled after all others: its kernels are fast in a program that is built for a debugger, too")
 set(graft_compiled_sources "")
-foreach(room IN ITEMS ELEMENTWISE PRODUCTS LAYOUT REDUCTIONS NORMS ATTENTION GRAPHS LAYERS)
+foreach(room IN ITEMS ELEMENTWISE PRODUCTS LAYOUT REDUCTIONS NORMS ATTENTION GRAPHS LAYERS LINALG)
   string(TOLOWER ${room} file)
   set(file ${CMAKE_CURRENT_BINARY_DIR}/graft_compiled/${file}.cpp)
-  file(GENERATE OUTPUT ${file}
-       CONTENT "#define GRAFT_COMPILED_${room} template\n#include \"graft/compiled.hpp\"\n")
+  set(content "#define GRAFT_COMPILED_${room} template\n#include \"graft/compiled.hpp\"\n")
+  if(room STREQUAL LINALG)  # its lines stand beside its ops: graft.hpp does not read Eigen
+    string(APPEND content "#include \"graft/ops/linalg_spectral.hpp\"\n")
+  endif()
+  file(GENERATE OUTPUT ${file} CONTENT "${content}")
   list(APPEND graft_compiled_sources ${file})
 endforeach()
 add_library(graft_compiled STATIC EXCLUDE_FROM_ALL ${graft_compiled_sources})

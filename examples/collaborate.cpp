@@ -10,6 +10,7 @@
 #include "graft/fewshot/graph_transformer.hpp"
 #include "graft/fewshot/nearest_support.hpp"
 #include "graft/fewshot/protonet.hpp"
+#include "graft/graft.hpp"
 #include "graft/multitask.hpp"
 #include "graft/protocol/episode_training.hpp"
 #include "program.hpp"

@@ -11,7 +11,7 @@ import sys
 
 from public_names import ROOT, all_names, rows
 
-ABOUT_TENSORS = re.compile(r"\b(Any)?Tensor\b|\bModel(Tree)?\b|\bSparseMatrix\b|const M& |\bM [a-z]")
+ABOUT_TENSORS = re.compile(r"\b(Any)?Tensor\b|\bModel(Tree)?\b|\bSparseMatrix\b|\bM& |\bM [a-z]")
 
 
 def table_rows():

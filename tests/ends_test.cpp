@@ -3,6 +3,7 @@
 // otherwise.
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -30,9 +31,8 @@ void check_equal(const D& a, const std::vector<double>& expected) {
 }
 
 /// First to third derivatives of the sum of an elementwise f, each by every way there is.
-template <class F>
-void check_derivatives(F f, const D& x, const std::vector<double>& first, const std::vector<double>& second,
-                       const std::vector<double>& third) {
+void check_derivatives(const std::function<D(const D&)>& f, const D& x, const std::vector<double>& first,
+                       const std::vector<double>& second, const std::vector<double>& third) {
   const auto total = [&](const D& at) { return sum(f(at)); };
   const D one = ones<double>(x.shape());
   const auto slopes = [&](const D& at) { return sum(grad(total, at, {.create_graph = true})); };

@@ -16,9 +16,9 @@ namespace {
 
 /// Class c has the items 100 c, 100 c + 1, ...
 ClassItems numbered(Index classes, Index each) {
-  ClassItems items(static_cast<std::size_t>(classes));
+  ClassItems items(classes);
   for (Index c = 0; c < classes; ++c)
-    for (Index i = 0; i < each; ++i) items[static_cast<std::size_t>(c)].push_back(100 * c + i);
+    for (Index i = 0; i < each; ++i) items[c].push_back(100 * c + i);
   return items;
 }
 std::vector<Index> range(Index count) {

@@ -186,19 +186,6 @@ TEST_CASE("the graph of an episode has the edges of its definition, none out of 
   CHECK(edges == expected);
 }
 
-TEST_CASE("with its gates at 0 and scale 1 the graph Transformer is ProtoNet, bit for bit", "[methods][fewshot]") {
-  const auto e = random_episode<float>(5, 2, 9, 8, 8);
-  const GraphTransformer<float> model(Random(1), small(0));
-  CHECK(same_bits(logits_of(model, e), protonet_logits(e.support, e.labels, e.query, 5)));
-  // Without layers too, whatever the gates would be.
-  GraphTransformerOptions bare = small(0.5);
-  bare.graph_layers = bare.transformer_layers = 0;
-  CHECK(same_bits(logits_of(GraphTransformer<float>(Random(1), bare), e),
-                  protonet_logits(e.support, e.labels, e.query, 5)));
-  CHECK_FALSE(same_bits(logits_of(GraphTransformer<float>(Random(1), small(0.5)), e),
-                        protonet_logits(e.support, e.labels, e.query, 5)));
-}
-
 TEST_CASE("a query's answer has the same bits whatever other queries are asked", "[methods][fewshot]") {
   // 130 supports: more than one block of keys in the attention kernels.
   for (Index shots : {1, 2, 26}) {
@@ -346,6 +333,4 @@ TEST_CASE("the backbones' answer for an image does not depend on the others", "[
   CHECK(same_bits(slice(patches(images, evaluation), 0, 3, 4), patches(one, evaluation)));
   REQUIRE_THROWS_WITH(conv(rand<float>({28, 28}, Random(1))), contains("Conv4") && contains("[28, 28]"));
   REQUIRE_THROWS_WITH(Conv4<float>(Random(1), {.channels = {12}, .groups = 8}), contains("8 groups"));
-  REQUIRE_THROWS_AS(GraphTransformer<float>(Random(1), {.width = 10, .heads = 4}), ValueError);
-  REQUIRE_THROWS_AS(GraphTransformer<float>(Random(1), {.scale = 0}), ValueError);
 }

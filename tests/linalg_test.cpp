@@ -51,6 +51,27 @@ TEST_CASE("equal eigenvalues give finite gradients, zero between them", "[linalg
   CHECK(all_close(g, 2.0 * a, 1e-14, 1e-14));
 }
 
+TEST_CASE("the upper part of a triangular matrix gets no gradient, whatever the numbers are", "[linalg]") {
+  const double nan = std::nan("");
+  const Tensor<double> b = normal({3, 2}, 1), l = tensor<double>({{2, 5, -1}, {1, 3, 4}, {-2, 1, nan}});
+  const Tensor<double> unread = tensor<double>({{2, nan, nan}, {1, 3, nan}, {-2, 1, 2}});
+  for (const bool transposed : {false, true})
+    for (const bool create_graph : {false, true}) {
+      const auto slope = [&](const Tensor<double>& x) {
+        return grad([&](const Tensor<double>& m) { return sum(triangular_solve(m, b, transposed)); }, x,
+                    {.create_graph = create_graph});
+      };
+      const Tensor<double> poisoned = slope(l), finite = slope(unread);
+      CHECK(std::isnan(poisoned.at({2, 2})));
+      for (Index i = 0; i < 3; ++i)
+        for (Index j = 0; j < 3; ++j) {
+          if (j > i) CHECK(poisoned.at({i, j}) == 0);
+          if (j > i) CHECK(finite.at({i, j}) == 0);
+          CHECK(std::isfinite(finite.at({i, j})));
+        }
+    }
+}
+
 TEST_CASE("the gradient of least squares is as good as its value allows", "[linalg]") {
   // Columns (1, e, 0) and (1, 0, e), condition sqrt(2) / e. In float the normal equations lose e^2 = 1e-8 altogether.
   const float e = 1e-4f;

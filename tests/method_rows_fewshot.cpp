@@ -1,9 +1,10 @@
-// Rows of the method table for fewshot/: MAML and prototypical networks.
+// Rows of the method table for fewshot/: MAML, prototypical networks and the graph Transformer.
 
 #include <cmath>
 
 #include "catch.hpp"
 #include "graft/data/episodes.hpp"
+#include "graft/fewshot/graph_transformer.hpp"
 #include "graft/fewshot/maml.hpp"
 #include "graft/fewshot/protonet.hpp"
 #include "graft/ops/attention.hpp"
@@ -319,6 +320,77 @@ const bool protonet_row = add_method_rows({{
             const Tensor<double> logits = e.logits(4);
             for (Index q = 0; q < 5; ++q)
               CHECK(logits.at({q, 3}) == Approx(-sum(square(slice(e.query, 0, q, q + 1))).item()).epsilon(1e-13));
+          }}},
+}});
+
+// ---- Graph Transformer; its invariances are in fewshot_test.cpp -----------------------------------------------------
+const bool graph_transformer_row = add_method_rows({{
+    .name = "graph_transformer",
+    .header = "graft/fewshot/graph_transformer.hpp",
+    .paper = "Snell, Swersky, Zemel, NeurIPS 2017; Brody, Alon, Yahav, ICLR 2022; Vaswani et al., NeurIPS 2017",
+    .functions = {"GraphTransformer", "episode_graph"},
+    .run =
+        [](const Random& random) {
+          const GraphTransformer<float> model(random.stream("model"));
+          const Tensor<float> query = randn<float>({100, 64}, random.stream("query"));
+          const auto [logits, gradient] =
+              vjp([&](const Tensor<float>& support) { return model(support, episode_labels(20, 2), query, 20, Context()); },
+                  randn<float>({40, 64}, random.stream("support")), ones<float>({100, 20}));
+          return concat(std::vector{reshape(logits, {-1}), reshape(gradient, {-1})}, 0);
+        },
+    // The Transformer alone: the graph's choice of neighbours and its leaky ReLU have kinks.
+    .loss =
+        [](const Tensor<double>& x) {
+          const GraphTransformer<double> model(
+              Random(7), {.width = 4, .heads = 2, .graph_layers = 0, .hidden = 6, .gate = 0.5, .scale = 0.5});
+          return cross_entropy(model(slice(x, 0, 0, 6), episode_labels(3, 2), slice(x, 0, 6, 9), 3, Context()),
+                               episode_labels(3, 1));
+        },
+    .loss_at = randn<double>({9, 4}, Random(3)),
+    .errors = {bad_use<ValueError>([] { GraphTransformer<float>(Random(1), {.width = 10, .heads = 4}); }, "4 heads"),
+               bad_use<ValueError>([] { GraphTransformer<float>(Random(1), {.transformer_layers = -1}); }, "-1"),
+               bad_use<ValueError>([] { GraphTransformer<float>(Random(1), {.gate = NAN}); }, "gate is nan"),
+               bad_use<ValueError>([] { GraphTransformer<float>(Random(1), {.scale = 0}); }, "scale is 0"),
+               bad_use<IndexError>(
+                   [] {
+                     episode_graph(zeros({6, 4}), episode_labels(3, 2), zeros({2, 4}), 2, 1);
+                   },
+                   "label 2 of 2 ways"),
+               bad_use<ShapeError>(
+                   [] {
+                     episode_graph(zeros({6, 4}), episode_labels(2, 2), zeros({2, 4}), 2, 1);
+                   },
+                   "labels [4]")},
+    .properties =
+        {{"with its gates at 0, or without layers, and scale 1 it is ProtoNet, bit for bit",
+          [] {
+            const Embedded e = embedded(2);
+            const auto logits = [&](double gate, Index layers) {
+              const GraphTransformer<double> model(Random(1), {.width = 4,
+                                                               .heads = 2,
+                                                               .neighbours = 3,
+                                                               .graph_layers = layers,
+                                                               .transformer_layers = layers,
+                                                               .hidden = 6,
+                                                               .gate = gate,
+                                                               .scale = 1});
+              return model(e.support, e.labels, e.query, 3, Context());
+            };
+            CHECK(same_bits(logits(0, 2), e.logits(3)));
+            CHECK(same_bits(logits(0.5, 0), e.logits(3)));
+            CHECK_FALSE(same_bits(logits(0.5, 2), e.logits(3)));
+          }},
+         {"its Transformer attends to classes and supports alone",
+          [] {
+            const Embedded e = embedded(2);
+            const GraphTransformer<double> model(
+                Random(1), {.width = 4, .heads = 2, .graph_layers = 0, .hidden = 6, .gate = 0.5, .scale = 1});
+            const Tensor<double> c = prototypes(e.support, e.labels, 3);
+            const Tensor<double> nodes = concat(std::vector{c, e.support, e.query}, 0);
+            Tensor<bool> known = generate({1, 14}, [](Index, Index node) { return node < 9; });
+            const Tensor<double> masked = model.transformer(nodes, {.key_mask = known}, Context());
+            CHECK(distance(model(e.support, e.labels, e.query, 3, Context()),
+                           -squared_distances(slice(masked, 0, 9, 14), slice(masked, 0, 0, 3))) < 1e-13);
           }}},
 }});
 

@@ -65,6 +65,35 @@ TEST_CASE("SGD follows torch.optim.SGD", "[optim]") {
   CHECK(model.free.at({1}) == Approx(0.884).epsilon(1e-14));
 }
 
+TEST_CASE("three steps by hand with dampening, as torch.optim.SGD takes them", "[optim]") {
+  // From p = 1 with gradients 0.4, -0.3, 0.2, rate 0.1, momentum 0.8 and dampening 1/2.
+  const auto check = [](SgdOptions options, double first, double second, double third) {
+    Sgd optimizer(kModel, options);
+    Two model = kModel;
+    const double gradients[] = {0.4, -0.3, 0.2}, places[] = {first, second, third};
+    for (int s = 0; s < 3; ++s) {
+      optimizer.step(model, {full<double>({3}, gradients[s]), full<double>({3}, gradients[s]), {}}, 0.1);
+      CHECK(model.free.at({2}) == Approx(places[s]).epsilon(1e-14));
+    }
+  };
+  // v = 0.4; 0.8 * 0.4 - 0.15 = 0.17; 0.8 * 0.17 + 0.1 = 0.236.
+  check({.momentum = 0.8, .dampening = 0.5}, 0.96, 0.943, 0.9194);
+  // g = -0.4 + 0.5 = v, p = 0.99; g = 0.3 + 0.495, v = 0.08 + 0.3975, p = 0.94225; g = -0.2 + 0.471125,
+  // v = 0.382 + 0.1355625.
+  check({.momentum = 0.8, .weight_decay = 0.5, .maximize = true, .dampening = 0.5}, 0.99, 0.94225, 0.89049375);
+  // Without momentum there is nothing to dampen.
+  check({.dampening = 0.5}, 0.96, 0.99, 0.97);
+
+  // A parameter that is unfrozen later takes its first step then.
+  Sgd optimizer(kModel, {.momentum = 0.9, .dampening = 0.5});
+  Two model = freeze(kModel, {"fixed"});
+  for (int s = 0; s < 5; ++s) optimizer.step(model, gradient_of(s), 0.1);
+  model = unfreeze(model);
+  optimizer.step(model, gradient_of(5), 0.1);
+  CHECK(model.fixed.at({0}) == Approx(1 - 0.1 * slope(5)).epsilon(1e-14));
+  CHECK(same_bits(optimizer.steps.value, tensor<std::int64_t>({6, 1})));
+}
+
 TEST_CASE("Adam and AdamW follow torch.optim", "[optim]") {
   const auto reference = [](double decay, bool decoupled, int steps) {
     double p = 1, m = 0, v = 0;
@@ -253,6 +282,7 @@ TEST_CASE("bad steps are refused and change nothing", "[optim]") {
   CHECK(same_bits(adam.steps.value, zeros<std::int64_t>({2})));
   CHECK_THROWS_AS(Sgd(model, {.momentum = 1.5}), ValueError);
   CHECK_THROWS_AS(Sgd(model, {.nesterov = true}), ValueError);
+  CHECK_THROWS_AS(Sgd(model, {.momentum = 0.9, .nesterov = true, .dampening = 0.1}), ValueError);
   CHECK_THROWS_AS(Adam(model, {.beta2 = 1}), ValueError);
   CHECK_THROWS_AS(Adam(model, {.epsilon = 0}), ValueError);
 }

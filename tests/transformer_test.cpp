@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "graft/model/arithmetic.hpp"
+#include "graft/model/check_gradients.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/model/names.hpp"
 #include "graft/nn/patch.hpp"
@@ -115,6 +116,18 @@ TEST_CASE("multi-head attention", "[nn]") {
     CHECK(largest(slice(gradient, 1, 2, 4)) == 0);
     CHECK(largest(slice(gradient, 1, 0, 2)) > 0);
   }
+  SECTION("of the first keys alone: attention to the beginning of the sequence") {
+    const Tensor<double> kept = slice(x, 1, 0, 3), one = reshape(slice(x, 0, 1, 2), {4, 8});
+    CHECK(same_bits(layer(x, {.keys = 3}, context), layer(x, kept, kept, context)));
+    CHECK(same_bits(layer(one, {.keys = 3}, context), layer(one, slice(one, 0, 0, 3), slice(one, 0, 0, 3), context)));
+    CHECK(same_bits(layer(x, {.keys = 4}, context), layer(x, context)));
+    Tensor<bool> seen = from_span(std::span<const bool>(std::array{true, true, false, true, true, false}), {2, 3});
+    CHECK(all_close(layer(x, {.key_mask = seen, .keys = 3}, context), layer(x, {.keys = 2}, context), 1e-11, 1e-11));
+    CHECK(same_bits(layer(x, {.keys = 0}, context), broadcast_to(*layer.out_proj.bias, x.shape())));
+    for (const Index keys : {-1, 5})
+      CHECK_THROWS_WITH(layer(x, {.keys = keys}, context), contains("MultiHeadAttention: keys is") &&
+                                                               contains("of 4 places") && contains("[2, 4, 8]"));
+  }
   SECTION("dropout acts in training only and repeats with a copied context") {
     MultiHeadAttention<double> dropping = layer;
     dropping.dropout = 0.5;
@@ -192,6 +205,78 @@ TEST_CASE("Transformer encoder layer", "[nn]") {
   }
 }
 
+TEST_CASE("gates of a Transformer encoder layer", "[nn]") {
+  const Random random(4);
+  Context context;
+  const Tensor<double> x = randn<double>({2, 4, 8}, random.stream("x"));
+  const auto layer = [&](bool norm_first, std::optional<double> gate) {
+    return TransformerEncoderLayer<double>(
+        8, 2, 12, random, {.activation = Activation::gelu, .norm_first = norm_first, .gate = gate});
+  };
+  /// Every parameter random, so that no gradient is 0 by symmetry.
+  const auto shaken = [](const TransformerEncoderLayer<double>& m) {
+    return zip([](const auto& p) { return p + 0.3 * randn<double>(p.shape(), Random(8)); }, m);
+  };
+
+  SECTION("follow the other parameters, and change none of them") {
+    const auto plain = layer(true, {}), gated = layer(true, 0.25);
+    Names expected = names(plain);
+    CHECK(expected.size() == 12);
+    expected.insert(expected.end(), {"gate1", "gate2"});
+    CHECK(names(gated) == expected);
+    CHECK(same_bits(*gated.gate1, full<double>({8}, 0.25)));
+    CHECK(same_bits(*gated.gate2, full<double>({8}, 0.25)));
+    auto opened = gated;
+    opened.gate1.reset(), opened.gate2.reset();
+    CHECK(largest(to_vector(opened) - to_vector(plain)) == 0);
+  }
+  SECTION("of 0 leave the identity (pre-norm) or two layer norms (post-norm), of 1 what there is without gates") {
+    Context c = training();
+    CHECK(same_bits(layer(true, 0)(x, c), x));
+    CHECK(same_bits(layer(false, 0)(x, c), layer(false, 0).norm2(layer(false, 0).norm1(x))));
+    for (const bool norm_first : {true, false})
+      CHECK(same_bits(layer(norm_first, 1)(x, context), layer(norm_first, {})(x, context)));
+  }
+  SECTION("scale each branch channel by channel: the two forms, written out") {
+    const auto pre = shaken(layer(true, 0.5)), post = shaken(layer(false, 0.5));
+    const Tensor<double> k = x + *pre.gate1 * pre.self_attn(pre.norm1(x), context);
+    CHECK(all_close(pre(x, context), k + *pre.gate2 * pre.linear2(gelu(pre.linear1(pre.norm2(k)))), 1e-12, 1e-12));
+    const Tensor<double> h = post.norm1(x + *post.gate1 * post.self_attn(x, context));
+    CHECK(all_close(post(x, context), post.norm2(h + *post.gate2 * post.linear2(gelu(post.linear1(h)))), 1e-12, 1e-12));
+  }
+  SECTION("at 0 learn from the branches, which do not learn yet") {
+    const auto gated = layer(true, 0);
+    const auto loss = [&](const TransformerEncoderLayer<double>& m) { return sum(square(m(x, context))); };
+    const auto gradient = grad(loss, gated);
+    // d sum y^2 / d gate1 = sum 2 y branch, where y = x.
+    const Tensor<double> branch = gated.self_attn(gated.norm1(x), context);
+    CHECK(all_close(*gradient.gate1, sum(2.0 * x * branch, {0, 1}), 1e-12, 1e-12));
+    CHECK(largest(*gradient.gate2) > 0);
+    for_each_named_parameter(
+        [](const std::string& name, const auto& leaf) {
+          INFO(name);
+          if (!name.starts_with("gate")) CHECK(largest(leaf) == 0);
+        },
+        gradient);
+  }
+  SECTION("gradients to the third order equal differences, of every parameter and of x") {
+    for (const bool norm_first : {true, false}) {
+      const auto gated = shaken(layer(norm_first, 0.5));
+      const auto of_parameters = check_gradients(
+          [&](const auto& m) { return mean(square(m(x, Context()))); }, gated, {.orders = 3});
+      const auto of_x = check_gradients(
+          [&](const Tensor<double>& v) { return mean(square(gated(v, {.keys = 3}, Context()))); }, x, {.orders = 3});
+      INFO(of_parameters.errors[2] << ' ' << of_x.errors[2]);
+      CHECK(of_parameters.passed);
+      CHECK(of_x.passed);
+    }
+  }
+  SECTION("must start finite") {
+    CHECK_THROWS_WITH(layer(true, NAN), contains("TransformerEncoderLayer: gate is nan"));
+    CHECK_THROWS_AS(layer(true, INFINITY), ValueError);
+  }
+}
+
 TEST_CASE("Transformer encoder stacks layers", "[nn]") {
   const Random random(5);
   Context context;
@@ -202,6 +287,8 @@ TEST_CASE("Transformer encoder stacks layers", "[nn]") {
   CHECK(all.back() == "norm.bias");
   const TransformerEncoder<double> bare(2, 8, 2, 12, random, {.layer = {.bias = false}, .final_norm = true});
   CHECK(names(bare).size() == 13);
+  const TransformerEncoder<double> gated(2, 8, 2, 12, random, {.layer = {.norm_first = true, .gate = 0}});
+  CHECK(names(gated).back() == "layers.1.gate2");
   CHECK(names(bare).back() == "norm.weight");
   const Tensor<double> x = randn<double>({3, 8}, random);
   CHECK(same_bits(encoder(x, context), (*encoder.norm)(encoder.layers[1](encoder.layers[0](x, context), context))));

@@ -55,6 +55,24 @@ MODELS = {
     "struct Net {\n  Linear<> inner;\n": "GRAFT_FIELDS",
     "struct Net {\n  Linear<> inner;\n  Tensor<> scale;\n  GRAFT_FIELDS(inner)\n": "neither in GRAFT_FIELDS",
 }
+# What is done with a struct that does not name its fields, and what the first error must contain.
+UNNAMED = """#include "graft/graft.hpp"
+#include "graft/io/checkpoint.hpp"
+#include "graft/io/weights.hpp"
+using namespace graft;
+struct Net {
+  Linear<> inner;
+};
+void use(Net& net) {
+"""
+UNNAMED_USES = {
+    "Sgd optimizer(net, {.momentum = 0.9});\n  optimizer.step(net, net, 0.1);": "GRAFT_FIELDS(a, b)",
+    "Adam optimizer(net);\n  optimizer.step(net, net, 0.1);": "GRAFT_FIELDS(a, b)",
+    "AdamW<Net> optimizer(net);\n  optimizer.step(net, net, 0.1);": "GRAFT_FIELDS(a, b)",
+    'save_checkpoint("net.npz", net);': "GRAFT_FIELDS(a, b)",
+    'load_checkpoint("net.npz", net);': "GRAFT_FIELDS(a, b)",
+    'load_weights("net.npz", net, {.prefix = "net"});': "GRAFT_FIELDS(a, b)",
+}
 # Flags that graft does not build with, and what the first error must contain.
 REFUSED = {
     "-fno-exceptions": "-fno-exceptions",
@@ -89,6 +107,7 @@ def main():
         failures.append("what is right is refused:\n" + "\n".join(lines[:20]))
     mistakes = [(body, wanted, START + "  " + body + END) for body, wanted in MISTAKES.items()]
     mistakes += [(body, wanted, OPENING + body + USED) for body, wanted in MODELS.items()]
+    mistakes += [(body, wanted, UNNAMED + "  " + body + "\n}\n") for body, wanted in UNNAMED_USES.items()]
     mistakes += [(flag, wanted, OPENING, [flag]) for flag, wanted in REFUSED.items()]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         failures += [text for text in pool.map(lambda mistake: check(*mistake), mistakes) if text]

@@ -86,8 +86,9 @@ class NodeTable {
 /// Gradients of <y, seed> with respect to the nodes in `targets`. An empty result stands for zero. With
 /// `stop_at_targets` nothing beyond a target is looked at (targets that were made for this call alone). Takes `y` over,
 /// so that what only its graph keeps alive is let go on the way.
-inline std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<Node* const> targets, bool create_graph,
-                                       bool stop_at_targets) {
+GRAFT_ONCE
+std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<Node* const> targets, bool create_graph,
+                                bool stop_at_targets) {
   std::vector<AnyTensor> results(targets.size());
   Node* const root = node_of(y);
   if (!root) return results;

@@ -43,3 +43,7 @@
 #define GRAFT_JOIN(a, b, c) GRAFT_JOIN_(a, b, c)
 /// Inline namespace of all of graft: `graft::Tensor<>` is `graft::v0_avx512_omp::Tensor<>` in such a build.
 #define GRAFT_ABI GRAFT_JOIN(v0, GRAFT_ABI_SIMD, GRAFT_ABI_THREADS)
+
+// Before a long function that is no template: makes it one, so that the library graft::compiled can hold it, where
+// `inline` would compile it in every program.
+#define GRAFT_ONCE template <class = void>

@@ -90,7 +90,8 @@ inline void release(Body* body) noexcept {
 }
 
 /// Element count of `shape`; throws when the rank is too high, a size is negative or the bytes overflow.
-[[gnu::noinline]] inline Index checked_count(const char* op, const Shape& shape, std::size_t element_bytes, Site site) {
+GRAFT_ONCE
+[[gnu::noinline]] Index checked_count(const char* op, const Shape& shape, std::size_t element_bytes, Site site) {
   if (shape.rank() > kMaxRank) fail<ShapeError>(op, {"rank ", shape.rank(), " is above 6"}, {{"shape", shape}}, site);
   Index count = 1;
   bool overflow = false;

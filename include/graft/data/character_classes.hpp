@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "graft/core/list.hpp"
 #include "graft/data/characters.hpp"
 #include "graft/data/episodes.hpp"
 
@@ -30,10 +31,12 @@ class CharacterClasses {
       fail_file(source_,
                 {"images are ", images_.height, " x ", images_.width, ", expected squares of at least 16 x 16 pixels"});
     check_characters(images_, source_);
-    items_.resize(static_cast<std::size_t>(4 * images_.character_count()));
-    for (Index i = 0; i < images_.image_count(); ++i)
-      for (Index turn = 0; turn < 4; ++turn)
-        items_[static_cast<std::size_t>(4 * images_.character_id[static_cast<std::size_t>(i)] + turn)].push_back(i);
+    items_ = ClassItems(4 * images_.character_count());
+    Index image = 0;
+    for (Index c : images_.character_id) {
+      for (Index turn = 0; turn < 4; ++turn) items_[4 * c + turn].push_back(image);
+      ++image;
+    }
   }
 
   const CharacterImages& images() const { return images_; }
@@ -42,16 +45,21 @@ class CharacterClasses {
   /// The classes of the characters for which `wanted(character)`, upright or at all four turns.
   template <class Wanted>
   ClassPool pool(bool all_turns, Wanted wanted) const {
-    std::vector<std::vector<Index>> of(static_cast<std::size_t>(images_.alphabet_count()));
-    for (Index c = 0; c < images_.character_count(); ++c)
-      for (Index turn = 0; turn < (all_turns ? 4 : 1) && wanted(c); ++turn)
-        of[static_cast<std::size_t>(images_.character_alphabet[static_cast<std::size_t>(c)])].push_back(4 * c + turn);
+    List<std::vector<Index>> of(images_.alphabet_count());
+    Index c = 0;
+    for (Index alphabet : images_.character_alphabet) {
+      for (Index turn = 0; turn < (all_turns ? 4 : 1) && wanted(c); ++turn) of[alphabet].push_back(4 * c + turn);
+      ++c;
+    }
     ClassPool pool;
-    for (std::size_t a = 0; a < of.size(); ++a) {
-      if (of[a].empty()) continue;
-      pool.all.insert(pool.all.end(), of[a].begin(), of[a].end());
-      pool.by_alphabet.push_back(std::move(of[a]));
-      pool.names.push_back(images_.alphabet_names[a]);
+    auto name = images_.alphabet_names.begin();
+    for (std::vector<Index>& classes : of) {
+      if (!classes.empty()) {
+        pool.all.insert(pool.all.end(), classes.begin(), classes.end());
+        pool.by_alphabet.push_back(std::move(classes));
+        pool.names.push_back(*name);
+      }
+      ++name;
     }
     return pool;
   }
@@ -64,7 +72,7 @@ class CharacterClasses {
       fail_file(source_, {"impossible ", purpose, " episodes: ", o.ways, " ways, but ", where, " has ", classes.size(),
                           " classes"});
     for (Index c : classes) {
-      const auto held = static_cast<Index>(items_of(c).size());
+      const Index held = items_of(c).size();
       if (o.shots > held || o.queries > held - o.shots)
         fail_file(source_, {"impossible ", purpose, " episodes: ", o.shots, " shots and ", o.queries,
                             " queries a class, but character ", c / 4, " has ", held, " images"});
@@ -101,10 +109,9 @@ class CharacterClasses {
   }
 
  private:
-  const std::vector<Index>& items_of(Index c) const {
-    if (c < 0 || c >= static_cast<Index>(items_.size()))
-      fail<IndexError>("CharacterClasses", {"class ", c, " of ", items_.size()});
-    return items_[static_cast<std::size_t>(c)];
+  const List<Index>& items_of(Index c) const {
+    if (c < 0 || c >= items_.size()) fail<IndexError>("CharacterClasses", {"class ", c, " of ", items_.size()});
+    return items_[c];
   }
   /// Copies an image, turned counter-clockwise by `quarters` right angles.
   void turn(const std::uint8_t* from, Index quarters, float* to) const {

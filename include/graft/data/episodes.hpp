@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "graft/core/list.hpp"
 #include "graft/core/tensor.hpp"
 
 namespace graft {
@@ -40,7 +41,7 @@ struct EpisodeIndices {
 };
 
 /// Items of each class of a data set.
-using ClassItems = std::vector<std::vector<Index>>;
+using ClassItems = List<List<Index>>;
 
 /// Draws `ways` classes out of `classes` without replacement, and for each class `shots` + `queries` different items.
 /// Throws ValueError when the data have fewer classes, or a class fewer items, than asked for, and IndexError for a
@@ -56,20 +57,19 @@ inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<In
   EpisodeIndices episode;
   for (Index rank : random.stream("classes").permutation(static_cast<Index>(classes.size()), ways)) {
     const Index chosen = classes[static_cast<std::size_t>(rank)];
-    if (chosen < 0 || chosen >= static_cast<Index>(items.size()))
+    if (chosen < 0 || chosen >= items.size())
       fail<IndexError>("draw_episode", {"class ", chosen, ", but items are given of ", items.size(), " classes"}, {},
                        site);
-    const std::vector<Index>& own = items[static_cast<std::size_t>(chosen)];
-    if (const auto held = static_cast<Index>(own.size()); shots > held || queries > held - shots)
+    const List<Index>& own = items[chosen];
+    if (shots > own.size() || queries > own.size() - shots)
       fail("draw_episode",
            {shots, " shots and ", queries, " queries, but class ", chosen, " has ", own.size(), " items"}, {}, site);
     const auto order = random.stream("items")
                            .stream(static_cast<std::uint64_t>(episode.classes.size()))
-                           .permutation(static_cast<Index>(own.size()), shots + queries);
+                           .permutation(own.size(), shots + queries);
     episode.classes.push_back(chosen);
-    for (Index i = 0; i < shots + queries; ++i)
-      (i < shots ? episode.support : episode.query)
-          .push_back(own[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]);
+    Index drawn = 0;
+    for (Index item : order) (drawn++ < shots ? episode.support : episode.query).push_back(own[item]);
   }
   return episode;
 }

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "graft/core/list.hpp"
 #include "graft/core/parallel.hpp"
 #include "graft/data/characters.hpp"
 #include "graft/data/glyph_alphabets.hpp"
@@ -168,7 +169,7 @@ inline void render_lines(const std::vector<Polyline>& lines, double width, std::
           const float t = std::clamp((px * dx + py * dy) / squared, 0.f, 1.f);
           const float ex = px - t * dx, ey = py - t * dy;
           const float coverage = std::clamp(reach - std::sqrt(ex * ex + ey * ey), 0.f, 1.f);
-          float& target = ink[static_cast<std::size_t>(y * kGlyphPixels + x)];
+          float& target = std::data(ink)[y * kGlyphPixels + x];
           target = std::max(target, coverage);
         }
     }
@@ -187,7 +188,7 @@ inline std::vector<float> glyph_outline(const Glyph& glyph, const GlyphStyle& st
       float sum = 0;
       for (int v = std::max(y - 2, 0); v <= std::min(y + 2, kGlyphPixels - 1); ++v)
         for (int u = std::max(x - 2, 0); u <= std::min(x + 2, kGlyphPixels - 1); ++u)
-          sum += image[static_cast<std::size_t>(v * kGlyphPixels + u)];
+          sum += std::data(image)[v * kGlyphPixels + u];
       blurred.push_back(sum);
       squares += static_cast<double>(sum) * sum;
     }
@@ -252,7 +253,7 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
     return Random(options.seed).stream("glyphs", a);
   };
   CharacterImages data;
-  std::vector<Index> first_character;  // of each alphabet
+  List<Index> first_character;  // of each alphabet
   for (Index a = 0; a < options.alphabets; ++a) {
     first_character.push_back(data.character_count());
     const Index count =
@@ -271,28 +272,27 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
       data.drawer_id.push_back(d);
     }
 
-  std::vector<detail::GlyphStyle> styles(static_cast<std::size_t>(options.alphabets));
-  std::vector<detail::Glyph> glyphs(static_cast<std::size_t>(characters));
+  List<detail::GlyphStyle> styles(options.alphabets);
+  List<detail::Glyph> glyphs(characters);
   first_character.push_back(characters);
   parallel_tasks(options.alphabets, [&](Index a) {
-    const auto at = static_cast<std::size_t>(a);
-    styles[at] = detail::glyph_style(alphabet_stream(a).stream("style"));
-    auto made = detail::alphabet_glyphs(styles[at], alphabet_stream(a).stream("character"),
-                                        first_character[at + 1] - first_character[at]);
-    std::move(made.begin(), made.end(), glyphs.begin() + first_character[at]);
+    styles[a] = detail::glyph_style(alphabet_stream(a).stream("style"));
+    auto made = detail::alphabet_glyphs(styles[a], alphabet_stream(a).stream("character"),
+                                        first_character[a + 1] - first_character[a]);
+    std::move(made.begin(), made.end(), glyphs.begin() + first_character[a]);
   });
 
   constexpr Index pixels = detail::kGlyphPixels * detail::kGlyphPixels;
   data.images.resize(static_cast<std::size_t>(data.image_count() * pixels));
   parallel_tasks(characters, [&](Index c) {
     const Index a = data.character_alphabet[static_cast<std::size_t>(c)];
-    const detail::GlyphStyle& style = styles[static_cast<std::size_t>(a)];
-    const auto in_alphabet = static_cast<std::uint64_t>(c - first_character[static_cast<std::size_t>(a)]);
+    const detail::GlyphStyle& style = styles[a];
+    const auto in_alphabet = static_cast<std::uint64_t>(c - first_character[a]);
     for (Index d = 0; d < options.drawers; ++d) {
       const auto drawer = static_cast<std::uint64_t>(d);
       const detail::GlyphHand hand =
           detail::glyph_hand(alphabet_stream(a).stream("hand").stream(drawer), options.variation);
-      const auto lines = detail::trace_glyph(glyphs[static_cast<std::size_t>(c)], style, hand,
+      const auto lines = detail::trace_glyph(glyphs[c], style, hand,
                                              alphabet_stream(a).stream("drawing").stream(in_alphabet).stream(drawer),
                                              options.variation);
       detail::render_lines(lines, style.pen * hand.pen, std::data(data.images) + (c * options.drawers + d) * pixels);

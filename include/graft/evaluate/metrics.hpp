@@ -16,19 +16,16 @@ double accuracy(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Sit
                      {{"logits", logits.shape()}, {"labels", labels.shape()}}, site);
   const Index items = logits.size(0), classes = logits.size(1);
   if (items == 0) fail("accuracy", "of no items", {}, site);
-  const auto scores = host(logits);
-  const auto wanted = host(labels);
+  const T* row = std::data(host(logits));
   Index right = 0;
-  for (Index i = 0; i < items; ++i) {
-    const std::int64_t label = wanted[static_cast<std::size_t>(i)];
+  for (const std::int64_t label : host(labels)) {
     if (label < 0 || label >= classes)
       fail<IndexError>("accuracy", {"label ", label, " of ", classes, " classes"}, {}, site);
-    const auto row = scores.subspan(static_cast<std::size_t>(i * classes), static_cast<std::size_t>(classes));
-    const T best = row[static_cast<std::size_t>(label)];
+    const T best = row[label];
     bool is_right = best == best;
-    for (std::size_t c = 0; c < row.size(); ++c)
-      is_right = is_right && (static_cast<std::int64_t>(c) < label ? row[c] < best : row[c] <= best);
+    for (Index c = 0; c < classes; ++c) is_right = is_right && (c < label ? row[c] < best : row[c] <= best);
     right += is_right;
+    row += classes;
   }
   return static_cast<double>(right) / static_cast<double>(items);
 }

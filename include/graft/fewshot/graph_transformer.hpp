@@ -10,11 +10,12 @@
 #include <cmath>
 #include <vector>
 
+#include "graft/core/options.hpp"
 #include "graft/graph/gatv2.hpp"
 #include "graft/graph/knn.hpp"
-#include "graft/nn/attention.hpp"
 #include "graft/nn/dropout.hpp"
 #include "graft/nn/norm.hpp"
+#include "graft/nn/transformer.hpp"
 #include "graft/ops/prototypes.hpp"
 
 namespace graft {
@@ -30,7 +31,7 @@ struct GraphTransformerOptions {
   Index hidden = 128;            ///< of the Transformer's perceptrons
   double gate = 0.1;             ///< every residual branch starts scaled by this; 0: none acts at first
   double scale = 0.125;          ///< of the squared distances at first; 1 is ProtoNet's, less lets gradients through
-  double dropout = 0;            ///< rate on the output of every branch, in training
+  double dropout = 0;            ///< rate on the output of every branch and inside the Transformer's, in training
 };
 
 /// Edges among the nodes of an episode, numbered classes [ways], supports [items], queries [queries] in a row: a loop
@@ -54,10 +55,10 @@ Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels
     edges.push_back({ways + edge.source, ways + edge.destination});
   for (const GraphEdge& edge : nearest_neighbours(support, query, neighbours, false, site))
     edges.push_back({ways + edge.source, first_query + edge.destination});
-  for (Index i = 0; i < items; ++i) {
-    const Index label = classes[static_cast<std::size_t>(i)];
-    edges.push_back({label, ways + i});
-    edges.push_back({ways + i, label});
+  Index item = ways;
+  for (const Index label : classes) {
+    edges.push_back({label, item});
+    edges.push_back({item++, label});
   }
   return Graph(nodes, edges, site);
 }
@@ -81,55 +82,28 @@ struct EpisodeGraphLayer {
   }
 };
 
-/// x <- x + gate * attention(norm(x)), then x <- x + gate * perceptron(norm(x)). Keys and values are the first `memory`
-/// nodes, the classes and supports: a query sees them, and itself through the residual.
-template <class T = float>
-struct EpisodeTransformerLayer {
-  LayerNorm<T> attention_norm;
-  MultiHeadAttention<T> attention;
-  Tensor<T> attention_gate;  ///< [width]
-  LayerNorm<T> perceptron_norm;
-  Linear<T> up, down;
-  Tensor<T> perceptron_gate;  ///< [width]
-  GRAFT_FIELDS(attention_norm, attention, attention_gate, perceptron_norm, up, down, perceptron_gate)
-
-  EpisodeTransformerLayer() = default;
-  EpisodeTransformerLayer(const GraphTransformerOptions& o, const Random& random, Site site = Site::current())
-      : attention_norm(o.width),
-        attention(o.width, o.heads, random.stream("attention"), {}, site),
-        attention_gate(full<T>({o.width}, static_cast<T>(o.gate))),
-        perceptron_norm(o.width),
-        up(o.width, o.hidden, random.stream("up"), {}, site),
-        down(o.hidden, o.width, random.stream("down"), {}, site),
-        perceptron_gate(full<T>({o.width}, static_cast<T>(o.gate))) {}
-
-  Tensor<T> operator()(const Tensor<T>& x, Index memory, Dropout drop, ContextRef context) const {
-    const Tensor<T> nodes = attention_norm(x), known = slice(nodes, 0, 0, memory);
-    const Tensor<T> y = x + attention_gate * drop(attention(nodes, known, known, context), context);
-    return y + perceptron_gate * drop(down(gelu(up(perceptron_norm(y)))), context);
-  }
-};
-
 /// Logits of an episode's queries from its embeddings:
 ///   1  nodes: a class node is the mean of its supports; each kind of node adds a learned vector
 ///   2  graph attention along `episode_graph`
-///   3  Transformer encoder over the episode
+///   3  pre-norm Transformer encoder over the episode, whose keys and values are the classes and supports: a query sees
+///      them, and itself through the residual
 ///   4  logits = -scale |query - class|^2 with a learned scale
 /// With gates at 0 (or neither graph nor Transformer) and scale 1 it starts as a prototypical network.
 template <class T = float>
 struct GraphTransformer {
   Tensor<T> kinds;  ///< [3, width]: added to class, support and query nodes
   std::vector<EpisodeGraphLayer<T>> graph_layers;
-  std::vector<EpisodeTransformerLayer<T>> transformer_layers;
+  TransformerEncoder<T> transformer;
   Tensor<T> log_scale;  ///< []
   GraphTransformerOptions options;
-  GRAFT_FIELDS(kinds, graph_layers, transformer_layers, log_scale)
+  GRAFT_FIELDS(kinds, graph_layers, transformer, log_scale)
   GRAFT_CONFIG(options)
 
   GraphTransformer() = default;
   explicit GraphTransformer(const Random& random, const GraphTransformerOptions& o = {}, Site site = Site::current())
       : kinds(zeros<T>({3, o.width})), log_scale(static_cast<T>(std::log(o.scale))), options(o) {
-    if (!(o.scale > 0)) fail("GraphTransformer", "the scale must be above 0", {}, site);
+    detail::check_option<T>("GraphTransformer", "scale", o.scale, detail::Range::positive, site);
+    detail::check_option<T>("GraphTransformer", "gate", o.gate, detail::Range::finite, site);
     if (o.heads < 1 || o.width < 1 || o.width % o.heads != 0)
       fail("GraphTransformer", {o.heads, " heads do not divide a width of ", o.width}, {}, site);
     if (o.neighbours < 0 || o.graph_layers < 0 || o.transformer_layers < 0)
@@ -138,8 +112,11 @@ struct GraphTransformer {
            {}, site);
     for (Index i = 0; i < o.graph_layers; ++i)
       graph_layers.emplace_back(o, random.stream("graph", i), site);
-    for (Index i = 0; i < o.transformer_layers; ++i)
-      transformer_layers.emplace_back(o, random.stream("transformer", i), site);
+    const TransformerOptions layer{
+        .dropout = o.dropout, .activation = Activation::gelu, .norm_first = true, .gate = o.gate};
+    transformer =
+        TransformerEncoder<T>(o.transformer_layers, o.width, o.heads, o.hidden, random.stream("transformer"),
+                              {.layer = layer}, site);
   }
 
   /// `support` [items, width] with `labels` [items] in 0 .. ways-1, `query` [queries, width] -> [queries, ways].
@@ -155,7 +132,7 @@ struct GraphTransformer {
       const Graph graph = episode_graph(support, labels, query, ways, options.neighbours, site);
       for (const auto& layer : graph_layers) x = layer(graph, x, drop, context);
     }
-    for (const auto& layer : transformer_layers) x = layer(x, memory, drop, context);
+    x = transformer(x, {.keys = memory}, context, site);
     const Tensor<T> classes = slice(x, 0, 0, ways), queries = slice(x, 0, memory, x.size(0));
     return -exp(log_scale) * squared_distances(queries, classes, site);
   }

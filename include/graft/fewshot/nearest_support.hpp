@@ -2,8 +2,9 @@
 // The baseline that learns nothing: a query has the label of the nearest support item. Cover and Hart, "Nearest
 // neighbor pattern classification", IEEE Transactions on Information Theory 1967.
 
-#include <vector>
+#include <span>
 
+#include "graft/core/list.hpp"
 #include "graft/data/episodes.hpp"
 
 namespace graft {
@@ -19,17 +20,17 @@ Tensor<std::int64_t> nearest_support(const Episode<T>& episode, Site site = Site
       labels.rank() != 1 || labels.size(0) != x.size(0))
     fail<ShapeError>("nearest_support", "expected items of one shape, and a label for each support item",
                      {{"support", x.shape()}, {"labels", labels.shape()}, {"query", query.shape()}}, site);
-  const auto supports = static_cast<std::size_t>(x.size(0)), queries = static_cast<std::size_t>(query.size(0));
+  const Index supports = x.size(0), queries = query.size(0);
   if (supports == 0) fail("nearest_support", "no support items", {}, site);
-  const std::size_t width = static_cast<std::size_t>(x.count()) / supports;
-  const auto known = host(x), asked = host(query);
-  const auto label_of = host(labels);
-  std::vector<std::int64_t> nearest(queries);
-  for (std::size_t q = 0; q < queries; ++q) {
+  const Index width = x.count() / supports;
+  const T *const known = std::data(host(x)), *const asked = std::data(host(query));
+  const std::int64_t* const label_of = std::data(host(labels));
+  List<std::int64_t> nearest(queries);
+  for (Index q = 0; q < queries; ++q) {
     double least = 0;
-    for (std::size_t s = 0; s < supports; ++s) {
+    for (Index s = 0; s < supports; ++s) {
       double distance = 0;
-      for (std::size_t i = 0; i < width; ++i) {
+      for (Index i = 0; i < width; ++i) {
         const double gap = asked[q * width + i] - known[s * width + i];
         distance += gap * gap;
       }
@@ -39,7 +40,7 @@ Tensor<std::int64_t> nearest_support(const Episode<T>& episode, Site site = Site
       }
     }
   }
-  return from_vector(nearest);
+  return from_span(std::span<const std::int64_t>(nearest), {queries});
 }
 
 }  // namespace GRAFT_ABI

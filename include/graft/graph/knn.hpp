@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "graft/core/list.hpp"
 #include "graft/ops/csr.hpp"
 
 namespace graft {
@@ -21,24 +22,23 @@ std::vector<GraphEdge> nearest_neighbours(const Tensor<T>& from, const Tensor<T>
                      {{"from", from.shape()}, {"to", to.shape()}}, site);
   if (k < 0) fail("nearest_neighbours", {"k is ", k}, {}, site);
   const Index m = from.size(0), n = to.size(0), width = from.size(1);
-  const std::span<const T> sent = host(from), wanted = host(to);
+  const T *const sent = std::data(host(from)), *const wanted = std::data(host(to));
   std::vector<GraphEdge> edges;
-  std::vector<std::pair<T, Index>> candidates;
+  List<std::pair<T, Index>> candidates;
   for (Index i = 0; i < n; ++i) {
     candidates.clear();
     for (Index j = 0; j < m; ++j) {
       if (skip_same && i == j) continue;
       T distance = 0;
       for (Index w = 0; w < width; ++w) {
-        const T gap = wanted[static_cast<std::size_t>(i * width + w)] - sent[static_cast<std::size_t>(j * width + w)];
+        const T gap = wanted[i * width + w] - sent[j * width + w];
         distance += gap * gap;
       }
       candidates.emplace_back(distance, j);
     }
-    const auto taken = static_cast<std::ptrdiff_t>(std::min(k, static_cast<Index>(candidates.size())));
+    const Index taken = std::min(k, candidates.size());
     std::partial_sort(candidates.begin(), candidates.begin() + taken, candidates.end());
-    for (std::ptrdiff_t rank = 0; rank < taken; ++rank)
-      edges.push_back({candidates[static_cast<std::size_t>(rank)].second, i});
+    for (Index rank = 0; rank < taken; ++rank) edges.push_back({candidates[rank].second, i});
   }
   return edges;
 }

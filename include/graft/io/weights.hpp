@@ -116,13 +116,13 @@ Tensor<T> joined(const std::vector<const Array*>& parts, const Shape& shape) {
 /// shape that differs, and, if strict, for names without a match; the model is then as it was.
 ///
 ///     load_weights(read_safetensors("model.safetensors"), encoder, {.prefix = "bert.encoder"});
-template <Model M>
+template <class M>
 LoadWeightsReport load_weights(const ArrayFile& file, M& model, const LoadWeightsOptions& options = {}) {
   return detail::load_weights(file, detail::leaves_of(model), options);
 }
 /// The same from an .npz file, as `numpy.savez(file, **weights)` writes it. Throws FileError, too, for a file that
 /// cannot be read.
-template <Model M>
+template <class M>
 LoadWeightsReport load_weights(const std::string& path, M& model, const LoadWeightsOptions& options = {}) {
   return load_weights(read_npz(path), model, options);
 }

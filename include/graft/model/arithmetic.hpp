@@ -22,7 +22,8 @@ inline namespace GRAFT_ABI {
 namespace detail {
 
 /// Throws unless every parameter of `b` has the shape and the type of its twin in `a`.
-[[gnu::noinline]] inline void check_same_shapes(const char* op, const LeafList& a, const LeafList& b, Site site) {
+GRAFT_ONCE
+[[gnu::noinline]] void check_same_shapes(const char* op, const LeafList& a, const LeafList& b, Site site) {
   a.check_same_structure(b);
   for (std::size_t i = 0; i < a.size(); ++i) {
     const Body *x = a[i].tensor->body(), *y = b[i].tensor->body();
@@ -73,15 +74,23 @@ M zip(F f, const M& first, const Ms&... others) {
   return result;
 }
 
+namespace detail {
+
+/// Zeros in place of the parameters of element type T.
+template <class T>
+void put_zeros(const LeafList& parameters) {
+  for (const Leaf& leaf : parameters)
+    if (leaf.holds<T>() && leaf.tensor->defined()) leaf.as<T>() = zeros<T>(leaf.as<T>().shape());
+}
+
+}  // namespace detail
+
 /// Zeros in the model's shapes, not frozen.
 template <Model M>
 M zeros_like(const M& model) {
   M result = model;
-  for_each_parameter(
-      [](auto& leaf) {
-        if (leaf.defined()) leaf = zeros<typename std::remove_cvref_t<decltype(leaf)>::Scalar>(leaf.shape());
-      },
-      result);
+  const detail::LeafList parameters = detail::parameters_of(result);
+  detail::for_each_scalar<M>([&]<class T>() { detail::put_zeros<T>(parameters); });
   return result;
 }
 
@@ -146,6 +155,16 @@ void scale(const LeafList& x, double s, const std::vector<bool>& chosen = {}) {
   }
 }
 
+/// Multiplies the parameters of element type U by a tensor of one element.
+template <class T, class U>
+void multiply(const LeafList& x, const Tensor<T>& s) {
+  for (const Leaf& at : x) {
+    if (!at.holds<U>() || !at.tensor->defined()) continue;
+    Tensor<U>& leaf = at.as<U>();
+    leaf = with_frozen_mark(cast<U>(s) * leaf, leaf.frozen());
+  }
+}
+
 /// Adds the inner product of the parameters of element type U to `total`, which is undefined for 0.
 template <class T, class U>
 void add_dot(Tensor<T>& total, const LeafList& a, const LeafList& b) {
@@ -185,7 +204,10 @@ M operator*(const Tensor<T>& s, const M& a) {
   if (s.count() != 1)
     fail<ShapeError>("operator*", "the factor of a model must have one element", {{"factor", s.shape()}});
   const Tensor<T> factor = s.rank() == 0 ? s : reshape(s, Shape{});
-  return zip([&]<class U>(const Tensor<U>& x) { return cast<U>(factor) * x; }, a);
+  M result = a;
+  const detail::LeafList parameters = detail::parameters_of(result);
+  detail::for_each_scalar<M>([&]<class U>() { detail::multiply<T, U>(parameters, factor); });
+  return result;
 }
 template <class S, ModelTree M>
   requires std::is_arithmetic_v<S>
@@ -230,20 +252,25 @@ bool all_finite(const M& model) {
 
 namespace detail {
 
-/// Largest |number| of all parameters; NaN where there is one.
-template <class M>
-double largest_size(const M& model) {
-  double largest = 0;
-  for_each_parameter(
-      [&](const auto& leaf) {
-        if (!leaf.defined()) return;
-        for (const auto value : host(leaf)) {
-          const double size = std::fabs(static_cast<double>(value));
-          if (!(size <= largest)) largest = size != size || largest != largest ? size + largest : size;
-        }
-      },
-      model);
-  return largest;
+/// Raises `largest` to the largest |number| of the parameters of element type T; NaN where there is one.
+template <class T>
+void raise_to_largest(const LeafList& parameters, double& largest) {
+  for (const Leaf& leaf : parameters) {
+    if (!leaf.holds<T>() || !leaf.tensor->defined()) continue;
+    for (const T value : host(leaf.as<T>())) {
+      const double size = std::fabs(static_cast<double>(value));
+      if (!(size <= largest)) largest = size != size || largest != largest ? size + largest : size;
+    }
+  }
+}
+/// The root of a sum of squares; its gradient at 0 is 0.
+template <class T>
+Tensor<T> root_of_squares(const Tensor<T>& square) {
+  return map([](auto s) { return where(s != 0, sqrt(where(s != 0, s, 1)), 0); }, square);
+}
+template <class T>
+Tensor<T> clip_factor(const Tensor<T>& length, double largest) {
+  return map([largest](auto x) { return minimum(largest / (x + 1e-6), 1); }, length);
 }
 
 }  // namespace detail
@@ -253,26 +280,25 @@ double largest_size(const M& model) {
 template <ModelTree M>
 Tensor<ModelScalar<M>> norm(const M& model) {
   using T = ModelScalar<M>;
-  const auto root = [](const Tensor<T>& square) {
-    return map([](auto s) { return where(s != 0, sqrt(where(s != 0, s, 1)), 0); }, square);
-  };
   const Tensor<T> square = dot(model, model);
   const double plain = static_cast<double>(square.item());
   if (plain >= static_cast<double>(std::numeric_limits<T>::min()) &&
       plain <= static_cast<double>(std::numeric_limits<T>::max()))
-    return root(square);
-  const double largest = detail::largest_size(model);
-  if (!(largest > 0) || !std::isfinite(largest)) return root(square);
+    return detail::root_of_squares(square);
+  const detail::LeafList parameters = detail::parameters_of(model);
+  double largest = 0;
+  detail::for_each_scalar<M>([&]<class U>() { detail::raise_to_largest<U>(parameters, largest); });
+  if (!(largest > 0) || !std::isfinite(largest)) return detail::root_of_squares(square);
   const double scale = std::ldexp(1.0, std::ilogb(largest));
   const M small = (1 / scale) * model;
-  return static_cast<T>(scale) * root(dot(small, small));
+  return static_cast<T>(scale) * detail::root_of_squares(dot(small, small));
 }
 
 /// The gradient, scaled down to norm `largest` if its norm is above: gradient min(1, largest / (norm + 1e-6)).
 template <ModelTree M>
 M clip_by_norm(const M& gradient, double largest, Site site = Site::current()) {
   detail::check_option<ModelScalar<M>>("clip_by_norm", "the largest norm", largest, detail::Range::not_negative, site);
-  return map([largest](auto length) { return minimum(largest / (length + 1e-6), 1); }, norm(gradient)) * gradient;
+  return detail::clip_factor(norm(gradient), largest) * gradient;
 }
 
 /// All parameters behind one another in field order, [count(model)]. The inverse of `from_vector`.

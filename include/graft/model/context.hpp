@@ -99,7 +99,8 @@ inline void apply_update(const Leaf& leaf, const StateUpdate& update) {
   });
 }
 /// Applies the updates of all contexts to the buffers of a model.
-[[gnu::noinline]] inline void apply_updates(const LeafList& leaves, std::span<const Context> contexts, Site site) {
+GRAFT_ONCE
+[[gnu::noinline]] void apply_updates(const LeafList& leaves, std::span<const Context> contexts, Site site) {
   const Recording off(false);
   std::vector<const Body*> seen;
   for (const Leaf& leaf : leaves) {

@@ -127,6 +127,7 @@ class LeafList {
   auto end() const { return leaves_.end(); }
 
   /// Dotted names of the leaves, "encoder.layers.0.weight"; "" for a model that is a tensor.
+  GRAFT_ONCE
   [[gnu::noinline]] std::vector<std::string> names() const {
     LeafList again(which_);
     again.named_ = true;
@@ -134,6 +135,7 @@ class LeafList {
     return std::move(again.names_);
   }
   /// The name of one leaf for messages.
+  GRAFT_ONCE
   [[gnu::cold, gnu::noinline]] std::string name(std::size_t i) const {
     const std::string name = names()[i];
     return name.empty() ? "the argument" : name;
@@ -147,7 +149,11 @@ class LeafList {
     if (named_) names_.push_back(path_);
   }
   /// Goes down to the next of `names`, or to place `i` of a list; returns what `leave` needs to come back.
-  [[gnu::noinline]] std::size_t enter(std::string_view& names) { return named_ ? append(next_name(names)) : 0; }
+  GRAFT_ONCE
+  [[gnu::noinline]] std::size_t enter(std::string_view& names) {
+    return named_ ? append(next_name(names)) : 0;
+  }
+  GRAFT_ONCE
   [[gnu::noinline]] std::size_t enter(std::size_t i) { return named_ ? append(as_text(i)) : 0; }
   void leave(std::size_t length) {
     if (named_) path_.resize(length);
@@ -156,6 +162,7 @@ class LeafList {
   [[gnu::noinline]] void note(std::size_t length) { structure_.push_back(static_cast<Index>(length)); }
 
   /// Throws ShapeError unless `other` has as many leaves in each list of models, and the same parts.
+  GRAFT_ONCE
   [[gnu::noinline]] void check_same_structure(const LeafList& other) const {
     if (structure_ == other.structure_ && size() == other.size()) return;
     fail<ShapeError>("model", "the models differ in structure: lists of unequal length, or a part that one has only");
@@ -184,8 +191,9 @@ class LeafList {
 template <class M>
 concept GathersItself = requires(const M& m, LeafList& list) { m.gather(list); };
 
-// A text in a macro of its own, and said by whoever is asked first: so a compiler's message stays short.
+// Texts in macros of their own, and said by whoever is asked first: so a compiler's message stays short.
 #define GRAFT_MEMBER_IN_NO_MACRO "a member stands neither in GRAFT_FIELDS (tensors and models) nor in GRAFT_CONFIG"
+#define GRAFT_NO_MODEL "no model: name its tensors and models with GRAFT_FIELDS(a, b), all else with GRAFT_CONFIG"
 
 /// Adds the leaves of `model` to the list: the one walk over a model's type. `checked`: its members are.
 template <class M, bool checked = false>
@@ -232,29 +240,9 @@ void gather_leaves(LeafList& list, const M& model) {
         },
         model);
   } else {
-    static_assert(
-        is_tensor<M>,
-        "this type is no model: name its tensors and models with GRAFT_FIELDS(a, b), all else with GRAFT_CONFIG");
+    static_assert(is_tensor<M>, GRAFT_NO_MODEL);
   }
 }
-
-template <class M>
-void gather_erased(LeafList& list, const void* model) {
-  gather_leaves<M, true>(list, *static_cast<const M*>(model));
-}
-/// All leaves of a model, buffers and index tensors among them.
-template <class M>
-LeafList leaves_of(const M& model) {
-  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
-  return LeafList(&model, gather_erased<M>, LeafList::Which::all);
-}
-/// The leaves that are parameters: tensors of floats or doubles outside buffers.
-template <class M>
-LeafList parameters_of(const M& model) {
-  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
-  return LeafList(&model, gather_erased<M>, LeafList::Which::parameters);
-}
-#undef GRAFT_MEMBER_IN_NO_MACRO
 
 }  // namespace detail
 
@@ -264,6 +252,30 @@ concept Model = detail::is_tensor<M> || detail::HasFields<M> || detail::is_seque
                 detail::is_tuple<M> || detail::GathersItself<M>;
 
 namespace detail {
+
+template <class M>
+inline constexpr bool is_model = Model<M>;
+
+template <class M>
+void gather_erased(LeafList& list, const void* model) {
+  if constexpr (is_model<M>) gather_leaves<M, true>(list, *static_cast<const M*>(model));
+}
+/// All leaves of a model, buffers and index tensors among them.
+template <class M>
+LeafList leaves_of(const M& model) {
+  static_assert(is_model<M>, GRAFT_NO_MODEL);
+  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
+  return LeafList(&model, gather_erased<M>, LeafList::Which::all);
+}
+/// The leaves that are parameters: tensors of floats or doubles outside buffers.
+template <class M>
+LeafList parameters_of(const M& model) {
+  static_assert(is_model<M>, GRAFT_NO_MODEL);
+  static_assert(all_members_named<M>, GRAFT_MEMBER_IN_NO_MACRO);
+  return LeafList(&model, gather_erased<M>, LeafList::Which::parameters);
+}
+#undef GRAFT_MEMBER_IN_NO_MACRO
+#undef GRAFT_NO_MODEL
 
 /// True for tensors, structs with GRAFT_FIELDS, and containers of nothing but these.
 template <class M>

@@ -37,7 +37,8 @@ void require_scalar(const char* op, const Tensor<T>& y, Site site) {
 }
 
 /// Whether gradients with respect to these parameters keep a graph.
-[[gnu::noinline]] inline bool keeps_graph(const GradOptions& options, const LeafList& parameters) {
+GRAFT_ONCE
+[[gnu::noinline]] bool keeps_graph(const GradOptions& options, const LeafList& parameters) {
   if (options.create_graph) return *options.create_graph;
   if (!recording()) return false;
   bool tracked = differentiating;
@@ -46,7 +47,8 @@ void require_scalar(const char* op, const Tensor<T>& y, Site site) {
 }
 
 /// Throws ValueError when two parameters hold one tensor: each would get a gradient and a step of its own.
-[[gnu::noinline]] inline void check_held_once(const char* op, const LeafList& parameters, Site site) {
+GRAFT_ONCE
+[[gnu::noinline]] void check_held_once(const char* op, const LeafList& parameters, Site site) {
   const auto numbers = [&](std::size_t i) -> const void* {
     const Body* body = parameters[i].tensor->body();
     return body && body->count > 0 ? body->data : nullptr;
@@ -86,7 +88,8 @@ M tracked_aliases(const M& model, bool linked) {
 }
 
 /// The nodes of the parameters, null where one is frozen, without value or not chosen.
-[[gnu::noinline]] inline std::vector<Node*> nodes_of(const LeafList& parameters, const std::vector<bool>& chosen = {}) {
+GRAFT_ONCE
+[[gnu::noinline]] std::vector<Node*> nodes_of(const LeafList& parameters, const std::vector<bool>& chosen = {}) {
   std::vector<Node*> nodes(parameters.size());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Body* body = parameters[i].tensor->body();
@@ -126,10 +129,10 @@ inline bool enough_reached(const std::vector<Node*>& nodes, const std::vector<An
        "the value does not depend on the argument (does the function use a captured model instead of its argument?)",
        {}, site);
 }
-[[noreturn, gnu::cold, gnu::noinline]] inline void fail_unreached(const LeafList& parameters,
-                                                                  const std::vector<Node*>& nodes,
-                                                                  const std::vector<AnyTensor>& gradients, bool chosen,
-                                                                  Site site) {
+GRAFT_ONCE
+[[noreturn, gnu::cold, gnu::noinline]] void fail_unreached(const LeafList& parameters, const std::vector<Node*>& nodes,
+                                                           const std::vector<AnyTensor>& gradients, bool chosen,
+                                                           Site site) {
   bool any = chosen;
   std::string missing;
   for (std::size_t i = 0; i < nodes.size(); ++i) {

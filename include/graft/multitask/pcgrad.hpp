@@ -16,9 +16,7 @@ inline Tensor<double> pcgrad_weights(const Tensor<double>& gramian, const Random
   if (gramian.rank() != 2 || gramian.size(0) != gramian.size(1))
     fail<ShapeError>("pcgrad", "expected a Gramian [tasks, tasks]", {{"gramian", gramian.shape()}}, site);
   const Index tasks = gramian.size(0);
-  const auto inner = [&, products = host(gramian)](Index i, Index j) {
-    return products[static_cast<std::size_t>(i * tasks + j)];
-  };
+  const auto inner = [&, products = std::data(host(gramian))](Index i, Index j) { return products[i * tasks + j]; };
   List<double> weights(tasks);
   for (Index i = 0; i < tasks; ++i) {
     List<double> w(tasks);

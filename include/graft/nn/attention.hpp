@@ -2,6 +2,7 @@
 // Multi-head attention (Vaswani et al., "Attention is all you need", NeurIPS 2017). Parameter names and initial values
 // are torch.nn.MultiheadAttention's, so its weights load.
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -25,6 +26,8 @@ struct AttentionMask {
   Tensor<bool> key_mask = {};  ///< [batch, keys]: true where the key may be seen; empty: all
   Tensor<bool> mask = {};      ///< [batch or 1, heads or 1, queries, keys]: true where the query may see the key
   Tensor<T> bias = {};         ///< added to the scores; broadcasts to [batch, heads, queries, keys]
+  /// How many places, from the first on, are keys and values; empty: all. The shapes above count these keys alone.
+  std::optional<Index> keys = {};
 };
 
 /// concat over heads of softmax(Q_h K_h^T / sqrt(width / heads)) V_h, times out_proj, where Q, K and V are affine maps
@@ -80,6 +83,16 @@ struct MultiHeadAttention {
                         {"value", value.shape()},
                         {"in_proj_weight", in_proj_weight.shape()}},
                        site);
+    if (mask.keys) {
+      const Index places = std::min(key.shape()[-2], value.shape()[-2]);
+      if (*mask.keys < 0 || *mask.keys > places)
+        fail<IndexError>("MultiHeadAttention", {"keys is ", *mask.keys, " of ", places, " places"},
+                         {{"key", key.shape()}, {"value", value.shape()}}, site);
+      const auto seen = [&](const Tensor<T>& x) { return slice(x, rank - 2, 0, *mask.keys, 1, site); };
+      AttentionMask<T> rest = mask;
+      rest.keys.reset();
+      return (*this)(query, seen(key), seen(value), rest, context, site);
+    }
     if (rank == 2) {
       const auto batched = [&](const Tensor<T>& x) { return reshape(x, {1, x.shape()[0], width}, site); };
       const Tensor<T> y = (*this)(batched(query), batched(key), batched(value), mask, context, site);

@@ -10,6 +10,8 @@
 
 #include "graft/model/context.hpp"
 #include "graft/model/fields.hpp"
+#include "graft/ops/elementwise.hpp"
+#include "graft/ops/layout.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {

@@ -80,28 +80,34 @@ Tensor<bool> test(const Tensor<T>& x, F f) {
 
 // Comparisons give Tensor<bool>, which carries no gradient. A tensor and a number are compared as mathematics does:
 // nothing in a tensor of uint8 is 256 or 2.5. (Numbers with a fraction are rounded to a floating tensor's type first: a
-// float tensor that holds 0.1f equals 0.1.) `holds` is the outcome for an element a and the place p of the number.
-#define GRAFT_COMPARISON(symbol, mirrored, holds)                                                   \
+// float tensor that holds 0.1f equals 0.1.) `holds` is the outcome for an element a and the place p of the number: one
+// kernel for numbers of all types.
+#define GRAFT_COMPARISON(name, symbol, mirrored, holds)                                             \
   template <class T>                                                                                \
   Tensor<bool> operator symbol(const Tensor<T>& x, const Tensor<T>& y) {                            \
     return detail::compare("operator" #symbol, x, y, [](T a, T b) { return a symbol b; });          \
   }                                                                                                 \
+  namespace detail {                                                                                \
+  template <class T>                                                                                \
+  Tensor<bool> name##_place(const Tensor<T>& x, Place<T> p) {                                       \
+    if (p.nowhere) return full<bool>(x.shape(), 0 symbol std::numeric_limits<double>::quiet_NaN()); \
+    return test(x, [p](T a) { return holds; });                                                     \
+  }                                                                                                 \
+  }                                                                                                 \
   template <class T, Number S>                                                                      \
   Tensor<bool> operator symbol(const Tensor<T>& x, S y) {                                           \
-    const detail::Place<T> p(y);                                                                    \
-    if (p.nowhere) return full<bool>(x.shape(), 0 symbol std::numeric_limits<double>::quiet_NaN()); \
-    return detail::test(x, [p](T a) { return holds; });                                             \
+    return detail::name##_place(x, detail::Place<T>(y));                                            \
   }                                                                                                 \
   template <class T, Number S>                                                                      \
   Tensor<bool> operator symbol(S x, const Tensor<T>& y) {                                           \
     return y mirrored x;                                                                            \
   }
-GRAFT_COMPARISON(<, >, a < p.at || (a == p.at && p.side > 0))
-GRAFT_COMPARISON(<=, >=, a < p.at || (a == p.at && p.side >= 0))
-GRAFT_COMPARISON(>, <, a > p.at || (a == p.at && p.side < 0))
-GRAFT_COMPARISON(>=, <=, a > p.at || (a == p.at && p.side <= 0))
-GRAFT_COMPARISON(==, ==, a == p.at && p.side == 0)
-GRAFT_COMPARISON(!=, !=, !(a == p.at && p.side == 0))
+GRAFT_COMPARISON(below, <, >, a < p.at || (a == p.at && p.side > 0))
+GRAFT_COMPARISON(at_most, <=, >=, a < p.at || (a == p.at && p.side >= 0))
+GRAFT_COMPARISON(above, >, <, a > p.at || (a == p.at && p.side < 0))
+GRAFT_COMPARISON(at_least, >=, <=, a > p.at || (a == p.at && p.side <= 0))
+GRAFT_COMPARISON(at, ==, ==, a == p.at && p.side == 0)
+GRAFT_COMPARISON(not_at, !=, !=, !(a == p.at && p.side == 0))
 #undef GRAFT_COMPARISON
 
 inline Tensor<bool> operator!(const Tensor<bool>& x) {

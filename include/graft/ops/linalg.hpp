@@ -21,6 +21,8 @@
 #include <memory>
 #include <vector>
 
+#include "graft/ops/compare.hpp"
+#include "graft/ops/indexing.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/matmul.hpp"
 
@@ -170,7 +172,7 @@ Tensor<T> triangular_solve(const Tensor<T>& l, const Tensor<T>& b, bool transpos
                const Tensor<T> back = triangular_solve(lower, g, !transposed);
                const Tensor<T> outer = transposed ? matmul(solution, back, {.transpose_b = true})
                                                   : matmul(back, solution, {.transpose_b = true});
-               return -outer * detail::pattern<T>(lower.size(-1), 1, 1, 0);
+               return where(tril_mask(lower.size(-1), lower.size(-1)), -outer, 0);  // 0 above, even where outer is NaN
              }),
         Edge(right, [lower, transposed](const Tensor<T>& g) { return triangular_solve(lower, g, !transposed); }));
   };
@@ -342,6 +344,23 @@ Tensor<T> least_squares(const Tensor<T>& a, const Tensor<T>& b, Site site = Site
                      }),
                 Edge(b, [a](const Tensor<T>& g) { return matmul(a, detail::gram_solve(a, g)); }));
 }
+
+// What graft::compiled holds of this header: here and not in graft/compiled_list.inc, which is read without Eigen.
+#ifdef GRAFT_COMPILED
+#ifndef GRAFT_COMPILED_LINALG
+#define GRAFT_COMPILED_LINALG extern template
+#endif
+#define GRAFT_LINALG_INSTANCES(T)                                                                   \
+  GRAFT_COMPILED_LINALG Tensor<T> triangular_solve(const Tensor<T>&, const Tensor<T>&, bool, Site); \
+  GRAFT_COMPILED_LINALG Tensor<T> cholesky(const Tensor<T>&, Site);                                 \
+  GRAFT_COMPILED_LINALG Tensor<T> solve(const Tensor<T>&, const Tensor<T>&, Site);                  \
+  GRAFT_COMPILED_LINALG Tensor<T> cholesky_solve(const Tensor<T>&, const Tensor<T>&, Site);         \
+  GRAFT_COMPILED_LINALG Tensor<T> detail::gram_solve(const Tensor<T>&, const Tensor<T>&);           \
+  GRAFT_COMPILED_LINALG Tensor<T> least_squares(const Tensor<T>&, const Tensor<T>&, Site);
+GRAFT_LINALG_INSTANCES(float)
+GRAFT_LINALG_INSTANCES(double)
+#undef GRAFT_LINALG_INSTANCES
+#endif
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -205,5 +205,14 @@ Svd<T> svd(const Tensor<T>& a, Site site = Site::current()) {
   return unpack(tracked);
 }
 
+#ifdef GRAFT_COMPILED
+#define GRAFT_SPECTRAL_INSTANCES(T)                                                \
+  GRAFT_COMPILED_LINALG SymmetricEigen<T> symmetric_eigen(const Tensor<T>&, Site); \
+  GRAFT_COMPILED_LINALG Svd<T> svd(const Tensor<T>&, Site);
+GRAFT_SPECTRAL_INSTANCES(float)
+GRAFT_SPECTRAL_INSTANCES(double)
+#undef GRAFT_SPECTRAL_INSTANCES
+#endif
+
 }  // namespace GRAFT_ABI
 }  // namespace graft

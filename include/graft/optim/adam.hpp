@@ -88,7 +88,7 @@ class AdamBase {
 ///
 ///     Adam optimizer(net);
 ///     optimizer.step(net, grad(loss, net), 1e-3);
-template <Model M>
+template <class M>
 struct Adam : detail::AdamBase<M, false> {
   /// Throws ValueError for options outside their range, and when two parameters hold one tensor.
   explicit Adam(const M& model, AdamOptions o = {}, Site site = Site::current())
@@ -96,11 +96,23 @@ struct Adam : detail::AdamBase<M, false> {
 };
 
 /// Adam with decoupled weight decay: p <- (1 - rate weight_decay) p before the step.
-template <Model M>
+template <class M>
 struct AdamW : detail::AdamBase<M, true> {
   /// Throws ValueError for options outside their range, and when two parameters hold one tensor.
   explicit AdamW(const M& model, AdamOptions o = {.weight_decay = 0.01}, Site site = Site::current())
       : detail::AdamBase<M, true>("AdamW", model, o, site) {}
+};
+
+// Of structs that do not name their fields there are none.
+template <class M>
+  requires(!Model<M>)
+struct Adam<M> : detail::NoOptimizer<M, AdamOptions> {
+  using detail::NoOptimizer<M, AdamOptions>::NoOptimizer;
+};
+template <class M>
+  requires(!Model<M>)
+struct AdamW<M> : detail::NoOptimizer<M, AdamOptions> {
+  using detail::NoOptimizer<M, AdamOptions>::NoOptimizer;
 };
 
 }  // namespace GRAFT_ABI

@@ -51,7 +51,7 @@ class Schedule {
   Schedule then(const Schedule& next, Site site = Site::current()) const {
     if (pieces_.back().steps == kForever) fail("Schedule::then", "the schedule before has no end", {}, site);
     Schedule joined = *this;
-    joined.pieces_.insert(joined.pieces_.end(), next.pieces_.begin(), next.pieces_.end());
+    for (const Piece& piece : next.pieces_) joined.pieces_.push_back(piece);
     return joined;
   }
   /// This schedule, its last piece ended after `steps` steps of that piece.

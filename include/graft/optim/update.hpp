@@ -22,6 +22,13 @@ M optimizer_state(const char* op, const M& model, Site site) {
   return state;
 }
 
+/// Stands for the optimiser of a struct that does not name its fields, so that a compiler says this and no more.
+template <class M, class Options>
+struct NoOptimizer {
+  explicit NoOptimizer(const M& model, Options = {}, Site = {}) { refuse_struct(model); }
+  void step(M&, const M&, double, Site = {}) {}
+};
+
 /// Throws unless gradient and state fit the model and the rate is a number that T can hold, 0 or more.
 template <class T>
 void check_step(const char* op, const LeafList& model, const LeafList& gradient,

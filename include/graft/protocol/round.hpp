@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "graft/core/list.hpp"
 #include "graft/core/parallel.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/multitask/mean.hpp"
@@ -82,11 +83,11 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
     if (task < 0 || task >= tasks)
       fail<IndexError>("run_round", {"the scheduler chose task ", task, " of ", tasks}, {}, site);
 
-  std::vector<std::int64_t> draws(host(state.draws).begin(), host(state.draws).end());
+  List<std::int64_t> draws(host(state.draws));
   std::vector<Random> streams;
   for (Index task : chosen) {
     const Random own = root.stream("task", task);
-    streams.push_back(own.stream(static_cast<std::uint64_t>(draws[static_cast<std::size_t>(task)]++)));
+    streams.push_back(own.stream(static_cast<std::uint64_t>(draws[task]++)));
   }
 
   struct Part {
@@ -129,7 +130,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   const auto finish = [&] {
     state.scheduler = std::move(scheduler);
     state.aggregator = std::move(aggregator);
-    state.draws = from_vector(draws);
+    state.draws = from_span(std::span<const std::int64_t>(draws), {tasks});
     state.round = Tensor<std::int64_t>(static_cast<std::int64_t>(round) + 1);
   };
   if (gradients.empty()) {
