@@ -75,8 +75,8 @@ struct Bert {
   }
 };
 
-/// Names of a `Bert` in the files of the transformers library's BertModel; `bert_ignored`: its pooler, which sentence
-/// encoders do not use, and the numbers of its positions.
+/// Names of a `Bert` in the files of the transformers library's BertModel; its pooler, which sentence encoders do
+/// not use, and the numbers of its positions are `bert_ignored`.
 ///
 ///     load_weights(read_safetensors("model.safetensors"), bert, {.names = bert_names(), .ignore = bert_ignored()});
 inline std::span<const PublishedName> bert_names() {
@@ -94,6 +94,7 @@ inline std::span<const PublishedName> bert_names() {
       {"norm.", {"embeddings.LayerNorm."}}};
   return all;
 }
+/// Arrays of those files that a `Bert` has not.
 inline std::vector<std::string> bert_ignored() {
   return {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"};
 }
