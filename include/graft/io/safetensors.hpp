@@ -130,7 +130,7 @@ inline SafetensorsHeader read_safetensors_header(const InputFile& file, Index& s
   std::uint64_t length = 0;
   for (int i = 8; i-- > 0;) length = length << 8 | size[i];
   if (length > static_cast<std::uint64_t>(std::min(kSafetensorsHeaderLimit, file.size() - 8)))
-    fail_file(path, {"is no safetensors file, or truncated: it states a header of ", length, " bytes, ", file.size() - 8,
+    fail_file(path, {"is no safetensors file, or truncated: it states a header of ", std::to_string(length), " bytes, ", file.size() - 8,
                      " follow (at most ", kSafetensorsHeaderLimit, " are read)"});
   std::string text(length, '\0');
   file.read(8, text.data(), static_cast<Index>(length));
