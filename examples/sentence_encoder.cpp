@@ -23,22 +23,11 @@ struct Settings {
   Index batch = 32, longest = 256, repeat = 1;
 };
 
-std::vector<std::string> lines_of(const std::string& path) {
-  std::vector<std::string> lines{""};
-  for (char c : InputFile(path).read_text())
-    if (c == '\n')
-      lines.emplace_back();
-    else
-      lines.back() += c;
-  if (lines.back().empty()) lines.pop_back();
-  if (lines.empty()) fail_file(path, "holds no line of text");
-  return lines;
-}
-
 void encode(examples::Program& program, const Settings& o) {
   const WordPiece words(o.model + "/vocab.txt");
   const Bert<> bert = load_bert(o.model);
-  const std::vector<std::string> texts = o.text.empty() ? kSentences : lines_of(o.text);
+  const std::vector<std::string> texts = o.text.empty() ? kSentences : read_lines(o.text);
+  if (texts.empty()) fail_file(o.text, "holds no line of text");
   const auto count = static_cast<Index>(texts.size());
   // Sentences of about one length go together: a batch is as long as its longest.
   List<Index> order(count);
@@ -65,7 +54,7 @@ void encode(examples::Program& program, const Settings& o) {
   const double seconds = program.record.seconds() - start, rate = static_cast<double>(count * o.repeat) / seconds;
   List<std::int64_t> place(count);  // of each sentence among the sorted ones
   for (Index i = 0; i < count; ++i) place[order[i]] = i;
-  const Tensor<> vectors = gather(concat(parts, 0), from_span<std::int64_t>(place, {count}));
+  const Tensor<> vectors = gather(concat(parts, 0), generate({count}, [&](Index i) { return place[i]; }));
   if (!o.vectors.empty()) write_npy(o.vectors, make_array(host(vectors), vectors.shape()));
 
   const Tensor<> products = matmul(vectors, vectors, {.transpose_b = true});

@@ -58,19 +58,6 @@ inline void check_ids(const ArrayFile& file, const char* name, const std::vector
       file.at(name).fail({"element ", i, " is ", ids[i], ", outside [0, ", bound, ")"});
 }
 
-/// The lines of a text file, without their line ends and without empty lines at the end.
-inline std::vector<std::string> text_lines(const std::string& path) {
-  std::vector<std::string> lines(1);
-  for (char c : InputFile(path).read_text()) {
-    if (c == '\n')
-      lines.emplace_back();
-    else if (c != '\r')
-      lines.back() += c;
-  }
-  while (!lines.empty() && lines.back().empty()) lines.pop_back();
-  return lines;
-}
-
 }  // namespace detail
 
 /// Throws FileError, naming `source`, unless there are as many pixels, ids and names as each other say and every id is
@@ -174,7 +161,7 @@ inline CharacterImages load_characters(const std::string& path) {
       static_cast<std::size_t>(1 + *std::max_element(data.character_alphabet.begin(), data.character_alphabet.end()));
   const std::string names = alphabet_names_file(path);
   if (::access(names.c_str(), F_OK) == 0) {
-    data.alphabet_names = detail::text_lines(names);
+    data.alphabet_names = read_lines(names);
     if (data.alphabet_names.size() < alphabets)
       fail_file(names, {"has ", data.alphabet_names.size(), " names, ", alphabets, " alphabets are in ", path});
     data.alphabet_names.resize(alphabets);

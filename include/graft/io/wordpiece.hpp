@@ -91,16 +91,10 @@ class WordPiece {
   /// From a vocabulary, one token a line, line i (from 0) that of id i; a piece that continues a word begins with "##".
   /// Errors: FileError for a file that cannot be read, holds a token twice, or lacks one of the options' tokens.
   explicit WordPiece(const std::string& path, WordPieceOptions options = {}) : options_(std::move(options)) {
-    const std::string text = InputFile(path).read_text();
-    std::string_view rest = text;
-    while (!rest.empty()) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      std::string_view line = rest.substr(0, end);
-      if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-      if (!ids_.emplace(line, static_cast<Index>(tokens_.size())).second)
-        fail_file(path, {"has the token ", detail::in_quotes(std::string(line)), " twice"});
-      tokens_.emplace_back(line);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
+    for (std::string& line : read_lines(path)) {
+      if (!ids_.emplace(line, size()).second)
+        fail_file(path, {"has the token ", detail::in_quotes(line), " twice"});
+      tokens_.push_back(std::move(line));
     }
     const auto special = [&](const std::string& token) {
       const auto found = ids_.find(token);
