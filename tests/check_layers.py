@@ -25,6 +25,7 @@ BUILDS_ON = {
     "io": ["core"],
     "io/checkpoint.hpp": ["io", "model"],
     "io/weights.hpp": ["io", "model"],
+    "io/published.hpp": ["io/weights.hpp", "nn"],
     "evaluate": ["ops", "io"],
     "data": ["nn", "io"],
     "graft.hpp": ["graph", "optim"],

@@ -75,7 +75,7 @@ TEST_CASE("a checkpoint brings every field back", "[io]") {
   CHECK(read_checkpoint_metadata(path) == metadata);
 
   SECTION("the file is a plain npz whose arrays have the names of the fields") {
-    const Npz file = read_npz(path);
+    const ArrayFile file = read_npz(path);
     CHECK(file.at("layers.1.weight").shape == Shape{1, 2});
     CHECK(file.at("layers.1.weight").as<float>()[1] == saved.layers[1].weight.at({0, 1}));
     CHECK(file.contains("layers.0.bias"));

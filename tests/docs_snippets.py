@@ -3,7 +3,8 @@
 
 All ```cpp blocks of a page make one program, in the page's order, in a namespace of its own: blocks marked ```cpp
 global stand at its scope, the others one after the other in a function that main calls. What the program prints must be
-the page's ```text output blocks. Blocks in other languages, and ```cpp fragment (a part of something larger), are not
+the page's ```text output blocks. A ```cpp uncalled block, which reads files that the reader has, is compiled as a
+function that nothing calls. Blocks in other languages, and ```cpp fragment (a part of something larger), are not
 compiled. With --library FILE the programs take the ops from that library, graft::compiled, as they may.
 """
 
@@ -25,19 +26,21 @@ INCLUDES = "#include <cstdio>\n#include <graft/graft.hpp>\n"
 
 def program(page):
     """Source and expected output of a page; an empty source when it has no C++."""
-    outer, body, output = [], [], []
+    outer, body, output, uncalled = [], [], [], []
     for language, kind, text in BLOCK.findall(page.read_text()):
         if language == "cpp" and kind == "global":
             outer.append(text)
         elif language == "cpp" and kind == "":
             body.append(text)
+        elif language == "cpp" and kind == "uncalled":
+            uncalled.append(f"void uncalled_{len(uncalled)}() {{\n{text}}}\n")
         elif language == "text" and kind == "output":
             output.append(text)
     if not outer and not body:
         return "", ""
     includes = "".join(line + "\n" for part in outer for line in part.splitlines() if line.startswith("#include"))
     outer = ["\n".join(line for line in part.splitlines() if not line.startswith("#include")) for part in outer]
-    code = "\n".join([*outer, "void run() {", *body])
+    code = "\n".join([*outer, *uncalled, "void run() {", *body])
     opening, end = f"{INCLUDES}{includes}namespace page {{\nusing namespace graft;\n", "}\n}\nint main() { page::run(); }\n"
     return opening + code + end, "".join(output)
 
@@ -50,7 +53,7 @@ def check(page, folder, library):
     file, binary = folder / (page.stem + ".cpp"), folder / page.stem
     file.write_text(source)
     built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O1", "-Wno-unused-variable",
-                            "-Wno-unused-but-set-variable", str(file), "-o", str(binary), *library],
+                            "-Wno-unused-but-set-variable", str(file), "-o", str(binary), *library, "-lutf8proc"],
                            capture_output=True, text=True)
     if built.returncode != 0:
         print(f"{name}: does not compile\n{built.stderr[:4000]}")

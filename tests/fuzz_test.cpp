@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "files.hpp"
 #include "graft/io/checkpoint.hpp"
+#include "graft/io/safetensors.hpp"
 #include "graft/nn/linear.hpp"
 #include "npy_fixtures.hpp"
 
@@ -39,8 +40,7 @@ std::string damaged(std::string bytes, const std::string& other, std::mt19937_64
 
 /// The array holds as many bytes as its type and shape say.
 bool sound(const Array& array) {
-  const auto item = static_cast<Index>(std::stoi(array.dtype.substr(2)));
-  return static_cast<Index>(array.data.size()) == array.shape.count() * item;
+  return static_cast<Index>(array.data.size()) == array.shape.count() * graft::detail::dtype_size(array.dtype);
 }
 
 }  // namespace
@@ -57,15 +57,17 @@ TEST_CASE("damaged files are refused in one line or read soundly, and a refused 
   put(folder / "three", kThree);
   write_npz(folder / "arrays", {{"three", read_npy(folder / "three")},
                                 {"weights", make_array(saved.weight.span(), saved.weight.shape())}});
-  const std::string wholes[] = {kThree, bytes_of(folder / "arrays"), bytes_of(folder / "whole")};
+  write_safetensors(folder / "tensors", read_npz(folder / "arrays").arrays, {{"format", "pt"}});
+  const std::string wholes[] = {kThree, bytes_of(folder / "arrays"), bytes_of(folder / "whole"),
+                                bytes_of(folder / "tensors")};
 
   const std::string path = folder / "damaged";
   int refused = 0, read = 0;
   const int files = amount("GRAFT_FUZZ_FILES", 500);
   for (int number = 0; number < files; ++number) {
     std::mt19937_64 draw(static_cast<std::uint64_t>(number));
-    const auto kind = static_cast<std::size_t>(number % 3);
-    put(path, damaged(wholes[kind], wholes[below(draw, 3)], draw));
+    const auto kind = static_cast<std::size_t>(number % 4);
+    put(path, damaged(wholes[kind], wholes[below(draw, 4)], draw));
     Linear<> loaded = before;
     bool is_sound = true;
     const std::string refusal = file_error([&] {
@@ -73,6 +75,8 @@ TEST_CASE("damaged files are refused in one line or read soundly, and a refused 
       if (kind == 1)
         for (const auto& [name, array] : read_npz(path).arrays) is_sound = is_sound && sound(array);
       if (kind == 2) load_checkpoint(path, loaded);
+      if (kind == 3)
+        for (const auto& [name, array] : read_safetensors(path).arrays) is_sound = is_sound && sound(array);
     });
     ++(refusal.empty() ? read : refused);
     if (!is_sound || (!refusal.empty() && !teaches(refusal, path))) FAIL_CHECK("file " << number << ": " << refusal);

@@ -52,7 +52,7 @@ void round_trip(const Folder& folder, const std::string& dtype) {
     CHECK(back.converted<T>() == values);
     CHECK(bytes_of(folder / "a.npy").size() % 64 == array.data.size() % 64);  // elements start at a multiple of 64
     write_npz(folder / "a.npz", {{"x", array}, {"y.z", array}});
-    const Npz archive = read_npz(folder / "a.npz");
+    const ArrayFile archive = read_npz(folder / "a.npz");
     CHECK(archive.arrays.size() == 2);
     CHECK(same(archive.at("x"), array));
     CHECK(same(archive.at("y.z"), array));

@@ -98,7 +98,7 @@ TEST_CASE("npz archives of other writers", "[io]") {
   for (bool zip64 : {false, true})
     for (const std::string comment : {"", "a comment that holds PK\5\6"}) {
       put(path, zip({{"b.npy", kThree}, {"a.npy", other}}, zip64, comment));
-      const Npz archive = read_npz(path);
+      const ArrayFile archive = read_npz(path);
       REQUIRE(archive.arrays.size() == 2);
       CHECK(three(archive.at("b")) == std::vector<std::int32_t>{1, -2, 3});
       CHECK(archive.at("a").as<std::uint8_t>()[0] == 7);
@@ -125,7 +125,7 @@ TEST_CASE("arrays that are not asked for are not looked at", "[io]") {
                     text = npy("{'descr': '<U2', 'fortran_order': False, 'shape': (1,)}", std::string(8, 'x'));
   const std::string fortran = npy("{'descr': '<f4', 'fortran_order': True, 'shape': (1,)}", std::string(4, '\0'));
   put(path, zip({{"three.npy", kThree}, {"text.npy", text}, {"fortran.npy", fortran}}));
-  const Npz all = read_npz(path);
+  const ArrayFile all = read_npz(path);
   CHECK(three(all.at("three")) == std::vector<std::int32_t>{1, -2, 3});
   CHECK(all.names() == std::vector<std::string>{"three", "fortran", "text"});
   CHECK(all.contains("text"));
@@ -138,7 +138,7 @@ TEST_CASE("arrays that are not asked for are not looked at", "[io]") {
   damaged[30 + 9 + kThree.size() + 30 + 8 + text.size() - 1] ^= 1;
   put(path, damaged);
   CHECK_THAT(refusal(path, [&] { read_npz(path); }), contains("'text'") && contains("CRC"));
-  const Npz one = read_npz(path, {"three", "absent"});
+  const ArrayFile one = read_npz(path, {"three", "absent"});
   CHECK(three(one.at("three")) == std::vector<std::int32_t>{1, -2, 3});
   CHECK_THAT(refusal(path, [&] { one.at("text"); }), contains("not asked for"));
   CHECK_FALSE(one.contains("absent"));
@@ -206,13 +206,13 @@ TEST_CASE("one damaged byte in an npz file never changes an array unseen", "[io]
   for (bool zip64 : {false, true}) {
     const std::string whole = zip({{"x.npy", kThree}, {"yy.npy", kThree}}, zip64);
     put(path, whole);
-    const Npz expected = read_npz(path);
+    const ArrayFile expected = read_npz(path);
     for (std::size_t at = 0; at < whole.size(); ++at)
       for (int flip : {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xFF}) {
         std::string bytes = whole;
         bytes[at] = static_cast<char>(bytes[at] ^ flip);
         put(path, bytes);
-        Npz seen;
+        ArrayFile seen;
         const std::string message = file_error([&] { seen = read_npz(path); });
         if (!message.empty()) {
           ++refused;

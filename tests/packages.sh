@@ -1,5 +1,6 @@
 # Sourced by tests/run.sh, examples/quickstart.sh and .ci/run: the Debian packages they need.
-BUILD_PACKAGES=(cmake ninja-build g++ python3 pkg-config libeigen3-dev libxsimd-dev catch2 libbenchmark-dev)
+BUILD_PACKAGES=(cmake ninja-build g++ python3 pkg-config libeigen3-dev libxsimd-dev catch2 libbenchmark-dev
+                nlohmann-json3-dev libutf8proc-dev)
 CI_PACKAGES=(clang libomp-dev libclang-rt-14-dev doxygen)
 
 # Installs what is missing as root or through sudo, else prints the line to run and ends the script. Elsewhere than on

@@ -134,7 +134,7 @@ TEST_CASE("a run that is stopped anywhere and resumed equals one that never stop
       CHECK(resumed.figure == expected.figure);
       CHECK(resumed.items == expected.items);
       CHECK(resumed.dropped == expected.dropped);
-      const Npz a = read_npz(parts + "/run.npz"), b = read_npz(whole + "/run.npz");
+      const ArrayFile a = read_npz(parts + "/run.npz"), b = read_npz(whole + "/run.npz");
       for (const std::string& name : b.names())
         if (name != "@meta/seconds") CHECK(a.at(name).data == b.at(name).data);
     }

@@ -46,29 +46,16 @@ struct CharacterImages {
 
 namespace detail {
 
-inline std::vector<std::int64_t> id_array(const Npz& file, const char* name, Index count) {
+inline std::vector<std::int64_t> id_array(const ArrayFile& file, const char* name, Index count) {
   const auto ids = file.at(name).with_shape({count}).as<std::int64_t>();
   return {ids.begin(), ids.end()};
 }
 
 /// Every id is in [0, bound).
-inline void check_ids(const Npz& file, const char* name, const std::vector<std::int64_t>& ids, Index bound) {
+inline void check_ids(const ArrayFile& file, const char* name, const std::vector<std::int64_t>& ids, Index bound) {
   for (std::size_t i = 0; i < ids.size(); ++i)
     if (ids[i] < 0 || ids[i] >= bound)
       file.at(name).fail({"element ", i, " is ", ids[i], ", outside [0, ", bound, ")"});
-}
-
-/// The lines of a text file, without their line ends and without empty lines at the end.
-inline std::vector<std::string> text_lines(const std::string& path) {
-  std::vector<std::string> lines(1);
-  for (char c : InputFile(path).read_text()) {
-    if (c == '\n')
-      lines.emplace_back();
-    else if (c != '\r')
-      lines.back() += c;
-  }
-  while (!lines.empty() && lines.back().empty()) lines.pop_back();
-  return lines;
 }
 
 }  // namespace detail
@@ -132,7 +119,7 @@ inline std::string alphabet_names_file(const std::string& path) {
 /// file that `read_npz` refuses, an array that is missing or has another dtype or shape, an id out of range or at odds
 /// with another, a character without images, or fewer names than alphabets.
 inline CharacterImages load_characters(const std::string& path) {
-  const Npz file =
+  const ArrayFile file =
       read_npz(path, {"images", "character_id", "alphabet_id", "drawer_id", "character_alphabet", "vinyals_split"});
   CharacterImages data;
 
@@ -174,7 +161,7 @@ inline CharacterImages load_characters(const std::string& path) {
       static_cast<std::size_t>(1 + *std::max_element(data.character_alphabet.begin(), data.character_alphabet.end()));
   const std::string names = alphabet_names_file(path);
   if (::access(names.c_str(), F_OK) == 0) {
-    data.alphabet_names = detail::text_lines(names);
+    data.alphabet_names = read_lines(names);
     if (data.alphabet_names.size() < alphabets)
       fail_file(names, {"has ", data.alphabet_names.size(), " names, ", alphabets, " alphabets are in ", path});
     data.alphabet_names.resize(alphabets);

@@ -43,7 +43,7 @@ T scalar_of(const Array& array) {
   return array.with_shape({}).as<T>()[0];
 }
 
-inline Metadata read_metadata(const Npz& file) {
+inline Metadata read_metadata(const ArrayFile& file) {
   Metadata metadata;
   for (const auto& [name, array] : file.arrays) {
     if (name.compare(0, 6, "@meta/") != 0) continue;
@@ -63,7 +63,7 @@ inline Metadata read_metadata(const Npz& file) {
 }
 
 /// Throws FileError unless the file is a checkpoint of a version that can be read.
-inline void check_version(const Npz& file) {
+inline void check_version(const ArrayFile& file) {
   if (!file.contains("@version")) fail_file(file.path, "is not a checkpoint (it has no array '@version')");
   const std::int64_t version = scalar_of<std::int64_t>(file.at("@version"));
   if (version < 1 || version > kCheckpointVersion)
@@ -103,7 +103,7 @@ namespace detail {
 }
 
 [[gnu::noinline]] inline Metadata load_leaves(const std::string& path, const LeafList& leaves) {
-  const Npz file = read_npz(path);
+  const ArrayFile file = read_npz(path);
   check_version(file);
   Metadata metadata = read_metadata(file);
   const std::string frozen = "\n" + text_of(file.at("@frozen"));
@@ -152,7 +152,7 @@ Metadata load_checkpoint(const std::string& path, M& tree) {
 
 /// The metadata of a checkpoint alone: to construct the tree that the rest is loaded into.
 inline Metadata read_checkpoint_metadata(const std::string& path) {
-  const Npz file = read_npz(path);
+  const ArrayFile file = read_npz(path);
   detail::check_version(file);
   return detail::read_metadata(file);
 }

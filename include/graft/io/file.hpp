@@ -15,6 +15,7 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "graft/core/errors.hpp"
 
@@ -257,6 +258,19 @@ inline void flush_output() {
   errno = 0;
   if (std::fflush(stdout) != 0 || std::ferror(stdout))
     fail_file("standard output", {"cannot write it: ", std::strerror(errno ? errno : EIO)});
+}
+
+/// The lines of a text file, without their line ends and without empty lines at the end. Errors: FileError.
+inline std::vector<std::string> read_lines(const std::string& path) {
+  std::vector<std::string> lines(1);
+  for (char c : InputFile(path).read_text()) {
+    if (c == '\n')
+      lines.emplace_back();
+    else if (c != '\r')
+      lines.back() += c;
+  }
+  while (!lines.empty() && lines.back().empty()) lines.pop_back();
+  return lines;
 }
 
 /// Writes `text` to a file, as `OutputFile` does.

@@ -1,177 +1,26 @@
 #pragma once
 // NumPy's .npy format, versions 1.0 to 3.0 ("numpy.lib.format", NumPy reference; NEP 1): magic, header length, a Python
 // dict literal with descr, fortran_order and shape, then the elements. Read and written little-endian and in C order.
-// 16-bit floats exist in files only: they are widened when their numbers are asked for. No size that a file states is
-// believed before it is compared with the file's real length.
+// No size that a file states is believed before it is compared with the file's real length.
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
-#include "graft/core/tensor.hpp"
-#include "graft/io/file.hpp"
+#include "graft/io/array.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
-static_assert(std::endian::native == std::endian::little, "graft reads and writes arrays on little-endian machines");
-
 namespace detail {
 
-/// Calls `visit.operator()<T>()` with the C++ type of a NumPy dtype string; false if graft has none for it.
-template <class Visit>
-bool visit_dtype(std::string_view dtype, Visit visit) {
-  if (dtype == "|b1") return visit.template operator()<bool>(), true;
-  if (dtype == "|i1") return visit.template operator()<std::int8_t>(), true;
-  if (dtype == "|u1") return visit.template operator()<std::uint8_t>(), true;
-  if (dtype == "<i2") return visit.template operator()<std::int16_t>(), true;
-  if (dtype == "<u2") return visit.template operator()<std::uint16_t>(), true;
-  if (dtype == "<i4") return visit.template operator()<std::int32_t>(), true;
-  if (dtype == "<u4") return visit.template operator()<std::uint32_t>(), true;
-  if (dtype == "<i8") return visit.template operator()<std::int64_t>(), true;
-  if (dtype == "<u8") return visit.template operator()<std::uint64_t>(), true;
-  if (dtype == "<f4") return visit.template operator()<float>(), true;
-  if (dtype == "<f8") return visit.template operator()<double>(), true;
-  return false;
+/// Bytes of one element, 0 for a dtype that is not NumPy's or that graft does not read.
+inline Index npy_size(std::string_view dtype) {
+  return dtype.substr(0, 1) == "<" || dtype.substr(0, 1) == "|" ? dtype_size(dtype) : 0;
 }
-
-/// NumPy's name of the 16-bit floats of IEEE 754, which have no C++ type.
-inline constexpr std::string_view kHalf = "<f2";
-
-/// The value of a 16-bit float: 1 sign bit, 5 of the exponent (bias 15), 10 of the fraction.
-inline float widened(std::uint16_t half) {
-  const std::uint32_t sign = std::uint32_t{half & 0x8000u} << 16, fraction = half & 0x3FFu,
-                      exponent = half >> 10 & 0x1F;
-  if (exponent == 0) return (sign ? -0x1p-24f : 0x1p-24f) * static_cast<float>(fraction);
-  const std::uint32_t biased = exponent == 31 ? 255 : exponent + 127 - 15;
-  return std::bit_cast<float>(sign | biased << 23 | fraction << 13);
-}
-
-/// An array that is whole but of a kind that graft has no type for.
-struct UnreadKind : FileError {
-  using FileError::FileError;
-};
-
-/// Bytes of one element, 0 for a dtype that graft does not read.
-inline Index dtype_size(std::string_view dtype) {
-  Index size = dtype == kHalf ? 2 : 0;
-  visit_dtype(dtype, [&]<class T>() { size = sizeof(T); });
-  return size;
-}
-
-/// Stores `from` in `to` if it keeps its value; a double may be rounded to float, a finite one never to infinity.
-template <class To, class From>
-bool convert_value(From from, To& to) {
-  to = static_cast<To>(from);
-  if constexpr (std::is_same_v<To, From>) {
-    return true;
-  } else if constexpr (std::floating_point<From>) {
-    return !std::isfinite(from) || std::isfinite(to);
-  } else if constexpr (std::floating_point<To>) {
-    constexpr std::uint64_t exact = std::uint64_t{1} << std::numeric_limits<To>::digits;
-    const std::uint64_t bits = static_cast<std::uint64_t>(from);
-    return (from < From{} ? std::uint64_t{0} - bits : bits) <= exact;
-  } else {
-    return static_cast<From>(to) == from && (to < To{}) == (from < From{});
-  }
-}
-
-}  // namespace detail
-
-/// NumPy's name of an element type: dtype_of<float>() is "<f4".
-template <class T>
-std::string dtype_of() {
-  if constexpr (std::is_same_v<T, bool>) return "|b1";
-  static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8, "NumPy has no such element type");
-  const char kind = std::floating_point<T> ? 'f' : std::is_signed_v<T> ? 'i' : 'u';
-  return std::string(sizeof(T) == 1 ? "|" : "<") + kind + detail::as_text(sizeof(T));
-}
-
-/// An array as a file holds it: row-major elements of a NumPy dtype.
-struct Array {
-  std::string dtype;  ///< "|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4" or "<f8"
-  Shape shape;
-  std::vector<std::byte> data;
-  std::string origin;  ///< the file, and the name in it, for errors; empty for an array that was never in a file
-
-  /// The elements in place. Error: FileError if the array has another dtype than T's.
-  template <class T>
-  std::span<const T> as() const {
-    if (dtype != dtype_of<T>()) fail({"dtype is '", dtype, "', expected '", dtype_of<T>(), "'"});
-    return {reinterpret_cast<const T*>(data.data()), data.size() / sizeof(T)};
-  }
-
-  /// The elements converted to T. Integers and booleans must keep their value; a double may be rounded to float.
-  /// Errors: FileError for floats asked for as integers, and for a value that T cannot hold.
-  template <class T>
-  std::vector<T> converted() const {
-    std::vector<T> result;
-    const auto convert = [&]<class From>(std::span<const From> values, auto widen) {
-      if (std::floating_point<decltype(widen(From{}))> && !std::floating_point<T>)
-        fail({"dtype is '", dtype, "', which is not converted to '", dtype_of<T>(), "'"});
-      result.resize(values.size());
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        T value;
-        if (!detail::convert_value(widen(values[i]), value))
-          fail({"element ", i, " is ", widen(values[i]), ", which '", dtype_of<T>(), "' cannot hold"});
-        result[i] = value;
-      }
-    };
-    if (dtype == detail::kHalf)
-      convert(std::span(reinterpret_cast<const std::uint16_t*>(data.data()), data.size() / 2), detail::widened);
-    else if (!detail::visit_dtype(dtype, [&]<class From>() { convert(as<From>(), [](From value) { return value; }); }))
-      fail({"dtype '", dtype, "' is not one that graft reads"});
-    return result;
-  }
-
-  /// Returns the array itself if its shape is `expected`, where a size of -1 allows any. Error: FileError.
-  const Array& with_shape(const Shape& expected) const {
-    bool equal = shape.rank() == expected.rank();
-    for (int axis = 0; equal && axis < shape.rank(); ++axis)
-      equal = expected[axis] == -1 || shape[axis] == expected[axis];
-    if (!equal) fail({"shape is ", to_string(shape), ", expected ", to_string(expected), " (-1: any size)"});
-    return *this;
-  }
-
-  /// Throws a FileError about this array.
-  [[noreturn, gnu::cold]] void fail(std::initializer_list<Piece> reason) const {
-    fail_file(origin.empty() ? "an array in memory" : origin, reason);
-  }
-};
-
-/// An array of `values` in the given shape. Error: ShapeError if their number is not the shape's.
-template <class T>
-Array make_array(std::span<const T> values, const Shape& shape) {
-  if (shape.rank() > kMaxRank || shape.count() != static_cast<Index>(values.size()))
-    fail<ShapeError>("make_array", {values.size(), " values"}, {{"shape", shape}});
-  const auto bytes = std::as_bytes(values);
-  return {dtype_of<std::remove_const_t<T>>(), shape, {bytes.begin(), bytes.end()}, {}};
-}
-template <class T>
-Array make_array(const std::vector<T>& values, const Shape& shape) {
-  return make_array(std::span<const T>(values), shape);
-}
-
-/// The array as a tensor of T, its elements converted as by `Array::converted`: 16-bit floats are widened. Errors:
-/// FileError for floats asked for as integers and for a value that T cannot hold, ShapeError if there are more or fewer
-/// elements than the shape says.
-template <Element T>
-Tensor<T> to_tensor(const Array& array, Site site = Site::current()) {
-  if (array.dtype == dtype_of<T>()) return from_span(array.as<T>(), array.shape, site);
-  return from_vector(array.converted<T>(), array.shape, site);
-}
-
-namespace detail {
 
 /// Reads the dict literal of an .npy header: descr and shape, in any order, with the white space NumPy allows.
 class NpyHeaderParser {
@@ -237,7 +86,7 @@ class NpyHeaderParser {
     if (take('[')) fail_file<UnreadKind>(origin_, "has a structured dtype; save each field as an array of its own");
     std::string dtype = string();
     if (dtype.size() == 3 && dtype[2] == '1' && (dtype[0] == '<' || dtype[0] == '>' || dtype[0] == '=')) dtype[0] = '|';
-    if (dtype_size(dtype) > 0) return dtype;
+    if (npy_size(dtype) > 0) return dtype;
     if (dtype.substr(0, 1) == ">")
       fail_file<UnreadKind>(origin_, {"is big-endian (dtype ", in_quotes(dtype), "); save it little-endian"});
     if (dtype.find('O') != std::string::npos) fail_file<UnreadKind>(origin_, "holds Python objects, not numbers");
@@ -319,16 +168,14 @@ Array read_npy_at(const InputFile& file, Index offset, Index length, const std::
   if (bytes < length) fail_file(origin, {"has ", length - bytes, " bytes after its last element"});
   array.data.resize(static_cast<std::size_t>(bytes));
   take(array.data.data(), bytes);
-  if (array.dtype == "|b1")
-    for (std::byte value : array.data)
-      if (value > std::byte{1}) fail_file(origin, "holds a boolean that is neither 0 nor 1");
+  check_booleans(array);
   return array;
 }
 
 /// Everything before the elements: version 1.0, padded with spaces so that the elements start at a multiple of 64.
 /// Errors: ValueError for an array whose dtype, shape and data do not fit together.
 inline std::string npy_header(const Array& array) {
-  const Index size = dtype_size(array.dtype);
+  const Index size = npy_size(array.dtype);
   if (size == 0) fail("write_npy", {"dtype '", array.dtype, "' is not one that graft writes"});
   if (array.shape.rank() > kMaxRank || array.shape.count() * size != static_cast<Index>(array.data.size()))
     fail("write_npy", {array.data.size(), " bytes of ", array.dtype}, {{"array", array.shape}});

@@ -54,32 +54,6 @@ inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t crc =
   return ~crc;
 }
 
-/// The arrays of an .npz file by name (without ".npy").
-struct Npz {
-  std::string path;
-  std::map<std::string, Array> arrays;
-  std::map<std::string, std::string> unread;  ///< the others, and why each was not read: "is big-endian ..."
-
-  bool contains(const std::string& name) const { return arrays.count(name) > 0 || unread.count(name) > 0; }
-  /// The array of that name. Error: FileError that says why it was not read, or names the arrays that there are.
-  const Array& at(const std::string& name) const {
-    const auto found = arrays.find(name);
-    if (found != arrays.end()) return found->second;
-    if (const auto other = unread.find(name); other != unread.end())
-      fail_file(path, {"array ", detail::in_quotes(name), " ", other->second});
-    std::string all;
-    for (const std::string& other : names()) all += (all.empty() ? "" : ", ") + detail::in_quotes(other);
-    fail_file(path, {"has no array ", detail::in_quotes(name), "; it has ", (all.empty() ? "none" : all)});
-  }
-  /// The names of all arrays, read or not.
-  std::vector<std::string> names() const {
-    std::vector<std::string> all;
-    for (const auto& entry : arrays) all.push_back(entry.first);
-    for (const auto& entry : unread) all.push_back(entry.first);
-    return all;
-  }
-};
-
 namespace detail {
 
 /// Little-endian numbers out of a piece of a zip file.
@@ -257,9 +231,9 @@ inline std::uint32_t crc_of(const InputFile& file, const ZipMember& member) {
 /// of a kind that graft has no type for (text, complex numbers, Fortran order ...) is passed over; asking for one of
 /// them by `at` says so. Errors: FileError for a missing, truncated or damaged file, and for a member to be read that
 /// is compressed or no .npy array.
-inline Npz read_npz(const std::string& path, const std::vector<std::string>& only = {}) {
+inline ArrayFile read_npz(const std::string& path, const std::vector<std::string>& only = {}) {
   const InputFile file(path);
-  Npz result{path, {}, {}};
+  ArrayFile result{path, {}, {}};
   for (const detail::ZipMember& member : detail::ZipReader(file).members()) {
     const std::size_t stem = member.name.size() - std::min<std::size_t>(member.name.size(), 4);
     const bool array_name = stem > 0 && member.name.compare(stem, 4, ".npy") == 0;

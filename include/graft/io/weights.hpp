@@ -8,6 +8,7 @@
 
 #include "graft/io/npz.hpp"
 #include "graft/model/fields.hpp"
+#include "graft/model/names.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -16,6 +17,10 @@ inline namespace GRAFT_ABI {
 struct LoadWeightsOptions {
   std::string prefix = {};  ///< of the file's names, "bert.encoder": only names that begin so are looked at, without it
   bool strict = true;       ///< the file must hold a value for every tensor, and nothing else below the prefix
+  /// Where the file's names differ; each acts on what those before it made of a name. The models that have published
+  /// twins bring theirs (`bert_names`).
+  std::span<const PublishedName> names = {};
+  std::vector<std::string> ignore = {};  ///< arrays (without the prefix) that may be in the file and not in the model
 };
 
 /// What `load_weights` did not match, by name.
@@ -26,9 +31,41 @@ struct LoadWeightsReport {
 
 namespace detail {
 
-[[gnu::noinline]] inline LoadWeightsReport load_weights(const std::string& path, const LeafList& leaves,
+/// The names in the file of the parts of the tensor `name`.
+inline std::vector<std::string> published_names(const std::string& name, std::span<const PublishedName> rules) {
+  std::vector<std::string> all{name};
+  for (const PublishedName& rule : rules) {
+    std::vector<std::string> next;
+    for (const std::string& one : all) {
+      const std::size_t at = one.find(rule.here);
+      if (at == std::string::npos) {
+        next.push_back(one);
+        continue;
+      }
+      for (const std::string& there : rule.there)
+        next.push_back(one.substr(0, at) + there + one.substr(at + rule.here.size()));
+    }
+    all = std::move(next);
+  }
+  return all;
+}
+
+/// The arrays one after another along the leading axis, as a tensor of that shape. Errors: FileError.
+template <Element T>
+Tensor<T> joined(const std::vector<const Array*>& parts, const Shape& shape) {
+  if (parts.size() == 1) return to_tensor<T>(parts[0]->with_shape(shape));
+  std::vector<T> values;
+  for (const Array* part : parts) {
+    Shape expected = shape;
+    if (shape.rank() > 0) expected[0] = shape[0] / static_cast<Index>(parts.size());
+    const std::vector<T> numbers = part->with_shape(expected).template converted<T>();
+    values.insert(values.end(), numbers.begin(), numbers.end());
+  }
+  return from_vector(std::move(values), shape);
+}
+
+[[gnu::noinline]] inline LoadWeightsReport load_weights(const ArrayFile& file, const LeafList& leaves,
                                                         const LoadWeightsOptions& options) {
-  const Npz file = read_npz(path);
   const std::string before = options.prefix.empty() ? "" : options.prefix + ".";
   const std::vector<std::string> names = leaves.names();
   LoadWeightsReport report;
@@ -36,20 +73,23 @@ namespace detail {
   std::vector<std::string> found;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!leaves[i].tensor->defined()) continue;
-    const std::string name = before + (names[i].empty() ? "tensor" : names[i]);
-    if (!file.contains(name)) {
+    std::vector<const Array*> parts;
+    for (const std::string& part : published_names(names[i].empty() ? "tensor" : names[i], options.names)) {
+      if (!file.contains(before + part)) continue;
+      found.push_back(before + part);
+      parts.push_back(&file.at(before + part));
+    }
+    if (parts.empty()) {
       report.missing.push_back(names[i]);
       continue;
     }
-    found.push_back(name);
-    const Array& array = file.at(name);
-    with_element_type(leaves[i],
-                      [&]<class T>() { loaded[i] = to_tensor<T>(array.with_shape(leaves[i].as<T>().shape())); });
+    with_element_type(leaves[i], [&]<class T>() { loaded[i] = joined<T>(parts, leaves[i].as<T>().shape()); });
   }
   for (const std::string& name : file.names()) {
     if (name.compare(0, before.size(), before) != 0 || name[0] == '@') continue;  // '@': a checkpoint's own
     bool used = false;
     for (const std::string& one : found) used = used || one == name;
+    for (const std::string& one : options.ignore) used = used || before + one == name;
     if (!used) report.unused.push_back(name.substr(before.size()));
   }
   if (options.strict && !(report.missing.empty() && report.unused.empty())) {
@@ -59,7 +99,7 @@ namespace detail {
     };
     list("has no ", report.missing);
     list(report.missing.empty() ? "has, and the model has not, " : "; has, and the model has not, ", report.unused);
-    fail_file(path, {text, " (.strict = false loads what fits)"});
+    fail_file(file.path, {text, " (.strict = false loads what fits)"});
   }
   for (std::size_t i = 0; i < leaves.size(); ++i)
     if (loaded[i].defined()) {
@@ -71,15 +111,20 @@ namespace detail {
 
 }  // namespace detail
 
-/// Replaces tensors and buffers of the model by the arrays of an .npz file of the same dotted names and shapes, as
-/// `numpy.savez(file, **weights)` writes it; elements are converted, 16-bit floats widened. Frozen marks stay. Returns
-/// what did not match. Throws FileError for a file that cannot be read, for a shape that differs, and, if strict, for
-/// names without a match; the model is then as it was.
+/// Replaces tensors and buffers of the model by the arrays of a file of the same dotted names and shapes; elements are
+/// converted, floats of 8 and 16 bits widened. Frozen marks stay. Returns what did not match. Throws FileError for a
+/// shape that differs, and, if strict, for names without a match; the model is then as it was.
 ///
-///     load_weights("bert.npz", encoder, {.prefix = "bert.encoder"});
+///     load_weights(read_safetensors("model.safetensors"), encoder, {.prefix = "bert.encoder"});
+template <class M>
+LoadWeightsReport load_weights(const ArrayFile& file, M& model, const LoadWeightsOptions& options = {}) {
+  return detail::load_weights(file, detail::leaves_of(model), options);
+}
+/// The same from an .npz file, as `numpy.savez(file, **weights)` writes it. Throws FileError, too, for a file that
+/// cannot be read.
 template <class M>
 LoadWeightsReport load_weights(const std::string& path, M& model, const LoadWeightsOptions& options = {}) {
-  return detail::load_weights(path, detail::leaves_of(model), options);
+  return load_weights(read_npz(path), model, options);
 }
 
 }  // namespace GRAFT_ABI

@@ -11,6 +11,13 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// How a library that published weights calls a part of a model: where one of the model's names contains `here`, the
+/// file's has `there`; with several, the file holds the tensor in parts, one after another along the leading axis.
+struct PublishedName {
+  std::string here;
+  std::vector<std::string> there;
+};
+
 namespace detail {
 
 /// The names of the leaves that have a value.
