@@ -134,7 +134,7 @@ TEST_CASE("equal maxima of neighbours share the gradient", "[graph]") {
 }
 
 TEST_CASE("neighbourhood ops never store a row of features for each edge", "[graph]") {
-  const Index nodes = 200, heads = 4, width = 64;
+  const Index nodes = 200, heads = 4, width = 256;
   Edges edges;
   for (Index i = 0; i < nodes; ++i)
     for (Index j = 0; j < nodes; ++j) edges.push_back({i, (i + j) % nodes});
