@@ -393,6 +393,7 @@ TEST_CASE("fused messages are messages written out", "[graph]") {
   };
   CHECK(close(propagate(graph, WeightedMessage{x, w}), weighted(w)));
   CHECK(close(propagate(graph, AttendedMessage{x, w}), weighted(edge_softmax(graph, w))));
+  CHECK(same_bits(aggregate_edges(graph, w, Aggregate::max), edge_max(graph, w)));
   const Tensor<double> ends = propagate(
       graph, [](const auto& s, const auto& t) { return s - t; }, x, d);
   const Tensor<double> heard = reshape(cast<double>(in_degrees(graph)), {9, 1, 1});

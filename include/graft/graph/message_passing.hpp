@@ -42,8 +42,8 @@ AttendedMessage(Tensor<T>, Tensor<T>) -> AttendedMessage<T>;
 
 /// Messages [edges, ...] in the order of the graph's list, joined: -> [destinations, ...]. Throws ShapeError.
 template <Real T>
-Tensor<T> aggregate(const Graph& graph, const Tensor<T>& messages, Aggregate how = Aggregate::sum,
-                    Site site = Site::current()) {
+Tensor<T> aggregate_edges(const Graph& graph, const Tensor<T>& messages, Aggregate how = Aggregate::sum,
+                          Site site = Site::current()) {
   switch (how) {
     case Aggregate::mean:
       return edge_mean(graph, messages, site);
@@ -93,14 +93,14 @@ Tensor<T> propagate(const Graph& graph, const Message& message, const Tensor<T>&
                     Site site = Site::current()) {
   using Rows = const Tensor<T>&;
   if constexpr (std::is_invocable_v<const Message&, Rows, Rows, Rows>)
-    return aggregate(
+    return aggregate_edges(
         graph, message(source_rows(graph, sources, site), destination_rows(graph, destinations, site), edge_features),
         how, site);
   else if constexpr (std::is_invocable_v<const Message&, Rows, Rows>)
-    return aggregate(graph, message(source_rows(graph, sources, site), destination_rows(graph, destinations, site)),
-                     how, site);
+    return aggregate_edges(
+        graph, message(source_rows(graph, sources, site), destination_rows(graph, destinations, site)), how, site);
   else
-    return aggregate(graph, message(source_rows(graph, sources, site)), how, site);
+    return aggregate_edges(graph, message(source_rows(graph, sources, site)), how, site);
 }
 
 }  // namespace GRAFT_ABI
