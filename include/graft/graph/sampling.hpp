@@ -41,19 +41,27 @@ namespace detail {
 /// Numbers for nodes in the order in which they are met: open addressing, at most half full.
 class NodeNumbers {
  public:
-  explicit NodeNumbers(Index expected)
-      : slots_(std::bit_ceil(static_cast<std::size_t>(2 * expected + 16))),
-        shift_(64 - std::countr_zero(slots_.size())) {}
-
   const std::vector<std::int64_t>& nodes() const { return nodes_; }
+  /// Makes room for `count` nodes.
+  void reserve(std::size_t count) {
+    if (2 * count <= slots_.size()) return;
+    std::vector<Slot> narrower(std::bit_ceil(2 * count + 16));
+    slots_.swap(narrower);
+    shift_ = 64 - std::countr_zero(slots_.size());
+    for (const Slot& slot : narrower)
+      if (slot.number >= 0) {
+        std::size_t at = home(slot.node);
+        while (slots_[at].number >= 0) at = (at + 1) & (slots_.size() - 1);
+        slots_[at] = slot;
+      }
+  }
   /// The number of `node`, a new one if it has none.
-  Index number_of(Index node) {
+  Index number_of(std::int64_t node) {
     for (std::size_t at = home(node);; at = (at + 1) & (slots_.size() - 1)) {
       if (slots_[at].number < 0) {
         slots_[at] = {static_cast<cpu::GraphIndex>(node), static_cast<cpu::GraphIndex>(nodes_.size())};
         nodes_.push_back(node);
-        if (2 * nodes_.size() > slots_.size()) grow();
-        return static_cast<Index>(nodes_.size()) - 1;
+        return slots_[at].number;
       }
       if (slots_[at].node == node) return slots_[at].number;
     }
@@ -63,22 +71,11 @@ class NodeNumbers {
   struct Slot {
     cpu::GraphIndex node = 0, number = -1;
   };
-  std::size_t home(Index node) const {
+  std::size_t home(std::int64_t node) const {
     return static_cast<std::size_t>((static_cast<std::uint64_t>(node) * 0x9E3779B97F4A7C15u) >> shift_);
   }
-  void grow() {
-    std::vector<Slot> wider(2 * slots_.size());
-    slots_.swap(wider);
-    --shift_;
-    for (const Slot& slot : wider)
-      if (slot.number >= 0) {
-        std::size_t at = home(slot.node);
-        while (slots_[at].number >= 0) at = (at + 1) & (slots_.size() - 1);
-        slots_[at] = slot;
-      }
-  }
   std::vector<Slot> slots_;
-  int shift_;
+  int shift_ = 0;
   std::vector<std::int64_t> nodes_;
 };
 
@@ -86,60 +83,66 @@ class NodeNumbers {
 /// of what is drawn that takes as long to clear as the draws take.
 class DistinctDraws {
  public:
-  /// `count` different numbers below `bound` >= count, in rising order, each set of them equally likely.
-  template <class Out>
-  void draw(Index bound, Index count, const Random& random, Out* to) {
-    drawn_.assign(std::bit_ceil(static_cast<std::size_t>(2 * count + 2)), -1);
+  /// Puts into `to` `count` different numbers below `bound` >= count, in rising order; each set of them is as likely.
+  void draw(Index bound, Index count, const Random& random, std::vector<Index>& to) {
+    table_.assign(std::bit_ceil(static_cast<std::size_t>(2 * count + 2)), -1);
+    to.resize(static_cast<std::size_t>(count));
     for (Index i = 0; i < count; ++i) {
       const Index highest = bound - count + i, drawn = random.below(static_cast<std::uint64_t>(i), highest + 1);
-      to[i] = static_cast<Out>(insert(drawn) ? drawn : highest);
-      if (to[i] == static_cast<Out>(highest)) insert(highest);
+      const bool is_new = insert(drawn);
+      if (!is_new) insert(highest);
+      to[static_cast<std::size_t>(i)] = is_new ? drawn : highest;
     }
-    std::sort(to, to + count);
+    std::sort(to.begin(), to.end());
   }
 
  private:
   bool insert(Index number) {
-    const std::size_t last = drawn_.size() - 1;
+    const std::size_t last = table_.size() - 1;
     for (std::size_t at = static_cast<std::size_t>(mix(0, static_cast<std::uint64_t>(number))) & last;;
          at = (at + 1) & last) {
-      if (drawn_[at] == number) return false;
-      if (drawn_[at] < 0) {
-        drawn_[at] = number;
+      if (table_[at] == number) return false;
+      if (table_[at] < 0) {
+        table_[at] = number;
         return true;
       }
     }
   }
-  std::vector<Index> drawn_;
+  std::vector<Index> table_;
 };
 
-/// For each node up to `fan_out` of the edges into it, as places in destination order: those of node i are
-/// starts[i] .. starts[i + 1] - 1 of `edges`.
+/// For each node up to `fan_out` of the edges into it, those of node i from starts[i] to before starts[i + 1]: their
+/// sources, and their places in the graph's list.
 struct DrawnEdges {
-  std::vector<std::int64_t> starts{0};
-  std::vector<cpu::GraphIndex> edges;
+  std::vector<std::int64_t> starts{0}, listed;
+  std::vector<cpu::GraphIndex> sources;
 
   DrawnEdges(const Graph& graph, std::span<const std::int64_t> nodes, Index fan_out, const Random& random) {
     const std::span offsets = host(graph.offsets());
+    const std::span source_of = host(graph.source_of()), places = host(graph.input_order());
     const auto degree = [&](std::int64_t node) {
       return offsets[static_cast<std::size_t>(node) + 1] - offsets[static_cast<std::size_t>(node)];
     };
     for (const std::int64_t node : nodes)
       starts.push_back(starts.back() + (fan_out < 0 ? degree(node) : std::min(degree(node), fan_out)));
-    edges.resize(static_cast<std::size_t>(starts.back()));
+    sources.resize(static_cast<std::size_t>(starts.back()));
+    listed.resize(sources.size());
     constexpr std::size_t chunk = 512;
     parallel_jobs(static_cast<Index>((nodes.size() + chunk - 1) / chunk), [&](Index job) {
       DistinctDraws draws;
+      std::vector<Index> drawn;
       const std::size_t begin = static_cast<std::size_t>(job) * chunk, end = std::min(begin + chunk, nodes.size());
       for (std::size_t i = begin; i < end; ++i) {
         const Index all = degree(nodes[i]), taken = starts[i + 1] - starts[i];
-        cpu::GraphIndex* const to = std::data(edges) + starts[i];
-        if (taken < all)
-          draws.draw(all, taken, random.stream(static_cast<std::uint64_t>(nodes[i])), to);
-        else
-          for (Index e = 0; e < all; ++e) to[e] = static_cast<cpu::GraphIndex>(e);
-        for (Index e = 0; e < taken; ++e)
-          to[e] += static_cast<cpu::GraphIndex>(offsets[static_cast<std::size_t>(nodes[i])]);
+        const bool choose = taken < all;
+        if (choose) draws.draw(all, taken, random.stream(static_cast<std::uint64_t>(nodes[i])), drawn);
+        for (Index e = 0; e < taken; ++e) {
+          const Index nth = choose ? drawn[static_cast<std::size_t>(e)] : e;
+          const auto from = static_cast<std::size_t>(offsets[static_cast<std::size_t>(nodes[i])] + nth);
+          const auto to = static_cast<std::size_t>(starts[i] + e);
+          sources[to] = source_of[from];
+          listed[to] = places[from];
+        }
       }
     });
   }
@@ -166,7 +169,8 @@ inline SampledBatch sample_neighbours(const Graph& graph, const Tensor<std::int6
   detail::check_one_set(op, graph, site);
   if (seeds.rank() != 1) fail<ShapeError>(op, "seeds must be a list", {{"seeds", seeds.shape()}}, site);
   detail::check_fan_outs(op, fan_outs, site);
-  detail::NodeNumbers numbers(seeds.count());
+  detail::NodeNumbers numbers;
+  numbers.reserve(static_cast<std::size_t>(seeds.count()));
   Index position = 0;
   for (const std::int64_t seed : host(seeds)) {
     if (seed < 0 || seed >= graph.sources())
@@ -176,21 +180,15 @@ inline SampledBatch sample_neighbours(const Graph& graph, const Tensor<std::int6
       fail(op, {"seed ", seed, " at position ", position, " is there before"}, {{"seeds", seeds.shape()}}, site);
     ++position;
   }
-  const std::span sources = host(graph.source_of()), places = host(graph.input_order());
   SampledBatch batch{seeds, {}};
   for (std::size_t hop = 0; hop < fan_outs.size(); ++hop) {
-    const detail::DrawnEdges drawn(graph, numbers.nodes(), fan_outs[hop],
-                                   random.stream("neighbours", static_cast<std::uint64_t>(hop)));
-    std::vector<cpu::GraphIndex> source_of(drawn.edges.size());
-    std::vector<std::int64_t> listed(drawn.edges.size());
-    for (std::size_t e = 0; e < drawn.edges.size(); ++e) {
-      const auto edge = static_cast<std::size_t>(drawn.edges[e]);
-      source_of[e] = static_cast<cpu::GraphIndex>(numbers.number_of(sources[edge]));
-      listed[e] = places[edge];
-    }
+    detail::DrawnEdges drawn(graph, numbers.nodes(), fan_outs[hop],
+                             random.stream("neighbours", static_cast<std::uint64_t>(hop)));
+    numbers.reserve(std::min(numbers.nodes().size() + drawn.sources.size(), static_cast<std::size_t>(graph.sources())));
+    for (cpu::GraphIndex& source : drawn.sources) source = static_cast<cpu::GraphIndex>(numbers.number_of(source));
     batch.blocks.push_back({Graph::from_rows(static_cast<Index>(numbers.nodes().size()), from_vector(drawn.starts),
-                                             from_vector(source_of), site),
-                            from_vector(numbers.nodes()), from_vector(listed)});
+                                             from_vector(drawn.sources), site),
+                            from_vector(numbers.nodes()), from_vector(drawn.listed)});
   }
   std::reverse(batch.blocks.begin(), batch.blocks.end());
   return batch;
