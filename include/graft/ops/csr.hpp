@@ -105,27 +105,30 @@ class Graph {
                             " sources and ", d, " destinations"},
                            {}, site);
       }
-      // Two stable counting sorts, by source and then by destination.
+      // Two stable counting sorts, by source and then by destination; in between, the arrays in source order have the
+      // edges of each source in the order of the list.
       const auto given = [&](Index e) { return edges[static_cast<std::size_t>(e)]; };
-      const auto narrow = [](Index i) { return static_cast<cpu::GraphIndex>(i); };
-      input_order = detail::fresh<cpu::GraphIndex>({count});
-      edge_by_source = detail::fresh<cpu::GraphIndex>({count});  // at first the place in the list
+      edge_by_source = detail::fresh<cpu::GraphIndex>({count});
+      destination_by_source = detail::fresh<cpu::GraphIndex>({count});
       source_offsets = counts(s, count, [&](Index e) { return given(e).source; });
       place(
           source_offsets, count, [&](Index e) { return given(e).source; },
-          [&](Index at, Index e) { detail::writable(edge_by_source)[at] = narrow(e); });
-      const auto ranked = [&](Index rank) { return edge_by_source.data()[rank]; };
-      offsets = counts(d, count, [&](Index e) { return given(e).destination; });
-      source_of = detail::fresh<cpu::GraphIndex>({count});
-      destination_of = detail::fresh<cpu::GraphIndex>({count});
-      destination_by_source = detail::fresh<cpu::GraphIndex>({count});
-      place(
-          offsets, count, [&](Index rank) { return given(ranked(rank)).destination; },
-          [&](Index at, Index rank) {
-            detail::writable(source_of)[at] = narrow(given(ranked(rank)).source);
-            detail::writable(destination_of)[at] = narrow(given(ranked(rank)).destination);
-            detail::writable(input_order)[at] = ranked(rank);
+          [&](Index at, Index e) {
+            detail::writable(edge_by_source)[at] = static_cast<cpu::GraphIndex>(e);
+            detail::writable(destination_by_source)[at] = static_cast<cpu::GraphIndex>(given(e).destination);
           });
+      input_order = detail::fresh<cpu::GraphIndex>({count});
+      source_of = detail::fresh<cpu::GraphIndex>({count});
+      offsets = counts(d, count, [&](Index e) { return given(e).destination; });
+      Index source = 0;
+      place(
+          offsets, count, [&](Index rank) { return destination_by_source.data()[rank]; },
+          [&](Index at, Index rank) {
+            while (source_offsets.data()[source + 1] <= rank) ++source;
+            detail::writable(source_of)[at] = static_cast<cpu::GraphIndex>(source);
+            detail::writable(input_order)[at] = edge_by_source.data()[rank];
+          });
+      name_destinations();
       for (Index e = 0; e < count && list_is_sorted; ++e) list_is_sorted = input_order.data()[e] == e;
       turn_round();
     }
@@ -142,16 +145,13 @@ class Graph {
       bool rising = at[0] == 0 && at[destinations] == count;
       for (Index i = 0; i < destinations; ++i) rising = rising && at[i] <= at[i + 1];
       if (!rising) fail(op, {"offsets must rise from 0 to the number of edges, ", count}, {}, site);
-      destination_of = detail::fresh<cpu::GraphIndex>({count});
-      input_order = detail::fresh<cpu::GraphIndex>({count});
       for (Index i = 0; i < destinations; ++i)
-        for (Index e = at[i]; e < at[i + 1]; ++e) {
+        for (Index e = at[i]; e < at[i + 1]; ++e)
           if (from.data()[e] < 0 || from.data()[e] >= s)
             fail<IndexError>(op, {"edge ", e, " goes from ", from.data()[e], " to ", i, ", there are ", s, " sources"},
                              {}, site);
-          detail::writable(destination_of)[e] = static_cast<cpu::GraphIndex>(i);
-          detail::writable(input_order)[e] = static_cast<cpu::GraphIndex>(e);
-        }
+      name_destinations();
+      input_order = arange<cpu::GraphIndex>(count);
       source_offsets = counts(s, count, [&](Index e) { return from.data()[e]; });
       edge_by_source = detail::fresh<cpu::GraphIndex>({count});
       destination_by_source = detail::fresh<cpu::GraphIndex>({count});
@@ -164,6 +164,13 @@ class Graph {
         fail("Graph",
              {sources, " sources, ", destinations, " destinations and ", count, " edges are more than 2^31 - 1"}, {},
              site);
+    }
+    /// The destination of each edge, from where its row begins.
+    void name_destinations() {
+      destination_of = detail::fresh<cpu::GraphIndex>({source_of.count()});
+      for (Index i = 0; i < destinations; ++i)
+        std::fill(detail::writable(destination_of) + offsets.data()[i],
+                  detail::writable(destination_of) + offsets.data()[i + 1], static_cast<cpu::GraphIndex>(i));
     }
     /// The arrays in source order, from those in destination order: a stable counting sort by source.
     void turn_round() {
