@@ -13,6 +13,7 @@ namespace cpu {
 
 /// Products over the edges begin .. end - 1 of the rows [row, past): row r of `to` becomes (begin > offsets[r], then it
 /// is added to) the sum over its edges e of weights[e - begin, head] values[other[e], head, :]; 0 where it has none.
+/// Weights are 1 where `weights` is null.
 template <class T>
 struct WeightedRows {
   GraphSide side;
@@ -22,7 +23,7 @@ struct WeightedRows {
 };
 
 /// How the weights of an edge are spread over the batches of its row.
-enum class Spread { one_head, one_batch, any };
+enum class Spread { ones, one_head, one_batch, any };
 
 /// The batches of a row that begin at number i, as many as there are K: kept in registers over all edges of a row.
 template <Spread spread, class T, int... K>
@@ -42,9 +43,11 @@ template <Spread spread, class T, int... K>
       for (Index e = from; e < stop; ++e) {
         const T* number = w.values + w.side.other[e] * row + i;
         const T* ahead = w.values + w.side.other[std::min(e + kEdgesAhead, last)] * row + i;
-        const T* weight = w.weights + (e - w.begin) * n;
+        [[maybe_unused]] const T* weight = spread == Spread::ones ? nullptr : w.weights + (e - w.begin) * n;
         (native::prefetch(ahead + K * B::size), ...);
-        if constexpr (spread == Spread::one_head) {
+        if constexpr (spread == Spread::ones) {
+          ((sum += B::load(number + K * B::size)), ...);
+        } else if constexpr (spread == Spread::one_head) {
           const B all(*weight);
           ((sum = fma(all, B::load(number + K * B::size), sum)), ...);
         } else if constexpr (spread == Spread::one_batch) {
@@ -65,7 +68,9 @@ void add_weighted_rows(const HeadRow<T>& heads, const WeightedRows<T>& work) {
   constexpr Index size = Simd<T>::size;
   const auto run = [&]<int Count>(Index i, std::integral_constant<int, Count>) {
     constexpr std::make_integer_sequence<int, Count> batches;
-    if (heads.heads == 1)
+    if (!work.weights)
+      add_weighted_block<Spread::ones>(heads, work, i, batches);
+    else if (heads.heads == 1)
       add_weighted_block<Spread::one_head>(heads, work, i, batches);
     else if (heads.one_batch())
       add_weighted_block<Spread::one_batch>(heads, work, i, batches);
