@@ -4,6 +4,7 @@
 
 #include "graft/graph/gatv2.hpp"
 #include "graft/graph/gin.hpp"
+#include "graft/graph/rgcn.hpp"
 #include "graft/graph/sage.hpp"
 #include "graft/graph/sgc.hpp"
 #include "graft/graph/transformer_conv.hpp"
@@ -28,16 +29,22 @@ void for_each_layer(Visit visit) {
   const auto weighted = [](const auto& m, const Graph& g, const Numbers& x, const Numbers& e) {
     return m(g, x, 1 + square(sum(e, {1})), Context());
   };
+  const auto relational = [](const auto& m, const Graph& g, const Numbers& x, const Numbers& e) {
+    const auto types = generate({g.edges()}, [&](Index edge) { return std::int64_t{e.at({edge, 0}) > 0}; });
+    return m(relations_of(g, types, 2), x, Context());
+  };
   const auto net = [&] { return Sequential(Linear<double>(kIn, 4, random.stream("net")), Tanh()); };
   visit("Gcn", Gcn<double>(kIn, 4, random), plain);
   visit("Gcn, without loops", Gcn<double>(kIn, 2, random, {.self_loops = false}), plain);
   visit("Gcn, weights", Gcn<double>(kIn, 2, random), weighted);
   visit("Sgc", Sgc<double>(kIn, 4, random, {.hops = 2}), plain);
   visit("Sage", Sage<double>(kIn, 4, random), plain);
-  visit("Sage, maximum", Sage<double>(kIn, 4, random, {.aggregate = SageAggregate::max, .project = true}), plain);
+  visit("Sage, maximum", Sage<double>(kIn, 4, random, {.aggregate = Aggregate::max, .project = true}), plain);
   visit("Sage, normalised", Sage<double>(kIn, 4, random, {.normalise = true}), plain);
   visit("Gin", Gin(net(), {.eps = 0.3, .train_eps = true}), plain);
   visit("Gine", Gine(net(), kIn, kEdge, random, {.eps = 0.3, .train_eps = true}), edges);
+  visit("Rgcn", Rgcn<double>(kIn, 4, 2, random), relational);
+  visit("Rgcn, bases", Rgcn<double>(kIn, 4, 2, random, {.bases = 3}), relational);
   visit("Gat", Gat<double>(kIn, 2, random, {.heads = 2}), plain);
   visit("Gat, edges", Gat<double>(kIn, 2, random, {.heads = 2, .edge_features = kEdge}), edges);
   visit("GatV2", GatV2<double>(kIn, 2, random, {.heads = 2}), plain);

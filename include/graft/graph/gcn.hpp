@@ -3,10 +3,10 @@
 // Parameter names and initial values are those of PyG's GCNConv.
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 
 #include "graft/graph/inputs.hpp"
+#include "graft/graph/normalise.hpp"
 #include "graft/model/context.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/ops/neighbours.hpp"
@@ -20,19 +20,13 @@ namespace detail {
 /// 1 [nodes, 1] where a node has no edge to itself, else 0.
 template <class T>
 Tensor<T> missing_loops(const Graph& graph) {
-  const auto offsets = host(graph.offsets());
-  const auto sources = host(graph.source_of());
+  const std::span offsets = host(graph.offsets());
+  const std::span sources = host(graph.source_of());
   return generate({graph.destinations(), 1}, [&](Index i, Index) {
     const auto row = static_cast<std::size_t>(i);
     const auto begin = sources.begin() + offsets[row], end = sources.begin() + offsets[row + 1];
     return static_cast<T>(std::find(begin, end, static_cast<cpu::GraphIndex>(i)) == end);
   });
-}
-/// d^(-1/2) of every node, 0 where d is 0.
-template <class T>
-Tensor<T> inverse_root(const Tensor<T>& degrees) {
-  const Tensor<bool> none = degrees == 0;
-  return where(none, 0, rsqrt(where(none, 1, degrees)));
 }
 
 /// Products with D^(-1/2) (A + I) D^(-1/2) without a matrix: rows are scaled on both sides of a sum over neighbours.
@@ -43,20 +37,19 @@ struct GcnPropagation {
   Tensor<T> loops, roots;  ///< [nodes, 1]: weight of the added self-loop, D^(-1/2)
 
   GcnPropagation(const Graph& g, const Tensor<T>& w, bool self_loops, Site site) : graph(g), weights(w) {
-    if (self_loops) loops = missing_loops<T>(graph);
-    roots = inverse_root(with_loops(summed(ones<T>({graph.sources(), 1}), site), ones<T>({graph.sources(), 1})));
+    const Tensor<T> degrees = w.defined() ? weighted_degrees("Gcn", graph, weights, site) : cast<T>(in_degrees(graph));
+    Tensor<T> all = reshape(degrees, {graph.destinations(), 1});
+    if (self_loops) {
+      loops = missing_loops<T>(graph);
+      all = all + loops;
+    }
+    roots = map([](auto d) { return where(d > 0, 1 / sqrt(d), 0); }, all);
   }
   Tensor<T> operator()(const Tensor<T>& x, Site site) const {
     const Tensor<T> scaled = roots * x;
-    return roots * with_loops(summed(scaled, site), scaled);
-  }
-
- private:
-  Tensor<T> summed(const Tensor<T>& x, Site site) const {
-    return weights.defined() ? neighbour_sum(graph, x, weights, site) : neighbour_sum(graph, x, site);
-  }
-  Tensor<T> with_loops(const Tensor<T>& sums, const Tensor<T>& x) const {
-    return loops.defined() ? sums + loops * x : sums;
+    const Tensor<T> sums =
+        weights.defined() ? neighbour_sum(graph, scaled, weights, site) : neighbour_sum(graph, scaled, site);
+    return roots * (loops.defined() ? sums + loops * scaled : sums);
   }
 };
 
@@ -89,28 +82,6 @@ void check_adjacency(const char* layer, const SparseMatrix<T>& adjacency, const 
 
 }  // namespace detail
 
-/// D^(-1/2) (A + I) D^(-1/2), the operator of GCN, as constants: row = destination, D the sums of A + I over the edges
-/// into each node. Edges count as often as the graph has them; a node that has an edge to itself gets no second.
-/// `self_loops` false: without I. Eigenvalues of an undirected graph with loops lie in (-1, 1]. Throws ShapeError
-/// unless the graph is on one set of nodes.
-template <Real T = float>
-SparseMatrix<T> gcn_adjacency(const Graph& graph, bool self_loops = true, Site site = Site::current()) {
-  detail::check_nodes("gcn_adjacency", graph, {graph.sources(), 0}, site);
-  const Graph looped = self_loops ? with_self_loops(graph, site) : graph;
-  const auto offsets = host(looped.offsets());
-  const auto sources = host(looped.source_of()), destinations = host(looped.destination_of());
-  const auto root = [&](cpu::GraphIndex node) {
-    const auto i = static_cast<std::size_t>(node);
-    const double degree = static_cast<double>(offsets[i + 1] - offsets[i]);
-    return degree > 0 ? 1 / std::sqrt(degree) : 0;
-  };
-  const Tensor<T> values = generate({looped.edges()}, [&](Index e) {
-    const auto at = static_cast<std::size_t>(e);
-    return static_cast<T>(root(sources[at]) * root(destinations[at]));
-  });
-  return SparseMatrix<T>(looped, zeros<T>({looped.edges()}), site).with_values(values, site);
-}
-
 /// Options of `Gcn`.
 struct GcnOptions {
   bool self_loops = true;  ///< a node hears itself too; for calls with a graph
@@ -119,7 +90,7 @@ struct GcnOptions {
 
 /// h' = D^(-1/2) (A + I) D^(-1/2) x W^T + b: x [nodes, in], dense or a `SparseMatrix`, -> [nodes, out]. Called with a
 /// graph, which may have edge weights w_ij >= 0 in place of ones (D then sums them), or with the operator itself: make
-/// it once with `gcn_adjacency` where many steps use one graph. Node i without edges and self-loops gets b. Throws
+/// it once with `gcn_matrix` where many steps use one graph. Node i without edges and self-loops gets b. Throws
 /// ShapeError.
 template <class T = float>
 struct Gcn {
@@ -145,9 +116,6 @@ struct Gcn {
   /// With weights of edges [edges], in the order of the graph's list; differentiable in them.
   Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, const Tensor<T>& edge_weights, ContextRef,
                        Site site = Site::current()) const {
-    if (!(edge_weights.shape() == Shape{graph.edges()}))
-      fail<ShapeError>("Gcn", {"edge weights must be one number for each of ", graph.edges(), " edges"},
-                       {{"edge_weights", edge_weights.shape()}}, site);
     return on_graph(graph, x, edge_weights, site);
   }
   Tensor<T> operator()(const SparseMatrix<T>& adjacency, const Tensor<T>& x, ContextRef,

@@ -5,17 +5,15 @@
 #include <optional>
 
 #include "graft/graph/gcn.hpp"
+#include "graft/graph/message_passing.hpp"
 #include "graft/ops/statistics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// What a `Sage` layer makes of the rows of a node's neighbours.
-enum class SageAggregate { mean, max };
-
 /// Options of `Sage`.
 struct SageOptions {
-  SageAggregate aggregate = SageAggregate::mean;
+  Aggregate aggregate = Aggregate::mean;
   bool project = false;    ///< neighbours are relu(W_3 x_j + b_3) instead of x_j: the paper's pooling, with max
   bool root = true;        ///< the term W_2 x_i
   bool normalise = false;  ///< rows of the result are divided by their Euclidean norm
@@ -23,9 +21,9 @@ struct SageOptions {
   Index in_destinations = 0;  ///< features of destinations where they differ from those of sources; 0: the same
 };
 
-/// h'_i = W_1 mean_j x_j + b + W_2 x_i over the edges j -> i, or max_j number by number: x [nodes, in] -> [nodes, out],
-/// with one set of nodes or with sources and destinations, such as the blocks of sampled neighbours. The mean and the
-/// maximum over no neighbours are 0. Throws ShapeError.
+/// h'_i = W_1 mean_j x_j + b + W_2 x_i over the edges j -> i, or with another aggregate than the mean: x [nodes, in] ->
+/// [nodes, out], with one set of nodes or with sources and destinations, such as the blocks of sampled neighbours. Of
+/// no neighbours the aggregate is 0. Throws ShapeError.
 template <class T = float>
 struct Sage {
   std::optional<Linear<T>> lin;    ///< in -> in, of `project`
@@ -56,12 +54,12 @@ struct Sage {
     detail::check_ends("Sage", graph, x_sources.shape(), x_destinations.shape(), site);
     return layer(graph, x_sources, x_destinations, site);
   }
-  /// Of constant features that are mostly zeros; the mean alone. Throws ValueError for the maximum of rows as they are.
+  /// Of constant features that are mostly zeros. Throws ValueError for the extremes of such rows as they are.
   Tensor<T> operator()(const Graph& graph, const SparseMatrix<T>& x, ContextRef, Site site = Site::current()) const {
     const Named here("Sage", site);
     detail::check_nodes("Sage", graph, {x.rows(), x.columns()}, site);
-    if (options.aggregate == SageAggregate::max && !lin)
-      fail("Sage", "the maximum of sparse features needs the option project", {{"x", {x.rows(), x.columns()}}}, site);
+    if (!linear() && !lin)
+      fail("Sage", "extremes of sparse features need the option project", {{"x", {x.rows(), x.columns()}}}, site);
     return layer(graph, x, x, site);
   }
 
@@ -73,17 +71,18 @@ struct Sage {
     if (options.normalise) out = out / maximum(norm(out, {-1}, true), 1e-12);
     return out;
   }
-  /// W_1 mean_j x_j + b, or of the maximum.
+  /// W_1 mean_j x_j + b, or of another aggregate.
   template <class X>
   Tensor<T> heard(const Graph& graph, const X& x, Site site) const {
+    const auto joined = [&](const Tensor<T>& h) { return propagate(graph, SourceMessage{h}, options.aggregate, site); };
     if constexpr (detail::is_tensor<X>)
-      if (options.aggregate == SageAggregate::max) return lin_l(neighbour_max(graph, x, site), site);
+      if (!linear()) return lin_l(joined(x), site);
     Linear<T> map;
     map.weight = lin_l.weight;
-    const auto average = [&](const Tensor<T>& h) { return neighbour_mean(graph, h, site); };
-    const Tensor<T> out = detail::propagate_linear(average, map, x, site);
+    const Tensor<T> out = detail::propagate_linear(joined, map, x, site);
     return lin_l.bias ? out + *lin_l.bias : out;
   }
+  bool linear() const { return options.aggregate == Aggregate::sum || options.aggregate == Aggregate::mean; }
 };
 
 }  // namespace GRAFT_ABI

@@ -14,7 +14,7 @@ struct SgcOptions {
   bool bias = true;
 };
 
-/// S^hops x for S = `gcn_adjacency`, x [nodes, in] -> the same shape: what `Sgc` can be trained on at the cost of a
+/// S^hops x for S = `gcn_matrix`, x [nodes, in] -> the same shape: what `Sgc` can be trained on at the cost of a
 /// linear map, since it has no parameters. Throws ShapeError, ValueError for negative hops.
 template <Real T>
 Tensor<T> sgc_features(const SparseMatrix<T>& adjacency, const Tensor<T>& x, Index hops, Site site = Site::current()) {
@@ -26,7 +26,7 @@ Tensor<T> sgc_features(const SparseMatrix<T>& adjacency, const Tensor<T>& x, Ind
 }
 
 /// h' = S^K x W^T + b for S = D^(-1/2) (A + I) D^(-1/2): GCN layers without what stands between them. x [nodes, in],
-/// dense or a `SparseMatrix`, -> [nodes, out], on a graph or on S as `gcn_adjacency` makes it. Throws ShapeError.
+/// dense or a `SparseMatrix`, -> [nodes, out], on a graph or on S as `gcn_matrix` makes it. Throws ShapeError.
 template <class T = float>
 struct Sgc {
   Linear<T> lin;  ///< in -> out
