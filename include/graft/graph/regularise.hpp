@@ -61,9 +61,9 @@ Tensor<T> jumping_knowledge(const std::vector<Tensor<T>>& layers, Jump how = Jum
 }
 
 /// How much x [nodes, width] varies along the edges, 1/2 sum |x_i / sqrt(1 + d_i) - x_j / sqrt(1 + d_j)|^2 over the
-/// edges j -> i of an undirected graph, d_i the number of edges into i: x^T (I - S) x for the S of GCN, which never
-/// makes it larger; it falls to 0 as layers smooth. Cai, Wang, "A note on over-smoothing for graph neural networks",
-/// 2020. Edges from a node to itself add nothing but count in d. Carries no gradient. Throws ShapeError.
+/// edges j -> i of an undirected graph, d_i the number of edges into i, those from a node to itself left out: x^T (I -
+/// S) x for the S of GCN, a product with which never makes it larger. It falls to 0 as layers smooth. Cai, Wang, "A
+/// note on over-smoothing for graph neural networks", 2020. Carries no gradient. Throws ShapeError.
 template <Real T>
 double dirichlet_energy(const Graph& graph, const Tensor<T>& x, Site site = Site::current()) {
   detail::check_one_set("dirichlet_energy", graph, site);
@@ -71,13 +71,15 @@ double dirichlet_energy(const Graph& graph, const Tensor<T>& x, Site site = Site
     fail<ShapeError>("dirichlet_energy", "x must be [nodes, width]", {{"x", x.shape()}, detail::graph_sizes(graph)},
                      site);
   const auto width = static_cast<std::size_t>(x.size(1));
-  const std::span degrees = host(in_degrees(graph));
   const std::span numbers = host(x);
+  const std::vector<GraphEdge> edges = edge_list(graph);
+  std::vector<double> degrees(static_cast<std::size_t>(graph.sources()));
+  for (const GraphEdge& edge : edges)
+    degrees[static_cast<std::size_t>(edge.destination)] += edge.source != edge.destination;
   double energy = 0;
-  for (const GraphEdge& edge : edge_list(graph)) {
+  for (const GraphEdge& edge : edges) {
     const auto i = static_cast<std::size_t>(edge.destination), j = static_cast<std::size_t>(edge.source);
-    const double of_i = 1 / std::sqrt(1.0 + static_cast<double>(degrees[i])),
-                 of_j = 1 / std::sqrt(1.0 + static_cast<double>(degrees[j]));
+    const double of_i = 1 / std::sqrt(1 + degrees[i]), of_j = 1 / std::sqrt(1 + degrees[j]);
     for (std::size_t w = 0; w < width; ++w) {
       const double gap =
           static_cast<double>(numbers[i * width + w]) * of_i - static_cast<double>(numbers[j * width + w]) * of_j;
