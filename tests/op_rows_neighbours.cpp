@@ -206,32 +206,35 @@ OpRow edge_row(const char* name, bool sorted, Op op, F f) {
                      bad<ShapeError>([op](const auto& x) { op(graph_with(13, false), sum(x[0])); }, "x []")}};
 }
 OpRow softmax_row(const char* name, bool sorted) {
-  return {.name = name,
-          .family = "graph",
-          .call = [sorted](const auto& x) { return edge_softmax(graph_with(x[0].size(0), sorted), x[0]); },
-          .inputs = {{{13, 2}, -2, 2}},
-          .reference =
-              [sorted](const Arrays& x) {
-                const Index width = row_of(x[0].shape());
-                const Tensor<double> totals = by_destination(x[0], sorted, [](const Group& group) {
-                  double total = 0;
-                  for (double v : group) total += std::exp(v - highest(group));
-                  return group.empty() ? 0 : highest(group) + std::log(total);
-                });
-                const Edges edges = edges_with(x[0].size(0), sorted);
-                std::vector<double> out;
-                for (Index e = 0; e < x[0].size(0); ++e)
-                  for (Index w = 0; w < width; ++w)
-                    out.push_back(std::exp(x[0].data()[e * width + w] -
-                                           totals.data()[edges[place(e)].destination * width + w]));
-                return array(x[0].shape(), out);
-              },
-          .variants = {{{13}}, {{1}}, {{1, 1}}, {{9, 19}}, {{0, 2}}, {{0}}},
-          .large = {{9000, 4}},
-          .errors = {bad<ShapeError>([](const auto& x) { edge_softmax(graph_with(12, false), x[0]); },
-                                     "scores needs a row for each of the graph's 12 edges"),
-                     bad<ShapeError>([](const auto& x) { edge_softmax(graph_with(13, false), sum(x[0])); },
-                                     "scores []")}};
+  return {
+      .name = name,
+      .family = "graph",
+      .call = [sorted](const auto& x) { return edge_softmax(graph_with(x[0].size(0), sorted), x[0]); },
+      .inputs = {{{13, 2}, -2, 2}},
+      .reference =
+          [sorted](const Arrays& x) {
+            const Index width = row_of(x[0].shape());
+            // Shifted by the highest, as a common part of the scores would swallow the rest of a logarithm.
+            const Tensor<double> shifts = by_destination(x[0], sorted, highest);
+            const Tensor<double> totals = by_destination(x[0], sorted, [](const Group& group) {
+              double total = 0;
+              for (double v : group) total += std::exp(v - highest(group));
+              return total;
+            });
+            const Edges edges = edges_with(x[0].size(0), sorted);
+            std::vector<double> out;
+            for (Index e = 0; e < x[0].size(0); ++e)
+              for (Index w = 0; w < width; ++w) {
+                const Index at = edges[place(e)].destination * width + w;
+                out.push_back(std::exp(x[0].data()[e * width + w] - shifts.data()[at]) / totals.data()[at]);
+              }
+            return array(x[0].shape(), out);
+          },
+      .variants = {{{13}}, {{1}}, {{1, 1}}, {{9, 19}}, {{0, 2}}, {{0}}},
+      .large = {{9000, 4}},
+      .errors = {bad<ShapeError>([](const auto& x) { edge_softmax(graph_with(12, false), x[0]); },
+                                 "scores needs a row for each of the graph's 12 edges"),
+                 bad<ShapeError>([](const auto& x) { edge_softmax(graph_with(13, false), sum(x[0])); }, "scores []")}};
 }
 
 /// The row of an end of each edge.
@@ -296,12 +299,13 @@ OpRow order_row(const char* name, Op op, bool to_list) {
           .errors = {bad<ShapeError>([op](const auto& x) { op(graph_with(12, false), x[0]); }, "12 edges")}};
 }
 
-#define GRAFT_GRAPH_OP(op) \
-  [](const Graph& graph, const auto& x) { return op(graph, x); }
+#define GRAFT_GRAPH_OP(op) [](const Graph& graph, const auto& x) { return op(graph, x); }
 
 const bool rows = add_op_rows(
-    {node_row("neighbour_sum", GRAFT_GRAPH_OP(neighbour_sum), sum_of), node_row("neighbour_mean", GRAFT_GRAPH_OP(neighbour_mean), mean_of),
-     node_row("neighbour_max", GRAFT_GRAPH_OP(neighbour_max), highest), node_row("neighbour_min", GRAFT_GRAPH_OP(neighbour_min), lowest),
+    {node_row("neighbour_sum", GRAFT_GRAPH_OP(neighbour_sum), sum_of),
+     node_row("neighbour_mean", GRAFT_GRAPH_OP(neighbour_mean), mean_of),
+     node_row("neighbour_max", GRAFT_GRAPH_OP(neighbour_max), highest),
+     node_row("neighbour_min", GRAFT_GRAPH_OP(neighbour_min), lowest),
      weighted_row("neighbour_sum, weighted", {5, 3}, {16},
                   {{{4, 2, 3}, {9}},
                    {{5}, {16}},
@@ -328,7 +332,11 @@ const bool rows = add_op_rows(
      weighted_row("neighbour_sum, weights of heads, sorted list", {5, 2, 3}, {16, 2},
                   {{{6, 3, 19}, {9, 3}}, {{4, 4, 16}, {9, 4}}, {{4, 17, 1}, {9, 17}}}, {{500, 4, 33}, {9000, 4}}, true),
      dot_row("edge_dot", {6, 3}, {5, 3},
-             {{{1, 1}, {1, 1}}, {{4, 16}, {3, 16}}, {{4, 70}, {3, 70}}, {{4, 0}, {3, 0}}, {{0, 3}, {4, 3}},
+             {{{1, 1}, {1, 1}},
+              {{4, 16}, {3, 16}},
+              {{4, 70}, {3, 70}},
+              {{4, 0}, {3, 0}},
+              {{0, 3}, {4, 3}},
               {{3, 3}, {0, 3}}},
              false),
      dot_row("edge_dot, heads", {6, 2, 3}, {5, 2, 3},
@@ -347,8 +355,10 @@ const bool rows = add_op_rows(
      edge_row("edge_max", false, GRAFT_GRAPH_OP(edge_max), highest),
      edge_row("edge_min", false, GRAFT_GRAPH_OP(edge_min), lowest),
      edge_row("edge_sum, sorted list", true, GRAFT_GRAPH_OP(edge_sum), sum_of),
-     edge_row("edge_max, sorted list", true, GRAFT_GRAPH_OP(edge_max), highest), softmax_row("edge_softmax", false),
-     softmax_row("edge_softmax, sorted list", true), end_row("source_rows", GRAFT_GRAPH_OP(source_rows), true),
+     edge_row("edge_max, sorted list", true, GRAFT_GRAPH_OP(edge_max), highest),
+     softmax_row("edge_softmax", false),
+     softmax_row("edge_softmax, sorted list", true),
+     end_row("source_rows", GRAFT_GRAPH_OP(source_rows), true),
      end_row("destination_rows", GRAFT_GRAPH_OP(destination_rows), false),
      order_row("to_destination_order", GRAFT_GRAPH_OP(to_destination_order), false),
      order_row("to_list_order", GRAFT_GRAPH_OP(to_list_order), true)});

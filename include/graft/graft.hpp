@@ -17,6 +17,7 @@
 #include "graft/ops/layout.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/ops/matmul.hpp"
+#include "graft/ops/neighbours.hpp"
 #include "graft/ops/norm.hpp"
 #include "graft/ops/pool.hpp"
 #include "graft/ops/reduce.hpp"

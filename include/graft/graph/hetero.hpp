@@ -24,7 +24,7 @@ std::vector<EdgeSelection> relations_of(const Graph& graph, const Tensor<I>& edg
   const char* op = "relations_of";
   if (!(edge_types.shape() == Shape{graph.edges()}))
     fail<ShapeError>(op, "edge_types must be one number for each edge",
-                     {{"edge_types", edge_types.shape()}, detail::graph_sizes(graph)}, site);
+                     {{"edge_types", edge_types.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
   if (types < 0) fail(op, {"types is ", types, ", expected 0 or more"}, {}, site);
   std::vector<std::vector<GraphEdge>> edges(static_cast<std::size_t>(types));
   std::vector<std::vector<std::int64_t>> places(static_cast<std::size_t>(types));

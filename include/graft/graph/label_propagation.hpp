@@ -35,7 +35,8 @@ Tensor<T> spread(const Graph& graph, const Tensor<T>& start, const PropagationOp
 template <class T>
 void check_rows_of_classes(const char* op, const char* name, const Graph& graph, const Tensor<T>& rows, Site site) {
   if (rows.rank() != 2 || rows.size(0) != graph.sources())
-    fail<ShapeError>(op, {name, " must be [nodes, classes]"}, {{name, rows.shape()}, graph_sizes(graph)}, site);
+    fail<ShapeError>(op, {name, " must be [nodes, classes]"}, {{name, rows.shape()}, {kGraphSizes, graph_sizes(graph)}},
+                     site);
 }
 
 /// What is known of the classes: one-hot rows, and 1 [nodes, 1] where there is one.
@@ -104,7 +105,8 @@ Tensor<T> correct_and_smooth(const Graph& graph, const Tensor<T>& probabilities,
   detail::check_one_set(op, graph, site);
   detail::check_rows_of_classes(op, "probabilities", graph, probabilities, site);
   if (!(labels.shape() == Shape{graph.sources()}))
-    fail<ShapeError>(op, "labels must be [nodes]", {{"labels", labels.shape()}, detail::graph_sizes(graph)}, site);
+    fail<ShapeError>(op, "labels must be [nodes]",
+                     {{"labels", labels.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
   detail::check_propagation(op, options.correct, site);
   detail::check_propagation(op, options.smooth, site);
   const detail::KnownLabels<T> seen(op, labels, known, probabilities.size(1), site);

@@ -42,13 +42,17 @@ AttendedMessage(Tensor<T>, Tensor<T>) -> AttendedMessage<T>;
 
 /// Messages [edges, ...] in the order of the graph's list, joined: -> [destinations, ...]. Throws ShapeError.
 template <Real T>
-Tensor<T> aggregate(const Graph& graph, const Tensor<T>& messages, Aggregate how = Aggregate::sum,
-                    Site site = Site::current()) {
+Tensor<T> aggregate_edges(const Graph& graph, const Tensor<T>& messages, Aggregate how = Aggregate::sum,
+                          Site site = Site::current()) {
   switch (how) {
-    case Aggregate::mean: return edge_mean(graph, messages, site);
-    case Aggregate::max: return edge_max(graph, messages, site);
-    case Aggregate::min: return edge_min(graph, messages, site);
-    default: return edge_sum(graph, messages, site);
+    case Aggregate::mean:
+      return edge_mean(graph, messages, site);
+    case Aggregate::max:
+      return edge_max(graph, messages, site);
+    case Aggregate::min:
+      return edge_min(graph, messages, site);
+    default:
+      return edge_sum(graph, messages, site);
   }
 }
 
@@ -57,10 +61,14 @@ template <Real T>
 Tensor<T> propagate(const Graph& graph, const SourceMessage<T>& message, Aggregate how = Aggregate::sum,
                     Site site = Site::current()) {
   switch (how) {
-    case Aggregate::mean: return neighbour_mean(graph, message.x, site);
-    case Aggregate::max: return neighbour_max(graph, message.x, site);
-    case Aggregate::min: return neighbour_min(graph, message.x, site);
-    default: return neighbour_sum(graph, message.x, site);
+    case Aggregate::mean:
+      return neighbour_mean(graph, message.x, site);
+    case Aggregate::max:
+      return neighbour_max(graph, message.x, site);
+    case Aggregate::min:
+      return neighbour_min(graph, message.x, site);
+    default:
+      return neighbour_sum(graph, message.x, site);
   }
 }
 /// The sum of the sources' weighted rows: -> [destinations, ...], fused.
@@ -85,15 +93,14 @@ Tensor<T> propagate(const Graph& graph, const Message& message, const Tensor<T>&
                     Site site = Site::current()) {
   using Rows = const Tensor<T>&;
   if constexpr (std::is_invocable_v<const Message&, Rows, Rows, Rows>)
-    return aggregate(graph,
-                     message(source_rows(graph, sources, site), destination_rows(graph, destinations, site),
-                             edge_features),
-                     how, site);
+    return aggregate_edges(
+        graph, message(source_rows(graph, sources, site), destination_rows(graph, destinations, site), edge_features),
+        how, site);
   else if constexpr (std::is_invocable_v<const Message&, Rows, Rows>)
-    return aggregate(
+    return aggregate_edges(
         graph, message(source_rows(graph, sources, site), destination_rows(graph, destinations, site)), how, site);
   else
-    return aggregate(graph, message(source_rows(graph, sources, site)), how, site);
+    return aggregate_edges(graph, message(source_rows(graph, sources, site)), how, site);
 }
 
 }  // namespace GRAFT_ABI

@@ -16,7 +16,7 @@ template <class T>
 Tensor<T> weighted_degrees(const char* op, const Graph& graph, const Tensor<T>& weights, Site site) {
   if (!(weights.shape() == Shape{graph.edges()}))
     fail<ShapeError>(op, "weights must be one number for each edge",
-                     {{"weights", weights.shape()}, graph_sizes(graph)}, site);
+                     {{"weights", weights.shape()}, {kGraphSizes, graph_sizes(graph)}}, site);
   const Tensor<T> degrees = edge_sum(graph, weights, site);
   Index i = 0;
   for (const T degree : host(degrees)) {

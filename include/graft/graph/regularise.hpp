@@ -68,8 +68,8 @@ template <Real T>
 double dirichlet_energy(const Graph& graph, const Tensor<T>& x, Site site = Site::current()) {
   detail::check_one_set("dirichlet_energy", graph, site);
   if (x.rank() != 2 || x.size(0) != graph.sources())
-    fail<ShapeError>("dirichlet_energy", "x must be [nodes, width]", {{"x", x.shape()}, detail::graph_sizes(graph)},
-                     site);
+    fail<ShapeError>("dirichlet_energy", "x must be [nodes, width]",
+                     {{"x", x.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
   const auto width = static_cast<std::size_t>(x.size(1));
   const std::span numbers = host(x);
   const std::vector<GraphEdge> edges = edge_list(graph);

@@ -42,7 +42,8 @@ namespace detail {
 class NodeNumbers {
  public:
   explicit NodeNumbers(Index expected)
-      : slots_(std::bit_ceil(static_cast<std::size_t>(2 * expected + 16))), shift_(64 - std::countr_zero(slots_.size())) {}
+      : slots_(std::bit_ceil(static_cast<std::size_t>(2 * expected + 16))),
+        shift_(64 - std::countr_zero(slots_.size())) {}
 
   const std::vector<std::int64_t>& nodes() const { return nodes_; }
   /// The number of `node`, a new one if it has none.
@@ -156,8 +157,8 @@ inline void check_fan_outs(const char* op, const std::vector<Index>& fan_outs, S
 
 /// The blocks for layers that end at `seeds` [seeds], different nodes: fan_outs[0] neighbours of each seed, fan_outs[1]
 /// of each node that the layer before the last then needs, and so on; all of a node that has fewer, or with
-/// `kAllNeighbours`, when a layer gives the bits of the whole graph. Throws ShapeError unless the graph is on one set of
-/// nodes, IndexError for a seed that is not there, ValueError for one given twice or a negative fan-out.
+/// `kAllNeighbours`, when a layer gives the bits of the whole graph. Throws ShapeError unless the graph is on one set
+/// of nodes, IndexError for a seed that is not there, ValueError for one given twice or a negative fan-out.
 inline SampledBatch sample_neighbours(const Graph& graph, const Tensor<std::int64_t>& seeds,
                                       const std::vector<Index>& fan_outs, const Random& random,
                                       Site site = Site::current()) {
@@ -170,7 +171,7 @@ inline SampledBatch sample_neighbours(const Graph& graph, const Tensor<std::int6
   for (const std::int64_t seed : host(seeds)) {
     if (seed < 0 || seed >= graph.sources())
       fail<IndexError>(op, {"seed ", seed, " at position ", position, " is outside 0 .. ", graph.sources() - 1},
-                       {{"seeds", seeds.shape()}, detail::graph_sizes(graph)}, site);
+                       {{"seeds", seeds.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
     if (numbers.number_of(seed) != position)
       fail(op, {"seed ", seed, " at position ", position, " is there before"}, {{"seeds", seeds.shape()}}, site);
     ++position;
@@ -237,8 +238,7 @@ class NeighbourLoader {
       : graph_(graph), seeds_(seeds), options_(options), random_(random) {
     const char* op = "NeighbourLoader";
     if (seeds.rank() != 1) fail<ShapeError>(op, "seeds must be a list", {{"seeds", seeds.shape()}}, site);
-    if (options.batch_size < 1)
-      fail(op, {"batch_size is ", options.batch_size, ", expected 1 or more"}, {}, site);
+    if (options.batch_size < 1) fail(op, {"batch_size is ", options.batch_size, ", expected 1 or more"}, {}, site);
     detail::check_fan_outs(op, options.fan_outs, site);
   }
 

@@ -31,7 +31,7 @@ namespace detail {
 
 inline void check_one_set(const char* op, const Graph& graph, Site site) {
   if (graph.sources() != graph.destinations())
-    fail<ShapeError>(op, "the graph must be on one set of nodes", {graph_sizes(graph)}, site);
+    fail<ShapeError>(op, "the graph must be on one set of nodes", {{kGraphSizes, graph_sizes(graph)}}, site);
 }
 inline EdgeSelection selected(const Graph& graph, const std::vector<GraphEdge>& edges,
                               const std::vector<std::int64_t>& kept, Site site) {
@@ -177,7 +177,7 @@ EdgeSelection induced_subgraph(const Graph& graph, const Tensor<I>& nodes, Site 
   for (const I node : host(nodes)) {
     if (node < 0 || static_cast<Index>(node) >= graph.sources())
       fail<IndexError>(op, {"node ", node, " at position ", next, " is outside 0 .. ", graph.sources() - 1},
-                       {{"nodes", nodes.shape()}, detail::graph_sizes(graph)}, site);
+                       {{"nodes", nodes.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
     Index& mine = number[static_cast<std::size_t>(node)];
     if (mine >= 0)
       fail(op, {"node ", node, " is listed at positions ", mine, " and ", next}, {{"nodes", nodes.shape()}}, site);

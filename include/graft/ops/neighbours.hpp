@@ -15,16 +15,17 @@ inline namespace GRAFT_ABI {
 
 namespace detail {
 
-inline Arg graph_sizes(const Graph& graph) {
-  return {"graph (sources, destinations, edges)", {graph.sources(), graph.destinations(), graph.edges()}};
-}
+/// What errors say of a graph.
+inline constexpr const char* kGraphSizes = "graph (sources, destinations, edges)";
+inline Shape graph_sizes(const Graph& graph) { return {graph.sources(), graph.destinations(), graph.edges()}; }
+
 /// Throws unless x has a row for each of `rows`.
 template <class T>
 void check_rows_of(const char* op, const char* name, const Tensor<T>& x, Index rows, const char* of, const Graph& graph,
                    Site site) {
   if (x.rank() < 1 || x.size(0) != rows)
     fail<ShapeError>(op, {name, " needs a row for each of the graph's ", rows, " ", of},
-                     {{name, x.shape()}, graph_sizes(graph)}, site);
+                     {{name, x.shape()}, {kGraphSizes, graph_sizes(graph)}}, site);
 }
 /// Where numbers of edges lie, for the walks by destination or, `back`, by source; null: where they are walked.
 inline const cpu::GraphIndex* edge_places(const Graph& graph, bool back) {
@@ -58,12 +59,11 @@ Tensor<T> neighbour_total(const char* op, const Graph& graph, bool back, const T
   const Index heads = w.rank() == 2 ? w.size(1) : 1;
   cpu::weighted_neighbour_sum(side, edge_places(graph, back), w.data(), x.data(), heads, heads ? row / heads : 0,
                               writable(value));
-  return record(
-      op, std::move(value),
-      Edge(x, [op, graph, back, w](const Tensor<T>& g) { return neighbour_total(op, graph, !back, g, w); }),
-      Edge(w, [op, graph, back, x, shape = w.shape()](const Tensor<T>& g) {
-        return back ? neighbour_dots(op, graph, x, g, shape) : neighbour_dots(op, graph, g, x, shape);
-      }));
+  return record(op, std::move(value),
+                Edge(x, [op, graph, back, w](const Tensor<T>& g) { return neighbour_total(op, graph, !back, g, w); }),
+                Edge(w, [op, graph, back, x, shape = w.shape()](const Tensor<T>& g) {
+                  return back ? neighbour_dots(op, graph, x, g, shape) : neighbour_dots(op, graph, g, x, shape);
+                }));
 }
 
 /// s_e = <a_i, b_j> for the edges e from j to i, of the shape of the weights of `neighbour_total`.
@@ -134,9 +134,8 @@ template <class T>
 Tensor<T> edge_rows(const char* op, const Graph& graph, bool of_sources, const Tensor<T>& x, Site site = {}) {
   Tensor<T> value = fresh<T>(x.shape().with(0, graph.edges()), op, site);
   cpu::spread_rows(edge_side(graph, of_sources), x.data(), inner_count(x.shape(), 0), writable(value));
-  return record(op, std::move(value), Edge(x, [op, graph, of_sources](const Tensor<T>& g) {
-                  return edge_total(op, graph, of_sources, g);
-                }));
+  return record(op, std::move(value),
+                Edge(x, [op, graph, of_sources](const Tensor<T>& g) { return edge_total(op, graph, of_sources, g); }));
 }
 /// The sum of the rows of its edges, in list order, for each source or destination.
 template <class T>
@@ -144,9 +143,8 @@ Tensor<T> edge_total(const char* op, const Graph& graph, bool of_sources, const 
   const cpu::GraphSide side = edge_side(graph, of_sources);
   Tensor<T> value = fresh<T>(x.shape().with(0, side.rows), op, site);
   cpu::neighbour_sum(side, x.data(), inner_count(x.shape(), 0), writable(value));
-  return record(op, std::move(value), Edge(x, [op, graph, of_sources](const Tensor<T>& g) {
-                  return edge_rows(op, graph, of_sources, g);
-                }));
+  return record(op, std::move(value),
+                Edge(x, [op, graph, of_sources](const Tensor<T>& g) { return edge_rows(op, graph, of_sources, g); }));
 }
 
 template <class T>
@@ -157,9 +155,8 @@ Tensor<T> edges_moved(const char* op, const Graph& graph, bool back, const Tenso
   cpu::permute_rows(graph.input_order().data(), back, graph.edges(), inner_count(x.shape(), 0), x.data(),
                     writable(value));
   if constexpr (Real<T>)
-    return record(op, std::move(value), Edge(x, [op, graph, back](const Tensor<T>& g) {
-                    return edges_moved(op, graph, !back, g, Site());
-                  }));
+    return record(op, std::move(value),
+                  Edge(x, [op, graph, back](const Tensor<T>& g) { return edges_moved(op, graph, !back, g, Site()); }));
   else
     return value;
 }
@@ -193,8 +190,9 @@ Tensor<T> neighbour_sum(const Graph& graph, const Tensor<T>& x, const Tensor<T>&
   detail::check_rows_of(op, "x", x, graph.sources(), "sources", graph, site);
   detail::check_rows_of(op, "weights", weights, graph.edges(), "edges", graph, site);
   if (weights.rank() > 2 || (weights.rank() == 2 && (x.rank() != 3 || x.size(1) != weights.size(1))))
-    fail<ShapeError>(op, "weights must be [edges], or [edges, heads] for x [sources, heads, width]",
-                     {{"x", x.shape()}, {"weights", weights.shape()}, detail::graph_sizes(graph)}, site);
+    fail<ShapeError>(
+        op, "weights must be [edges], or [edges, heads] for x [sources, heads, width]",
+        {{"x", x.shape()}, {"weights", weights.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
   return detail::neighbour_total(op, graph, false, x, weights, site);
 }
 
@@ -207,7 +205,7 @@ Tensor<T> edge_dot(const Graph& graph, const Tensor<T>& a, const Tensor<T>& b, S
   detail::check_rows_of(op, "b", b, graph.sources(), "sources", graph, site);
   if (a.rank() < 2 || a.rank() > 3 || !(a.shape().with(0, 0) == b.shape().with(0, 0)))
     fail<ShapeError>(op, "expected [destinations, width] and [sources, width], or both with heads before the width",
-                     {{"a", a.shape()}, {"b", b.shape()}, detail::graph_sizes(graph)}, site);
+                     {{"a", a.shape()}, {"b", b.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
   const Index edges = graph.edges();
   return detail::neighbour_dots(op, graph, a, b, a.rank() == 3 ? Shape{edges, a.size(1)} : Shape{edges}, site);
 }

@@ -32,8 +32,7 @@ void weighted_neighbour_sum(const GraphSide& side, const GraphIndex* places, con
     const Index begin = side.offsets[first], end = side.offsets[last];
     const detail::Workspace<T> moved(places ? row.edge_numbers(graph_capacity(end - begin)) : 0);
     if (places) gather_edges(weights, heads, places + begin, end - begin, heads, moved.data());
-    add_weighted_rows<T>(row,
-                         {side, first, last, begin, end, x, places ? moved.data() : weights + begin * heads, out});
+    add_weighted_rows<T>(row, {side, first, last, begin, end, x, places ? moved.data() : weights + begin * heads, out});
   });
 }
 
