@@ -65,6 +65,6 @@ void check_orders(const M& model, Call call, std::uint64_t seed = 1) {
   };
   // Steps are short, so that no kink of a ReLU or of a maximum lies within one.
   const graft::CheckGradientsResult result =
-      graft::check_gradients(scalar, model, {.orders = 3, .step = 1e-3, .random = graft::Random(seed)});
+      graft::check_gradients(scalar, model, {.orders = 3, .step = 1e-4, .random = graft::Random(seed)});
   for (double error : result.errors) CHECK(error <= 1e-6);
 }
