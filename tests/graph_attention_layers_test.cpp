@@ -184,7 +184,7 @@ using Local = Gin<Linear<double>>;
 
 Gps<Local> gps_layer(bool local, GpsOptions options = {.heads = 2}) {
   std::optional<Local> conv;
-  if (local) conv.emplace(Linear<double>(4, 4, Random(3)));
+  if (local) conv.emplace(Linear<double>(4, 4, Random(3)), GinOptions{.train_eps = true});
   Gps<Local> layer(4, conv, Random(1), options);
   // Running statistics that are not those of a new layer.
   for (BatchNorm<double>* norm : {&layer.norm1, &layer.norm2, &layer.norm3}) {

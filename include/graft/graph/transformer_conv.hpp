@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <optional>
+#include <vector>
 
 #include "graft/graph/edge_attention.hpp"
 #include "graft/graph/inputs.hpp"
