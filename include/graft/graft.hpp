@@ -45,6 +45,11 @@
 
 #include "graft/graph/gat.hpp"
 #include "graft/graph/gatv2.hpp"
+#include "graft/graph/gcn.hpp"
+#include "graft/graph/gin.hpp"
+#include "graft/graph/sage.hpp"
+#include "graft/graph/sgc.hpp"
+#include "graft/graph/transformer_conv.hpp"
 
 #include "graft/optim/adam.hpp"
 #include "graft/optim/schedule.hpp"

@@ -10,15 +10,20 @@ inline namespace GRAFT_ABI {
 /// h'_i = sum_j alpha_ij W_l h_j (+ b) per head, alpha_ij = softmax_j a . LeakyReLU(W_r h_i + W_l h_j) over the edges j
 /// -> i. x [nodes, in] -> [nodes, heads width] (or [nodes, width] for averaged heads). The ranking of neighbours can
 /// differ from node to node, which plain GAT cannot express. Add self-loops to the graph where a node should see
-/// itself. Throws ShapeError unless the graph is on one set of nodes and x has a row for each.
+/// itself.
+/// With edge features e_ij [edges, edge_features], in the order of the graph's list, W_edge e_ij is added inside the
+/// LeakyReLU. Between two sets of nodes, x_sources [sources, in] and x_destinations [destinations, in or
+/// in_destinations] -> [destinations, ..], the h_i are destinations. Throws ShapeError unless there is a row for each
+/// node and each edge, ValueError for missing edge features.
 template <class T = float>
 struct GatV2 {
-  Tensor<T> weight_l, weight_r;             ///< [heads width, in]
+  Tensor<T> weight_l, weight_r;             ///< [heads width, in], weight_r [heads width, in_destinations] if given
   std::optional<Tensor<T>> bias_l, bias_r;  ///< [heads width]
   Tensor<T> att;                            ///< [heads, width]
   std::optional<Tensor<T>> bias;
+  std::optional<Tensor<T>> weight_edge;  ///< [heads width, edge_features]
   GatOptions options;
-  GRAFT_FIELDS(weight_l, weight_r, bias_l, bias_r, att, bias)
+  GRAFT_FIELDS(weight_l, weight_r, bias_l, bias_r, att, bias, weight_edge)
   GRAFT_CONFIG(options)
 
   GatV2() = default;
@@ -26,9 +31,12 @@ struct GatV2 {
   GatV2(Index in, Index width, const Random& random, const GatOptions& o = {}, Site site = Site::current())
       : weight_l(glorot_uniform<T>({detail::checked_heads("GatV2", o, site) * width, in}, random.stream("weight_l"), 1,
                                    site)),
-        weight_r(glorot_uniform<T>({o.heads * width, in}, random.stream("weight_r"), 1, site)),
+        weight_r(glorot_uniform<T>({o.heads * width, o.in_destinations > 0 ? o.in_destinations : in},
+                                   random.stream("weight_r"), 1, site)),
         att(glorot_uniform<T>({o.heads, width}, random.stream("att"), 1, site)),
         options(o) {
+    if (o.edge_features > 0)
+      weight_edge = glorot_uniform<T>({o.heads * width, o.edge_features}, random.stream("weight_edge"), 1, site);
     if (!o.bias) return;
     bias_l = zeros<T>({o.heads * width});
     bias_r = zeros<T>({o.heads * width});
@@ -37,17 +45,46 @@ struct GatV2 {
 
   Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("GatV2", site);
-    if (graph.sources() != graph.destinations() || x.rank() != 2 || x.size(0) != graph.sources())
-      fail<ShapeError>("GatV2", "x must be [nodes, in] with one row for each of the graph's nodes",
-                       {{"x", x.shape()}, {"graph (sources, destinations)", {graph.sources(), graph.destinations()}}},
-                       site);
-    const auto transform = [&](const Tensor<T>& weight, const std::optional<Tensor<T>>& offset) {
+    detail::check_nodes("GatV2", graph, x.shape(), site);
+    detail::check_no_edges("GatV2", weight_edge.has_value(), site);
+    return between(graph, x, x, Tensor<T>(), context, site);
+  }
+  /// With edge features [edges, edge_features] if the layer was made for them, else between two sets of nodes, with
+  /// x_destinations [destinations, in].
+  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, const Tensor<T>& edges_or_destinations,
+                       ContextRef context, Site site = Site::current()) const {
+    const Named here("GatV2", site);
+    if (!weight_edge) return between(graph, x, edges_or_destinations, Tensor<T>(), context, site);
+    detail::check_nodes("GatV2", graph, x.shape(), site);
+    return between(graph, x, x, edges_or_destinations, context, site);
+  }
+  /// With both.
+  Tensor<T> operator()(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
+                       const Tensor<T>& edge_features, ContextRef context, Site site = Site::current()) const {
+    const Named here("GatV2", site);
+    return between(graph, x_sources, x_destinations, edge_features, context, site);
+  }
+
+ private:
+  Tensor<T> between(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
+                    const Tensor<T>& edge_features, ContextRef context, Site site) const {
+    detail::check_ends("GatV2", graph, x_sources.shape(), x_destinations.shape(), site);
+    const Index heads = att.size(0), width = att.size(1);
+    const auto transform = [&](const Tensor<T>& x, const Tensor<T>& weight, const std::optional<Tensor<T>>& offset) {
       const Tensor<T> h = matmul(x, weight, {.transpose_b = true}, site);
-      return reshape(offset ? h + *offset : h, {x.size(0), att.size(0), att.size(1)});
+      return reshape(offset ? h + *offset : h, {x.size(0), heads, width});
     };
-    const Tensor<T> out = graph_attention_v2(graph, transform(weight_l, bias_l), transform(weight_r, bias_r), att,
-                                             detail::attention_options(options, context), site);
-    return detail::join_heads(out, options.concatenate, bias);
+    const Tensor<T> s = transform(x_sources, weight_l, bias_l), d = transform(x_destinations, weight_r, bias_r);
+    const GraphAttentionOptions how = detail::attention_options(options, context);
+    if (!edge_features.defined())
+      return detail::join_heads(graph_attention_v2(graph, s, d, att, how, site), options.concatenate, bias);
+    if (!weight_edge) fail("GatV2", "was made without edge features", {{"edge_features", edge_features.shape()}}, site);
+    detail::check_edges("GatV2", graph, edge_features.shape(), weight_edge->size(1), site);
+    const Tensor<T> of_edges = transform(edge_features, *weight_edge, std::optional<Tensor<T>>());
+    const Tensor<T> joint =
+        leaky_relu(source_rows(graph, s) + destination_rows(graph, d) + of_edges, options.negative_slope);
+    const Tensor<T> alpha = detail::edge_weights(graph, sum(joint * att, {2}), how, site);
+    return detail::join_heads(neighbour_sum(graph, s, alpha, site), options.concatenate, bias);
   }
 };
 
