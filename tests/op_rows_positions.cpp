@@ -72,8 +72,9 @@ std::vector<OpRow> rotary_rows() {
     rows.push_back(row);
   }
   const Case c{.offset = 3};
-  rows.push_back(squared(rotary_row("rotary, squared", c, {2, 4, 6}),
-                         [c](const auto& x) { return rotary(x[0], c.offset, c.options); }));
+  row = rotary_row("rotary, squared", c, {2, 4, 6});
+  row.large = {{8, 4, 200, 32}};
+  rows.push_back(squared(row, [c](const auto& x) { return rotary(x[0], c.offset, c.options); }));
   return rows;
 }
 

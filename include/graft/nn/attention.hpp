@@ -160,14 +160,18 @@ struct MultiHeadAttention {
     cache.append(keys(x, before, site), values(x, site), site);
     return out_proj(merge_heads(cache.attend(queries(x, before, site), with_positions(true, site), site), site), site);
   }
-  /// Attention of x to another sequence, whose keys and values `remember` put into the cache; of inference.
-  Tensor<T> recall(const Tensor<T>& x, const KvCache<T>& memory, Site site = Site::current()) const {
+  /// Attention of x to another sequence, whose keys and values `remember` put into the cache; `key_mask` [batch, keys]:
+  /// true where the key may be seen. Of inference.
+  Tensor<T> recall(const Tensor<T>& x, const KvCache<T>& memory, const Tensor<bool>& key_mask = {},
+                   Site site = Site::current()) const {
     const Named here("MultiHeadAttention", site);
     if (x.rank() != 3 || x.shape()[2] != query_width())
       fail<ShapeError>("MultiHeadAttention", {"expected x [batch, time, ", query_width(), "]"}, {{"x", x.shape()}},
                        site);
-    const Index ahead = memory.length() - x.size(1);
-    return out_proj(merge_heads(memory.attend(queries(x, ahead, site), with_positions(false, site), site), site), site);
+    AttentionOptions<T> options = with_positions(false, site);
+    options.key_mask = key_mask;
+    const Tensor<T> q = queries(x, memory.length() - x.shape()[1], site);
+    return out_proj(merge_heads(memory.attend(q, options, site), site), site);
   }
   /// Keys and values of `memory` [batch, keys, memory_width].
   KvCache<T> remember(const Tensor<T>& memory, Site site = Site::current()) const {

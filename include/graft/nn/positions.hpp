@@ -8,15 +8,18 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// Sines and cosines of every place, [time, width]: column 2 i of row m is sin(m base^(-2 i / width)), column 2 i + 1
-/// the cosine of that. Added to embedded tokens (Vaswani et al., NeurIPS 2017). Throws ValueError for an odd width,
-/// ShapeError for negative sizes.
+/// Sines and cosines of the places first .. first + time - 1, [time, width]: of place m column 2 i is the sine of m
+/// base^(-2 i / width), column 2 i + 1 the cosine. Added to embedded tokens (Vaswani et al., NeurIPS 2017). Throws
+/// ValueError for an odd width, ShapeError for negative sizes.
 template <Real T = float>
-Tensor<T> sinusoidal_positions(Index time, Index width, double base = 10000, Site site = Site::current()) {
+Tensor<T> sinusoidal_positions(Index time, Index width, Index first = 0, double base = 10000,
+                               Site site = Site::current()) {
   if (width % 2 != 0) fail("sinusoidal_positions", {"width is ", width, ", expected an even number"}, {}, site);
-  const auto number = [width, base](Index place, Index column) {
-    const double power = static_cast<double>(column - column % 2) / static_cast<double>(width);
-    const double angle = static_cast<double>(place) * std::pow(base, -power);
+  const Tensor<double> speeds = generate(
+      {width / 2}, [&](Index i) { return std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(width)); },
+      site);
+  const auto number = [first, of_pair = host(speeds)](Index place, Index column) {
+    const double angle = static_cast<double>(first + place) * of_pair[static_cast<std::size_t>(column / 2)];
     return static_cast<T>(column % 2 == 0 ? std::sin(angle) : std::cos(angle));
   };
   return generate({time, width}, number, site);

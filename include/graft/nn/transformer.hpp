@@ -106,6 +106,29 @@ struct TransformerCache {
   }
 };
 
+namespace detail {
+
+/// The options of layer i of `depth`, given those of the last.
+inline TransformerOptions at_depth(TransformerOptions last, Index i, Index depth) {
+  last.stochastic_depth *= static_cast<double>(i + 1) / static_cast<double>(depth);
+  return last;
+}
+
+/// layer(i, h) for each of the layers, then the norm if there is one.
+template <class T, class Layers, class Layer>
+Tensor<T> through_layers(const Layers& layers, const std::optional<BlockNorm<T>>& norm, const Layer& layer,
+                         const Tensor<T>& x, Site site) {
+  Tensor<T> h = x;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string place = "layers." + as_text(i);
+    const Named part(place.c_str(), site);
+    h = layer(i, h);
+  }
+  return norm ? (*norm)(h, site) : h;
+}
+
+}  // namespace detail
+
 /// Layers of equal size one after another, then the final norm if there is one.
 template <class T = float>
 struct TransformerEncoder {
@@ -118,11 +141,8 @@ struct TransformerEncoder {
   [[gnu::noinline]] TransformerEncoder(Index depth, Index width, Index heads, Index hidden, const Random& random,
                                        TransformerEncoderOptions o = {}, Site site = Site::current()) {
     if (depth < 0) fail("TransformerEncoder", {"depth is ", depth, ", expected 0 or more"}, {}, site);
-    for (Index i = 0; i < depth; ++i) {
-      TransformerOptions own = o.layer;
-      own.stochastic_depth *= static_cast<double>(i + 1) / static_cast<double>(depth);
-      layers.emplace_back(width, heads, hidden, random.stream("layers", i), own, site);
-    }
+    for (Index i = 0; i < depth; ++i)
+      layers.emplace_back(width, heads, hidden, random.stream("layers", i), detail::at_depth(o.layer, i, depth), site);
     if (o.final_norm) norm.emplace(width, o.layer, site);
   }
 
@@ -132,7 +152,8 @@ struct TransformerEncoder {
   Tensor<T> operator()(const Tensor<T>& x, const AttentionMask<T>& mask, ContextRef context,
                        Site site = Site::current()) const {
     const Named here("TransformerEncoder", site);
-    return through([&](std::size_t i, const Tensor<T>& h) { return layers[i](h, mask, context, site); }, x, site);
+    return detail::through_layers(
+        layers, norm, [&](std::size_t i, const Tensor<T>& h) { return layers[i](h, mask, context, site); }, x, site);
   }
   /// The stack under a causal mask for further tokens x [batch, time, width], which the cache then holds too: the
   /// result for all tokens at once, whatever the portions they come in. For inference: no dropout, no gradients.
@@ -142,20 +163,9 @@ struct TransformerEncoder {
     if (cache.layers.size() != layers.size())
       fail("TransformerEncoder", {"the cache is one of ", cache.layers.size(), " layers, there are ", layers.size()},
            {{"x", x.shape()}}, site);
-    return through([&](std::size_t i, const Tensor<T>& h) { return layers[i].step(h, cache.layers[i], site); }, x,
-                   site);
-  }
-
- private:
-  template <class Layer>
-  Tensor<T> through(const Layer& layer, const Tensor<T>& x, Site site) const {
-    Tensor<T> h = x;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      const std::string place = "layers." + detail::as_text(i);
-      const Named part(place.c_str(), site);
-      h = layer(i, h);
-    }
-    return norm ? (*norm)(h, site) : h;
+    return detail::through_layers(
+        layers, norm, [&](std::size_t i, const Tensor<T>& h) { return layers[i].step(h, cache.layers[i], site); }, x,
+        site);
   }
 };
 
