@@ -144,6 +144,10 @@ TEST_CASE("probabilities of the next token", "[nn]") {
     CHECK(support(token_probabilities(scores, {.top_k = 2, .top_p = 0.57})) == std::set<Index>{0});
     CHECK(support(token_probabilities(scores, {.top_k = 2, .top_p = 0.58})) == std::set<Index>{0, 2});
   }
+  SECTION("without top-p even the least probable token stays") {
+    CHECK(support(token_probabilities(tensor<double>({{0, 50, 0}}))).size() == 3);
+    CHECK(support(token_probabilities(tensor<double>({{50, 0, 0}}), {.top_k = 2})) == std::set<Index>{0, 1});
+  }
   SECTION("a score of -inf is never drawn") {
     const double never = -std::numeric_limits<double>::infinity();
     CHECK(support(token_probabilities(tensor<double>({{1, never, 2}}))) == std::set<Index>{0, 2});

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "graft/nn/gpt.hpp"
+#include "graft/ops/sampling.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -38,65 +39,50 @@ inline void check_sampling(const char* op, const SamplingOptions& o, Site site) 
   if (!(o.top_p > 0 && o.top_p <= 1)) fail(op, {"top_p is ", o.top_p, ", expected above 0 and at most 1"}, {}, site);
 }
 
-/// The probabilities of one row of scores, and its tokens: first those that may be drawn, from the most probable on
-/// where some may not.
+/// The probabilities of one row of scores. Throws ValueError for a NaN or an infinite highest score.
 template <class T>
-class TokenOdds {
- public:
-  /// Throws ValueError for a NaN or an infinite highest score.
-  TokenOdds(const char* op, std::span<const T> scores, const SamplingOptions& o, Site site)
-      : order_(scores.size()), probabilities_(scores.size(), 0.0) {
-    const auto of = [&](Index token) { return scores[static_cast<std::size_t>(token)]; };
-    for (const T score : scores)
-      if (std::isnan(score)) fail(op, "a score is a NaN", {}, site);
-    std::iota(order_.begin(), order_.end(), Index{0});
-    const Index count = static_cast<Index>(scores.size());
-    kept_ = o.temperature == 0 ? 1 : o.top_k == 0 ? count : std::min(o.top_k, count);
-    const auto before = [&](Index a, Index b) { return of(a) != of(b) ? of(a) > of(b) : a < b; };
-    if (kept_ < count || o.top_p < 1) std::partial_sort(order_.begin(), order_.begin() + kept_, order_.end(), before);
-    const auto highest = static_cast<double>(*std::max_element(scores.begin(), scores.end()));
-    if (!std::isfinite(highest)) fail(op, {"the highest score is ", highest}, {}, site);
-    double total = 0;
-    for (Index i = 0; i < kept_; ++i) {
-      const auto below = static_cast<double>(of(order_[static_cast<std::size_t>(i)])) - highest;
-      total += probability(i) = kept_ == 1 ? 1 : std::exp(below / o.temperature);
-    }
-    double sum = 0;
-    Index needed = 0;
-    while (needed < kept_ && (needed == 0 || sum < o.top_p * total)) sum += probability(needed++);
-    for (Index i = needed; i < kept_; ++i) probability(i) = 0;
-    kept_ = needed;
-    for (Index i = 0; i < kept_; ++i) probability(i) /= sum;
+std::vector<T> row_probabilities(const char* op, std::span<const T> scores, const SamplingOptions& o, Site site) {
+  for (const T score : scores)
+    if (std::isnan(score)) fail(op, "a score is a NaN", {}, site);
+  const auto highest = static_cast<double>(*std::max_element(scores.begin(), scores.end()));
+  if (!std::isfinite(highest)) fail(op, {"the highest score is ", highest}, {}, site);
+  const std::size_t most = o.temperature == 0 ? 1 : o.top_k == 0 ? scores.size() : static_cast<std::size_t>(o.top_k);
+  const std::size_t count = std::min(most, scores.size());
+  std::vector<std::size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto before = [&](std::size_t i, std::size_t j) {
+    return scores[i] != scores[j] ? scores[i] > scores[j] : i < j;
+  };
+  if (count < scores.size() || o.top_p < 1)
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), before);
+  order.resize(count);
+  std::vector<double> weights;
+  double total = 0, sum = 0;
+  for (const std::size_t token : order) {
+    const double below = static_cast<double>(scores[token]) - highest;
+    weights.push_back(order.size() == 1 ? 1 : std::exp(below / o.temperature));
+    total += weights.back();
   }
+  std::size_t kept = 0;
+  const bool all = o.top_p == 1;  // also those too small to change a sum
+  while (kept < order.size() && (all || kept == 0 || sum < o.top_p * total)) sum += weights[kept++];
+  std::vector<T> probabilities(scores.size(), T(0));
+  for (std::size_t i = 0; i < kept; ++i) probabilities[order[i]] = static_cast<T>(weights[i] / sum);
+  return probabilities;
+}
 
-  const std::vector<double>& probabilities() const { return probabilities_; }
-  /// The token at `place` in [0, 1) of the probabilities laid out one after another.
-  Index at(double place) {
-    for (Index i = 0; i + 1 < kept_; ++i) {
-      place -= probability(i);
-      if (place < 0) return order_[static_cast<std::size_t>(i)];
-    }
-    return order_[static_cast<std::size_t>(kept_ - 1)];
-  }
-
- private:
-  double& probability(Index i) { return probabilities_[static_cast<std::size_t>(order_[static_cast<std::size_t>(i)])]; }
-  std::vector<Index> order_;
-  std::vector<double> probabilities_;  // by token
-  Index kept_;
-};
-
-/// Calls use(odds, row) for every row of scores [rows, vocabulary].
-template <class T, class Use>
-void for_each_odds(const char* op, const Tensor<T>& scores, const SamplingOptions& options, Site site, Use use) {
+template <class T>
+Tensor<T> token_probabilities(const char* op, const Tensor<T>& scores, const SamplingOptions& options, Site site) {
   check_sampling(op, options, site);
   if (scores.rank() != 2 || scores.shape()[1] == 0)
     fail<ShapeError>(op, "expected scores [rows, vocabulary]", {{"scores", scores.shape()}}, site);
   const auto width = static_cast<std::size_t>(scores.shape()[1]);
-  for (Index row = 0; row < scores.shape()[0]; ++row) {
-    TokenOdds<T> odds(op, host(scores).subspan(static_cast<std::size_t>(row) * width, width), options, site);
-    use(odds, row);
+  std::vector<T> all;
+  for (std::size_t begin = 0; begin < host(scores).size(); begin += width) {
+    const std::vector<T> row = row_probabilities(op, host(scores).subspan(begin, width), options, site);
+    all.insert(all.end(), row.begin(), row.end());
   }
+  return from_vector(all, scores.shape(), site);
 }
 
 }  // namespace detail
@@ -107,11 +93,7 @@ void for_each_odds(const char* op, const Tensor<T>& scores, const SamplingOption
 template <Real T>
 Tensor<T> token_probabilities(const Tensor<T>& scores, const SamplingOptions& options = {},
                               Site site = Site::current()) {
-  std::vector<T> all;
-  detail::for_each_odds("token_probabilities", scores, options, site, [&](auto& odds, Index) {
-    for (const double p : odds.probabilities()) all.push_back(static_cast<T>(p));
-  });
-  return from_vector(all, scores.shape(), site);
+  return detail::token_probabilities("token_probabilities", scores, options, site);
 }
 
 /// A token for every row of scores [rows, vocabulary], drawn by `token_probabilities`: [rows]. Row i takes draw i of
@@ -119,11 +101,7 @@ Tensor<T> token_probabilities(const Tensor<T>& scores, const SamplingOptions& op
 template <Real T>
 Tensor<std::int64_t> sample_tokens(const Tensor<T>& scores, const Random& random, const SamplingOptions& options = {},
                                    Site site = Site::current()) {
-  std::vector<std::int64_t> tokens;
-  detail::for_each_odds("sample_tokens", scores, options, site, [&](auto& odds, Index row) {
-    tokens.push_back(odds.at(random.uniform(static_cast<std::uint64_t>(row))));
-  });
-  return from_vector(tokens, site);
+  return categorical(detail::token_probabilities("sample_tokens", scores, options, site), random, site);
 }
 
 /// Texts that go on from prompts of one length: prompt [batch, time] -> [batch, time + made], where made is the number
