@@ -6,7 +6,11 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
+#include "graft/model/names.hpp"
 #include "graft/nn/embedding.hpp"
 #include "graft/nn/transformer.hpp"
 
@@ -128,6 +132,31 @@ struct Gpt {
     return head ? (*head)(h, site) : matmul(h, word_embeddings.weight, {.transpose_b = true}, site);
   }
 };
+
+/// Names of a `Gpt` with learned positions and tied embeddings in the files of the transformers library's GPT2Model,
+/// whose linear maps are [in, out]:
+///
+///     load_weights(read_safetensors("model.safetensors"), gpt, {.names = gpt2_names(), .ignore = gpt2_ignored(12)});
+inline std::span<const PublishedName> gpt2_names() {
+  static const std::vector<PublishedName> all = {{"word_embeddings.", {"wte."}},
+                                                 {"position_embeddings.", {"wpe."}},
+                                                 {"decoder.norm.", {"ln_f."}},
+                                                 {"decoder.layers.", {"h."}},
+                                                 {".norm1.", {".ln_1."}},
+                                                 {".norm2.", {".ln_2."}},
+                                                 {".self_attn.in_proj_", {".attn.c_attn."}, true},
+                                                 {".self_attn.out_proj.", {".attn.c_proj."}, true},
+                                                 {".linear1.", {".mlp.c_fc."}, true},
+                                                 {".linear2.", {".mlp.c_proj."}, true}};
+  return all;
+}
+/// What such a file of `depth` layers may hold besides: their causal masks.
+inline std::vector<std::string> gpt2_ignored(Index depth) {
+  std::vector<std::string> all;
+  for (Index i = 0; i < depth; ++i)
+    for (const char* name : {".attn.bias", ".attn.masked_bias"}) all.push_back("h." + detail::as_text(i) + name);
+  return all;
+}
 
 }  // namespace GRAFT_ABI
 }  // namespace graft
