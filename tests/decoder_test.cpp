@@ -231,6 +231,10 @@ TEST_CASE("token by token is the full pass", "[nn]") {
   const TransformerEncoder<float> stack(2, 8, 4, 0, random), longer(3, 8, 4, 0, random);
   TransformerCache<float> cache;
   stack.step(zeros({1, 2, 8}), cache);
+  const auto loss = [&](const TransformerEncoder<float>& m) { return sum(m.step(zeros({1, 3, 8}), cache)); };
+  CHECK_THROWS_WITH(grad(loss, stack),
+                    contains("TransformerEncoder > layers.0") && contains("no gradients flow through a cache"));
+  CHECK(cache.length() == 2);
   CHECK_THROWS_WITH(longer.step(zeros({1, 1, 8}), cache), contains("the cache is one of 2 layers, there are 3"));
 }
 

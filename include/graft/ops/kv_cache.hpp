@@ -9,7 +9,7 @@ inline namespace GRAFT_ABI {
 
 /// Keys and values [batch, key_heads, length, depth] of one attention layer, with room for more: appending copies the
 /// new places alone until the room is used up, and then doubles it. A copy of a cache is independent and costs nothing
-/// until one of the two grows. Numbers outside any tape: what is appended is detached.
+/// until one of the two grows. No gradients flow through a cache.
 template <Real T = float>
 class KvCache {
  public:
@@ -21,7 +21,7 @@ class KvCache {
   Index capacity() const { return keys_.defined() ? keys_.shape()[2] : 0; }
 
   /// Adds places: keys [batch, key_heads, places, depth], values [batch, key_heads, places, value_depth]. Throws
-  /// ShapeError when they do not go together, or not with what is kept.
+  /// ShapeError when they do not go together, or not with what is kept, ValueError when they are on a tape.
   void append(const Tensor<T>& keys, const Tensor<T>& values, Site site = Site::current()) {
     const Shape &a = keys.shape(), &b = values.shape();
     const auto fits = [&](const Shape& kept, const Shape& more) {
@@ -35,6 +35,7 @@ class KvCache {
                         {"kept keys", keys_.defined() ? keys_.shape().with(2, length_) : Shape{}},
                         {"kept values", values_.defined() ? values_.shape().with(2, length_) : Shape{}}},
                        site);
+    check_untracked(site, keys, values);
     const Index longer = length_ + a[2];
     make_room(keys_, a, longer, site);
     make_room(values_, b, longer, site);
@@ -65,8 +66,7 @@ class KvCache {
 
   /// softmax(scale q k^T) v over the kept keys: q [batch, heads, queries, depth] -> [batch, heads, queries,
   /// value_depth], as `scaled_dot_product_attention` of all keys and values at once; with `causal`, the last query sees
-  /// all keys. Throws ShapeError when q does not fit, ValueError for a bias and when q is on a tape: no gradients flow
-  /// through a cache.
+  /// all keys. Throws ShapeError when q does not fit, ValueError for a bias and when q is on a tape.
   Tensor<T> attend(const Tensor<T>& q, const AttentionOptions<T>& options = {}, Site site = Site::current()) const {
     if (!keys_.defined()) fail("KvCache", "nothing was appended yet", {{"q", q.shape()}}, site);
     const Shape &a = q.shape(), &k = keys_.shape();
@@ -74,7 +74,7 @@ class KvCache {
       fail<ShapeError>("KvCache", "expected q [batch, heads, queries, depth], the kept heads dividing heads",
                        {{"q", a}, {"kept keys", k.with(2, length_)}}, site);
     if (options.bias.defined()) fail("KvCache", "takes no bias", {{"q", a}, {"bias", options.bias.shape()}}, site);
-    if (recorded(q)) fail("KvCache", "no gradients flow through a cache: pass a detached q", {{"q", a}}, site);
+    check_untracked(site, q);
     const detail::AttentionPlan<T> plan =
         detail::checked_plan<T>("KvCache", {a[0], a[1], a[2], length_}, a[3], options, site);
     const cpu::AttentionProblem<T> p = detail::attention_problem<T>(plan, q, keys_, values_, length_, nullptr);
@@ -87,6 +87,13 @@ class KvCache {
 
  private:
   static constexpr Index kFirstRoom = 16;
+
+  template <class... Us>
+  static void check_untracked(Site site, const Us&... x) {
+    if (recorded(x...))
+      fail("KvCache", "no gradients flow through a cache: pass detached tensors, or a detached model",
+           {{"x", x.shape()}...}, site);
+  }
 
   /// The kept places of `from` in a block with room for `places`.
   Tensor<T> moved(const Tensor<T>& from, Index places, Site site) const {
