@@ -314,7 +314,7 @@ TEST_CASE("vision Transformer", "[nn]") {
     // Numbers of ordinary size: a norm of the small initial ones is steep.
     const auto shaken = zip([](const auto& p) { return p + 0.5 * randn<double>(p.shape(), Random(8)); }, model);
     const auto result = check_gradients([&](const auto& m) { return mean(square(m.class_vectors(images, Context()))); },
-                                        shaken, {.orders = 3});
+                                        shaken, {.orders = 3, .step = 2e-3});
     INFO(result.errors[0] << ' ' << result.errors[1] << ' ' << result.errors[2]);
     CHECK(result.passed);
   }
