@@ -43,7 +43,14 @@ struct Case {
   double scale = 0;  // 0: 1 / sqrt(depth)
   double dropout = 0;
   ByQuery by_query = ByQuery::none;
+  bool sloped = false;
 };
+
+/// A slope a head, of both signs.
+template <class T>
+Tensor<T> some_slopes(Index heads) {
+  return generate({heads}, [](Index head) { return static_cast<T>(0.3 - 0.25 * static_cast<double>(head)); });
+}
 
 template <class T>
 AttentionOptions<T> attention_options(Case c, const Tensor<T>& q, const Tensor<T>& k) {
@@ -51,6 +58,7 @@ AttentionOptions<T> attention_options(Case c, const Tensor<T>& q, const Tensor<T
   if (c.scale != 0) options.scale = c.scale;
   if (c.masked) options.key_mask = some_keys(k.shape());
   if (c.by_query != ByQuery::none) options.mask = some_pairs(c.by_query, q.shape(), k.shape());
+  if (c.sloped) options.slopes = some_slopes<T>(q.size(1));
   return options;
 }
 
@@ -60,6 +68,8 @@ auto attention_reference(Case c) {
     const Shape q = x[0].shape(), k = x[1].shape(), v = x[2].shape(), scores{q[0], q[1], q[2], k[2]};
     const double scale = c.scale != 0 ? c.scale : 1 / std::sqrt(static_cast<double>(q[3]));
     const Tensor<bool> mask = some_keys(k);
+    const Tensor<double> slopes = some_slopes<double>(q[1]);
+    const Index shared = k[1] > 0 ? q[1] / k[1] : 1;  // heads in a row that share keys and values
     // The numbers of `dropout`, which has rows of its own, on ones.
     const Tensor<double> dropout_factors = dropout(ones<double>(scores), c.dropout, Random(3).stream("weights"));
     std::vector<double> out;
@@ -72,7 +82,8 @@ auto attention_reference(Case c) {
           for (Index j = 0; j < k[2]; ++j) {
             const Index flat = ((b * q[1] + h) * q[2] + i) * k[2] + j;
             double score = 0;
-            for (Index d = 0; d < q[3]; ++d) score += scale * x[0].at({b, h, i, d}) * x[1].at({b, h, j, d});
+            for (Index d = 0; d < q[3]; ++d) score += scale * x[0].at({b, h, i, d}) * x[1].at({b, h / shared, j, d});
+            if (c.sloped) score -= slopes.at({h}) * std::abs(static_cast<double>(i + k[2] - q[2] - j));
             if (x.size() > 3)
               score += x[3].data()[broadcast_offset(static_cast<std::size_t>(flat), scores, x[3].shape())];
             bool seen = (!c.causal || j + q[2] <= i + k[2]) && (!c.masked || mask.at({b, j}));
@@ -89,7 +100,8 @@ auto attention_reference(Case c) {
           }
           for (Index d = 0; d < v[3]; ++d) {
             double sum = 0;
-            for (Index j = 0; j < k[2]; ++j) sum += weights[static_cast<std::size_t>(j)] * x[2].at({b, h, j, d});
+            for (Index j = 0; j < k[2]; ++j)
+              sum += weights[static_cast<std::size_t>(j)] * x[2].at({b, h / shared, j, d});
             out.push_back(total == 0 ? 0 : sum / total);
           }
         }
@@ -152,11 +164,17 @@ std::vector<OpRow> attention_rows() {
           },
           "mask [1, 3, 7, 5]"),
       bad<ShapeError>(
-          [](const auto& x) {
-            scaled_dot_product_attention(x[0], x[1], x[2], {.mask = detail::fresh<bool>({7})});
-          },
+          [](const auto& x) { scaled_dot_product_attention(x[0], x[1], x[2], {.mask = detail::fresh<bool>({7})}); },
           "mask [7]"),
       bad<ShapeError>([](const auto& x) { scaled_dot_product_attention(x[0], x[1], x[2], {.bias = x[0]}); }, "bias"),
+      bad<ShapeError>([](const auto& x) { scaled_dot_product_attention(x[0], repeat(x[1], 2, 1), repeat(x[2], 2, 1)); },
+                      "key_heads dividing heads"),
+      bad<ShapeError>([](const auto& x) { scaled_dot_product_attention(x[0], slice(x[1], 1, 0, 1), x[2]); }, "k [2, 1"),
+      bad<ShapeError>(
+          [](const auto& x) {
+            scaled_dot_product_attention(x[0], x[1], x[2], {.slopes = some_slopes<ScalarOf<decltype(x)>>(4)});
+          },
+          "slopes [4]"),
       bad<ValueError>([](const auto& x) { scaled_dot_product_attention(x[0], x[1], x[2], {.dropout = 1}); })};
   rows.push_back(row);
 
@@ -197,6 +215,28 @@ std::vector<OpRow> attention_rows() {
                       {.causal = true, .masked = true, .dropout = 0.2, .by_query = ByQuery::sample},
                       with_bias({{{3, 2, 5, 4}}, {{3, 2, 7, 4}}, {{3, 2, 7, 6}}}, {2, 1, 7}));
   row.large = {{3, 2, 100, 8}, {3, 2, 140, 8}, {3, 2, 140, 8}, {2, 1, 140}};
+  rows.push_back(row);
+
+  row =
+      attention_row("scaled_dot_product_attention, shared keys", {}, {{{2, 6, 5, 4}}, {{2, 2, 7, 4}}, {{2, 2, 7, 3}}});
+  row.variants = {{{1, 4, 3, 2}, {1, 1, 5, 2}, {1, 1, 5, 2}},
+                  {{2, 0, 3, 2}, {2, 0, 5, 2}, {2, 0, 5, 2}},
+                  {{1, 4, 70, 3}, {1, 2, 150, 3}, {1, 2, 150, 5}}};
+  row.large = {{3, 4, 100, 16}, {3, 2, 140, 16}, {3, 2, 140, 16}};
+  row.rows_of = {0, 1, 2};
+  rows.push_back(row);
+  row = attention_row("scaled_dot_product_attention, shared keys, masks and a bias",
+                      {.causal = true, .masked = true, .dropout = 0.2, .by_query = ByQuery::head},
+                      with_bias({{{3, 4, 5, 4}}, {{3, 2, 7, 4}}, {{3, 2, 7, 6}}}, {4, 1, 7}));
+  row.large = {{3, 4, 100, 8}, {3, 2, 140, 8}, {3, 2, 140, 8}, {4, 1, 140}};
+  rows.push_back(row);
+  row = attention_row("scaled_dot_product_attention, slopes", {.sloped = true}, plain);
+  row.variants = {{{1, 1, 3, 4}, {1, 1, 1, 4}, {1, 1, 1, 2}}, {{1, 2, 70, 3}, {1, 2, 150, 3}, {1, 2, 150, 5}}};
+  row.large = {{3, 2, 100, 16}, {3, 2, 140, 16}, {3, 2, 140, 16}};
+  rows.push_back(row);
+  row = attention_row("scaled_dot_product_attention, slopes, causal, shared keys", {.causal = true, .sloped = true},
+                      {{{2, 4, 5, 4}}, {{2, 2, 5, 4}}, {{2, 2, 5, 4}}});
+  row.large = {{2, 4, 140, 8}, {2, 2, 140, 8}, {2, 2, 140, 8}};
   rows.push_back(row);
 
   // Squared, so that orders above the first are not all zero.

@@ -8,6 +8,7 @@
 #include "graft/fewshot/protonet.hpp"
 #include "graft/graft.hpp"
 #include "graft/nn/backbones.hpp"
+#include "graft/nn/gpt.hpp"
 
 using namespace graft;
 
@@ -91,6 +92,34 @@ TEST_CASE("steps of attention and of a Transformer block ask for no memory", "[s
   TransformerEncoderLayer<> block(32, 4, 64, Random(3));
   const auto x = randn({4, 20, 32}, Random(4));
   check_steady("encoder", training(block, [&](const auto& m, Context& context) { return mse(m(x, context), x); }));
+}
+
+TEST_CASE("tokens on a cache with room ask for no memory", "[steady]") {
+  const Gpt<> model(Random(1), {.vocabulary = 40,
+                                .width = 32,
+                                .depth = 2,
+                                .heads = 4,
+                                .longest = 300,
+                                .positions = Positions::rotary,
+                                .layer = {.norm_first = true, .key_heads = 2}});
+  const auto token = zeros<std::int64_t>({3, 1});
+  TransformerCache<> cache;
+  model.step(token, cache);
+  cache.reserve(300);
+  check_steady("token", [&] { model.last_step(token, cache); });
+  check_steady("portion after truncation", [&] {
+    cache.truncate(60);
+    model.step(zeros<std::int64_t>({3, 7}), cache);
+  });
+  KvCache<> growing;  // without room: twice as much each time it is used up
+  const auto keys = randn({2, 4, 1, 16}, Random(2));
+  Index blocks = 0, room = 0;
+  for (int i = 0; i < 1000; ++i) {
+    growing.append(keys, keys);
+    blocks += growing.capacity() != room;
+    room = growing.capacity();
+  }
+  CHECK(blocks == 7);  // 16 .. 1024
 }
 
 TEST_CASE("steps of few-shot learners ask for no memory", "[steady]") {

@@ -9,6 +9,7 @@
 #include "graft/io/npz.hpp"
 #include "graft/model/fields.hpp"
 #include "graft/model/names.hpp"
+#include "graft/ops/layout.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -18,7 +19,7 @@ struct LoadWeightsOptions {
   std::string prefix = {};  ///< of the file's names, "bert.encoder": only names that begin so are looked at, without it
   bool strict = true;       ///< the file must hold a value for every tensor, and nothing else below the prefix
   /// Where the file's names differ; each acts on what those before it made of a name. The models that have published
-  /// twins bring theirs (`bert_names`).
+  /// twins bring theirs (`bert_names`, `gpt2_names`).
   std::span<const PublishedName> names = {};
   std::vector<std::string> ignore = {};  ///< arrays (without the prefix) that may be in the file and not in the model
 };
@@ -31,12 +32,16 @@ struct LoadWeightsReport {
 
 namespace detail {
 
-/// The names in the file of the parts of the tensor `name`.
-inline std::vector<std::string> published_names(const std::string& name, std::span<const PublishedName> rules) {
-  std::vector<std::string> all{name};
+/// Where a file holds a tensor of a model: the names of its parts, and whether its rows are the parts' columns.
+struct PublishedPlace {
+  std::vector<std::string> names;
+  bool transposed = false;
+};
+inline PublishedPlace published_place(const std::string& name, std::span<const PublishedName> rules) {
+  PublishedPlace place{{name}};
   for (const PublishedName& rule : rules) {
     std::vector<std::string> next;
-    for (const std::string& one : all) {
+    for (const std::string& one : place.names) {
       const std::size_t at = one.find(rule.here);
       if (at == std::string::npos) {
         next.push_back(one);
@@ -44,22 +49,30 @@ inline std::vector<std::string> published_names(const std::string& name, std::sp
       }
       for (const std::string& there : rule.there)
         next.push_back(one.substr(0, at) + there + one.substr(at + rule.here.size()));
+      place.transposed = place.transposed || rule.transposed;
     }
-    all = std::move(next);
+    place.names = std::move(next);
   }
-  return all;
+  return place;
 }
 
+/// An array as a tensor of that shape; `turned`: it holds the transpose of a matrix. Errors: FileError.
+template <Element T>
+Tensor<T> shaped(const Array& array, const Shape& shape, bool turned) {
+  if constexpr (Real<T>)
+    if (turned && shape.rank() == 2) return transpose(to_tensor<T>(array.with_shape({shape[1], shape[0]})));
+  return to_tensor<T>(array.with_shape(shape));
+}
 /// The arrays one after another along the leading axis, as a tensor of that shape. Errors: FileError.
 template <Element T>
-Tensor<T> joined(const std::vector<const Array*>& parts, const Shape& shape) {
-  if (parts.size() == 1) return to_tensor<T>(parts[0]->with_shape(shape));
+Tensor<T> joined(const std::vector<const Array*>& parts, const Shape& shape, bool turned) {
+  if (parts.size() == 1) return shaped<T>(*parts[0], shape, turned);
   std::vector<T> values;
   for (const Array* part : parts) {
     Shape expected = shape;
     if (shape.rank() > 0) expected[0] = shape[0] / static_cast<Index>(parts.size());
-    const std::vector<T> numbers = part->with_shape(expected).template converted<T>();
-    values.insert(values.end(), numbers.begin(), numbers.end());
+    const Tensor<T> numbers = shaped<T>(*part, expected, turned);
+    values.insert(values.end(), host(numbers).begin(), host(numbers).end());
   }
   return from_vector(std::move(values), shape);
 }
@@ -74,7 +87,8 @@ Tensor<T> joined(const std::vector<const Array*>& parts, const Shape& shape) {
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     if (!leaves[i].tensor->defined()) continue;
     std::vector<const Array*> parts;
-    for (const std::string& part : published_names(names[i].empty() ? "tensor" : names[i], options.names)) {
+    const PublishedPlace place = published_place(names[i].empty() ? "tensor" : names[i], options.names);
+    for (const std::string& part : place.names) {
       if (!file.contains(before + part)) continue;
       found.push_back(before + part);
       parts.push_back(&file.at(before + part));
@@ -83,7 +97,8 @@ Tensor<T> joined(const std::vector<const Array*>& parts, const Shape& shape) {
       report.missing.push_back(names[i]);
       continue;
     }
-    with_element_type(leaves[i], [&]<class T>() { loaded[i] = joined<T>(parts, leaves[i].as<T>().shape()); });
+    with_element_type(leaves[i],
+                      [&]<class T>() { loaded[i] = joined<T>(parts, leaves[i].as<T>().shape(), place.transposed); });
   }
   for (const std::string& name : file.names()) {
     if (name.compare(0, before.size(), before) != 0 || name[0] == '@') continue;  // '@': a checkpoint's own

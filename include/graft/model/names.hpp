@@ -16,6 +16,7 @@ inline namespace GRAFT_ABI {
 struct PublishedName {
   std::string here;
   std::vector<std::string> there;
+  bool transposed = false;  ///< the file holds the matrices so named the other way round, [in, out]
 };
 
 namespace detail {

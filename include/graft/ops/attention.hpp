@@ -23,25 +23,31 @@ struct AttentionOptions {
   Tensor<bool> key_mask = {};        ///< [batch, keys]: true where the key may be seen; empty: all of them
   Tensor<bool> mask = {};  ///< [batch or 1, heads or 1, queries, keys], leading ones may be left out: true where
                            ///< the query may see the key; empty: all of them
-  Tensor<T> bias = {};               ///< added to the scaled scores; broadcasts to [batch, heads, queries, keys]
-  double dropout = 0;                ///< rate of the dropout of the weights
-  Random random = Random();          ///< stream of the dropout, used as `dropout` uses it on the weights
+  Tensor<T> bias = {};     ///< added to the scaled scores; broadcasts to [batch, heads, queries, keys]
+  /// [heads]: the linear bias of ALiBi (see `alibi_slopes`): score -= slope |i + keys - queries - j| for query i and
+  /// key j, the last query standing at the last key; constants; empty: none.
+  Tensor<T> slopes = {};
+  double dropout = 0;        ///< rate of the dropout of the weights
+  Random random = Random();  ///< stream of the dropout, used as `dropout` uses it on the weights
 };
 
 namespace detail {
 
 /// What an attention is about besides its differentiable inputs.
+template <class T>
 struct AttentionPlan {
   double scale;
   bool causal;
   Tensor<bool> key_mask, mask;
+  Tensor<T> slopes;
   double dropout_rate;
   Random random;
 };
 
+/// Of the first `keys` places of k and v.
 template <class T>
-cpu::AttentionProblem<T> attention_problem(const AttentionPlan& plan, const Tensor<T>& q, const Tensor<T>& k,
-                                           const Tensor<T>& v, const Tensor<T>* bias = nullptr) {
+cpu::AttentionProblem<T> attention_problem(const AttentionPlan<T>& plan, const Tensor<T>& q, const Tensor<T>& k,
+                                           const Tensor<T>& v, Index keys, const Tensor<T>* bias) {
   cpu::AttentionDropout drop;
   if (plan.dropout_rate > 0)
     drop = {plan.random.bits(0), static_cast<std::uint32_t>(std::min(plan.dropout_rate * 0x1p32 + 0.5, 0x1p32 - 1)),
@@ -49,7 +55,7 @@ cpu::AttentionProblem<T> attention_problem(const AttentionPlan& plan, const Tens
   cpu::AttentionProblem<T> p{q.shape()[0],
                              q.shape()[1],
                              q.shape()[2],
-                             k.shape()[2],
+                             keys,
                              q.shape()[3],
                              v.shape()[3],
                              static_cast<T>(plan.scale),
@@ -62,7 +68,10 @@ cpu::AttentionProblem<T> attention_problem(const AttentionPlan& plan, const Tens
                              plan.mask.defined() ? plan.mask.data() : nullptr,
                              {},
                              bias ? bias->data() : nullptr,
-                             {}};
+                             {},
+                             k.shape()[1],
+                             k.shape()[2],
+                             plan.slopes.defined() ? plan.slopes.data() : nullptr};
   if (p.mask) {
     const Shape& shape = plan.mask.shape();
     const Index heads = shape.rank() > 2 ? shape[-3] : 1, samples = shape.rank() > 3 ? shape[-4] : 1;
@@ -77,6 +86,11 @@ cpu::AttentionProblem<T> attention_problem(const AttentionPlan& plan, const Tens
     step *= size;
   }
   return p;
+}
+template <class T>
+cpu::AttentionProblem<T> attention_problem(const AttentionPlan<T>& plan, const Tensor<T>& q, const Tensor<T>& k,
+                                           const Tensor<T>& v, const Tensor<T>* bias = nullptr) {
+  return attention_problem(plan, q, k, v, k.shape()[2], bias);
 }
 
 /// exp(scores - largest of the row) where `allowed` (everywhere when it is empty), else 0. The largest is a constant:
@@ -95,9 +109,18 @@ Tensor<T> unnormalised_weights(const Tensor<T>& scores, const Tensor<bool>& allo
   return where(allowed, exp(where(allowed, scores - peaks, T(0))), T(0));
 }
 
-/// The definition, in differentiable ops; stores the whole matrix of scores.
+/// -slope |distance| for every head, query and key: [heads, queries, keys].
+template <class T>
+Tensor<T> linear_bias(const cpu::AttentionProblem<T>& p) {
+  return generate({p.heads, p.queries, p.keys}, [&p](Index head, Index query, Index key) {
+    return -p.slopes[head] * static_cast<T>(std::abs(p.place(query) - key));
+  });
+}
+
+/// The definition, in differentiable ops; stores the whole matrix of scores, and a copy of keys and values for each of
+/// the heads that share them.
 template <class T, class... Bias>
-Tensor<T> attention_by_formula(const AttentionPlan& plan, const Tensor<T>& q, Tensor<T> k, Tensor<T> v,
+Tensor<T> attention_by_formula(const AttentionPlan<T>& plan, const Tensor<T>& q, Tensor<T> k, Tensor<T> v,
                                const Bias&... bias) {
   const cpu::AttentionProblem<T> p = attention_problem(plan, q, k, v);
   if (plan.key_mask.defined()) {
@@ -106,8 +129,13 @@ Tensor<T> attention_by_formula(const AttentionPlan& plan, const Tensor<T>& q, Te
     k = where(seen, k, T(0));
     v = where(seen, v, T(0));
   }
+  if (p.key_heads != p.heads) {
+    k = repeat(k, p.heads_of_a_key(), 1);
+    v = repeat(v, p.heads_of_a_key(), 1);
+  }
   Tensor<T> scores = matmul(q * plan.scale, k, {.transpose_b = true});
   ((scores = scores + bias), ...);
+  if (p.slopes) scores = scores + linear_bias(p);
   Tensor<bool> allowed;
   if (plan.causal || p.key_mask || p.mask) {
     allowed = fresh<bool>(scores.shape());
@@ -127,7 +155,7 @@ Tensor<T> attention_by_formula(const AttentionPlan& plan, const Tensor<T>& q, Te
 
 /// The fused op over queries, keys, values and at most one bias.
 template <class T, class... Bias>
-Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& queries, const Tensor<T>& keys,
+Tensor<T> fused_attention(const AttentionPlan<T>& plan, const Tensor<T>& queries, const Tensor<T>& keys,
                           const Tensor<T>& values, const Bias&... biases) {
   struct Saved {
     Tensor<T> value, peak, scale;  // of `cpu::AttentionNorms`
@@ -176,50 +204,66 @@ Tensor<T> fused_attention(const AttentionPlan& plan, const Tensor<T>& queries, c
 
 }  // namespace detail
 
+namespace detail {
+
+/// Throws unless the options fit scores [batch, heads, queries, keys]; the plan of an attention of that depth.
+template <class T>
+AttentionPlan<T> checked_plan(const char* op, const Shape& scores, Index depth, const AttentionOptions<T>& options,
+                              Site site) {
+  if (options.key_mask.defined() && !(options.key_mask.shape() == Shape{scores[0], scores[3]}))
+    fail<ShapeError>(op, "expected a key mask [batch, keys]",
+                     {{"key_mask", options.key_mask.shape()}, {"scores", scores}}, site);
+  if (options.mask.defined()) {
+    const Shape& shape = options.mask.shape();
+    bool fits = shape.rank() >= 2 && shape.rank() <= 4;
+    for (int axis = 1; fits && axis <= shape.rank(); ++axis)
+      fits = shape[-axis] == scores[-axis] || (axis > 2 && shape[-axis] == 1);
+    if (!fits)
+      fail<ShapeError>(op, "expected a mask [batch or 1, heads or 1, queries, keys]",
+                       {{"mask", shape}, {"scores", scores}}, site);
+  }
+  if (!(options.dropout >= 0 && options.dropout < 1))
+    fail(op, {"dropout is ", options.dropout, ", expected 0 or more and less than 1"}, {{"scores", scores}}, site);
+  if (Shape joined;
+      options.bias.defined() && (!broadcast_shapes(options.bias.shape(), scores, joined) || !(joined == scores)))
+    fail<ShapeError>(op, "the bias does not broadcast to [batch, heads, queries, keys]",
+                     {{"bias", options.bias.shape()}, {"scores", scores}}, site);
+  if (options.slopes.defined() && !(options.slopes.shape() == Shape{scores[1]}))
+    fail<ShapeError>(op, "expected a slope for each head", {{"slopes", options.slopes.shape()}, {"scores", scores}},
+                     site);
+  const double usual_scale = depth > 0 ? 1 / std::sqrt(static_cast<double>(depth)) : 1;
+  return {options.scale.value_or(usual_scale),
+          options.causal,
+          options.key_mask,
+          options.mask,
+          options.slopes.detach(),
+          options.dropout,
+          options.random};
+}
+
+}  // namespace detail
+
 /// softmax(scale q k^T + bias) v over the keys that a query may see; a query that sees none gets zeros and zero
-/// gradient. q [batch, heads, queries, depth], k [batch, heads, keys, depth], v [batch, heads, keys, value_depth] ->
-/// [batch, heads, queries, value_depth]. Memory grows with queries + keys, not with their product, but for derivatives
-/// of second and higher order, and for the gradient to the bias. Numbers of keys that `key_mask` hides are never read
-/// into the result; those of keys hidden by `mask` or by place must be finite. Throws ShapeError when shapes do not fit
-/// together, ValueError for a dropout outside [0, 1).
+/// gradient. q [batch, heads, queries, depth], k [batch, key_heads, keys, depth], v [batch, key_heads, keys,
+/// value_depth] -> [batch, heads, queries, value_depth]. Where key_heads is less than heads, which it must divide,
+/// heads / key_heads heads in a row share keys and values (grouped-query attention: Ainslie et al., EMNLP 2023; with
+/// one key head, Shazeer 2019); no copy of them is made but for derivatives of second and higher order. Memory grows
+/// with queries + keys, not with their product, but for those derivatives, and for the gradient to the bias. Numbers of
+/// keys that `key_mask` hides are never read into the result; those of keys hidden by `mask` or by place must be
+/// finite. Throws ShapeError when shapes do not fit together, ValueError for a dropout outside [0, 1).
 template <Real T>
 Tensor<T> scaled_dot_product_attention(const Tensor<T>& q, const Tensor<T>& k, const Tensor<T>& v,
                                        const AttentionOptions<std::type_identity_t<T>>& options = {},
                                        Site site = Site::current()) {
   const char* op = "scaled_dot_product_attention";
   const Shape &a = q.shape(), &b = k.shape(), &c = v.shape();
-  if (a.rank() != 4 || b.rank() != 4 || c.rank() != 4 || a[0] != b[0] || a[0] != c[0] || a[1] != b[1] || a[1] != c[1] ||
-      a[3] != b[3] || b[2] != c[2])
-    fail<ShapeError>(
-        op,
-        "expected q [batch, heads, queries, depth], k [batch, heads, keys, depth], v [batch, heads, keys, value_depth]",
-        {{"q", a}, {"k", b}, {"v", c}}, site);
-  if (options.key_mask.defined() && !(options.key_mask.shape() == Shape{b[0], b[2]}))
-    fail<ShapeError>(op, "expected a key mask [batch, keys]", {{"key_mask", options.key_mask.shape()}, {"k", b}}, site);
-  if (options.mask.defined()) {
-    const Shape &shape = options.mask.shape(), all{a[0], a[1], a[2], b[2]};
-    bool fits = shape.rank() >= 2 && shape.rank() <= 4;
-    for (int axis = 1; fits && axis <= shape.rank(); ++axis)
-      fits = shape[-axis] == all[-axis] || (axis > 2 && shape[-axis] == 1);
-    if (!fits)
-      fail<ShapeError>(op, "expected a mask [batch or 1, heads or 1, queries, keys]",
-                       {{"mask", shape}, {"q", a}, {"k", b}}, site);
-  }
-  if (!(options.dropout >= 0 && options.dropout < 1))
-    fail(op, {"dropout is ", options.dropout, ", expected 0 or more and less than 1"}, {{"q", a}}, site);
-  const Shape scores{a[0], a[1], a[2], b[2]};
-  if (Shape joined;
-      options.bias.defined() && (!broadcast_shapes(options.bias.shape(), scores, joined) || !(joined == scores)))
-    fail<ShapeError>(op, "the bias does not broadcast to [batch, heads, queries, keys]",
-                     {{"bias", options.bias.shape()}, {"scores", scores}}, site);
-
-  const double usual_scale = a[3] > 0 ? 1 / std::sqrt(static_cast<double>(a[3])) : 1;
-  const detail::AttentionPlan plan{options.scale.value_or(usual_scale),
-                                   options.causal,
-                                   options.key_mask,
-                                   options.mask,
-                                   options.dropout,
-                                   options.random};
+  if (a.rank() != 4 || b.rank() != 4 || c.rank() != 4 || a[0] != b[0] || a[0] != c[0] || b[1] != c[1] || a[3] != b[3] ||
+      b[2] != c[2] || (a[1] != b[1] && (b[1] == 0 || a[1] % b[1] != 0)))
+    fail<ShapeError>(op,
+                     "expected q [batch, heads, queries, depth], k [batch, key_heads, keys, depth], v [batch, "
+                     "key_heads, keys, value_depth], key_heads dividing heads",
+                     {{"q", a}, {"k", b}, {"v", c}}, site);
+  const detail::AttentionPlan<T> plan = detail::checked_plan<T>(op, {a[0], a[1], a[2], b[2]}, a[3], options, site);
   if (options.bias.defined()) return detail::fused_attention(plan, q, k, v, options.bias);
   return detail::fused_attention(plan, q, k, v);
 }

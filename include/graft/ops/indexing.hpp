@@ -246,5 +246,21 @@ inline Tensor<bool> causal_mask(Index queries, Index keys, Site site = Site::cur
   return tril_mask(queries, keys, keys - queries, site);
 }
 
+/// What a query of packed sequences may see, [batch, 1, time, time]: the places of its own segment. `segments` [batch,
+/// time] numbers them; a place with a negative number is padding, which sees nothing and is not seen. Throws ShapeError
+/// for another rank.
+template <Integer I>
+Tensor<bool> block_mask(const Tensor<I>& segments, Site site = Site::current()) {
+  if (segments.rank() != 2)
+    fail<ShapeError>("block_mask", "expected segments [batch, time]", {{"segments", segments.shape()}}, site);
+  const Index batch = segments.shape()[0], time = segments.shape()[1];
+  Tensor<bool> mask = detail::fresh<bool>({batch, 1, time, time}, "block_mask", site);
+  bool* to = detail::writable(mask);
+  for (const I* row = segments.data(); row != segments.data() + batch * time; row += time)
+    for (Index query = 0; query < time; ++query)
+      for (Index key = 0; key < time; ++key) *to++ = row[query] >= 0 && row[query] == row[key];
+  return mask;
+}
+
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -33,7 +33,8 @@ struct AttentionDropout {
   double scale = 1;             ///< of the weights that stay
 };
 
-/// q [batch, heads, queries, depth], k [batch, heads, keys, depth], v [batch, heads, keys, value_depth].
+/// q [batch, heads, queries, depth], k [batch, key_heads, keys, depth], v [batch, key_heads, keys, value_depth];
+/// key_heads divides heads, and as many heads in a row share keys and values.
 template <class T>
 struct AttentionProblem {
   Index batch, heads, queries, keys, depth, value_depth;
@@ -44,13 +45,19 @@ struct AttentionProblem {
   const bool* key_mask;  ///< [batch, keys] or null
   const bool* mask;      ///< [.., .., queries, keys] or null; read with these strides at (batch, head)
   Index mask_strides[2];
-  const T* bias;         ///< or null; read with these strides at (batch, head, query, key)
+  const T* bias;  ///< or null; read with these strides at (batch, head, query, key)
   Index bias_strides[4];
+  Index key_heads;
+  Index key_room;   ///< rows from one head of k and v to the next; more than `keys` where there is room for others
+  const T* slopes;  ///< [heads] or null: a score falls by the head's slope times the distance of query and key
 
+  Index heads_of_a_key() const { return key_heads > 0 ? heads / key_heads : 1; }
+  /// The head of k and v that a head uses, both counted over all samples.
+  Index key_head(Index head) const { return head / heads_of_a_key(); }
+  /// Where a query stands among the keys: the last one at the last.
+  Index place(Index query) const { return query + keys - queries; }
   /// Keys that a query sees for its position alone: the last query sees all.
-  Index visible_keys(Index query) const {
-    return causal ? std::clamp(query + 1 + keys - queries, Index{0}, keys) : keys;
-  }
+  Index visible_keys(Index query) const { return causal ? std::clamp(place(query) + 1, Index{0}, keys) : keys; }
   /// Row `query` of the mask of a head, counted over all samples.
   const bool* mask_row(Index head, Index query) const {
     return mask + head / heads * mask_strides[0] + head % heads * mask_strides[1] + query * keys;
@@ -65,8 +72,8 @@ class AttentionHead {
       : p(problem),
         index(head),
         q(p.q + head * p.queries * p.depth),
-        k(p.k + head * p.keys * p.depth),
-        v(p.v + head * p.keys * p.value_depth),
+        k(p.k + p.key_head(head) * p.key_room * p.depth),
+        v(p.v + p.key_head(head) * p.key_room * p.value_depth),
         begin(first_key),
         end(last_key),
         keys_across_(detail::fresh<T>({blocks(), p.depth, kKeyBlock})) {
@@ -93,7 +100,7 @@ class AttentionHead {
     gemm(false, false, rows, wide, p.depth, scaled, p.depth, keys_across_.data() + (key - begin) * p.depth, kKeyBlock,
          to, kKeyBlock);
     const bool all = !p.key_mask && !p.mask && wide == count && p.visible_keys(row) >= key + count;
-    if (all && !p.bias) return;
+    if (all && !p.bias && !p.slopes) return;
     alignas(64) T lane_numbers[B::size];
     for (Index l = 0; l < B::size; ++l) lane_numbers[l] = static_cast<T>(l);
     const B lanes = B::load(lane_numbers), never(-std::numeric_limits<T>::infinity());
@@ -101,6 +108,11 @@ class AttentionHead {
     for (Index i = 0; i < rows; ++i) {
       T* at = to + i * kKeyBlock;
       if (p.bias) add_bias(at, row + i, key, count);
+      if (p.slopes) {
+        const B slope(p.slopes[index % p.heads]), ahead(static_cast<T>(key - p.place(row + i)));
+        for (Index j = 0; j < wide; j += B::size)
+          (B::load(at + j) - slope * native::abs(ahead + B(static_cast<T>(j)) + lanes)).store(at + j);
+      }
       if (all) continue;
       if (p.mask)
         std::transform(p.mask_row(index, row + i) + key, p.mask_row(index, row + i) + key + count, seen_by_query,
@@ -310,83 +322,86 @@ template <class T>
 void attention_backward(const AttentionProblem<T>& p, const T* out, const AttentionNorms<const T>& norms, const T* g,
                         const AttentionGradients<T>& to) {
   using B = Simd<T>;
-  const Index width = p.value_depth, depth = p.depth, heads = p.batch * p.heads;
+  const Index width = p.value_depth, depth = p.depth, heads = p.batch * p.heads, shared = p.heads_of_a_key();
   const Index groups = std::max((p.keys + kKeyGroup - 1) / kKeyGroup, Index{1}), size = p.queries * depth;
   // Each group of keys has its own sum for the queries; groups are added in order.
   const Tensor<T> parts_block = detail::fresh<T>({to.q && groups > 1 ? heads * groups * size : 0});
   T* parts = detail::writable(parts_block);
-  for_heads_and_groups(
-      heads, p.keys, kKeyGroup, p.queries * p.keys * (3 * depth + 2 * width), [&](Index index, Index group) {
-        const Index first = group * kKeyGroup, last = std::min(first + kKeyGroup, p.keys);
-        T* dq = !to.q ? nullptr : groups > 1 ? parts + (index * groups + group) * size : to.q + index * size;
-        if (dq) std::fill(dq, dq + size, T(0));
-        T* dk = to.k ? to.k + index * p.keys * depth : nullptr;
-        T* dv = to.v ? to.v + index * p.keys * width : nullptr;
-        if (dk) std::fill(dk + first * depth, dk + last * depth, T(0));
-        if (dv) std::fill(dv + first * width, dv + last * width, T(0));
-        if (first == last) return;
+  const auto of_head = [&](Index index, Index group) {
+    const Index first = group * kKeyGroup, last = std::min(first + kKeyGroup, p.keys);
+    T* dq = !to.q ? nullptr : groups > 1 ? parts + (index * groups + group) * size : to.q + index * size;
+    if (dq) std::fill(dq, dq + size, T(0));
+    T* dk = to.k ? to.k + p.key_head(index) * p.keys * depth : nullptr;
+    T* dv = to.v ? to.v + p.key_head(index) * p.keys * width : nullptr;
+    const bool opens = index % shared == 0;  // the first of the heads that add to these keys
+    if (dk && opens) std::fill(dk + first * depth, dk + last * depth, T(0));
+    if (dv && opens) std::fill(dv + first * width, dv + last * width, T(0));
+    if (first == last) return;
 
-        const AttentionHead<T> head(p, index, first, last, true);
-        const Tensor<T> numbers = detail::fresh<T>({size + p.queries + 2 * kQueryBlock * kKeyBlock});
-        T* scaled = detail::writable(numbers);
-        T *weights = scaled + size, *slopes = weights + kQueryBlock * kKeyBlock,
-          *dots = slopes + kQueryBlock * kKeyBlock;
-        scale_numbers(head.q, size, p.scale, scaled);
-        const T *g_head = g + index * p.queries * width, *out_head = out + index * p.queries * width;
-        const T *peaks = norms.peak + index * p.queries, *scales = norms.scale + index * p.queries;
-        for (Index i = 0; i < p.queries; ++i) {
-          B sum(0);
-          for (Index d = 0; d < width; d += B::size) {
-            const B a = width - d >= B::size ? B::load(g_head + i * width + d)
-                                             : B::load_part(g_head + i * width + d, width - d);
-            const B b = width - d >= B::size ? B::load(out_head + i * width + d)
-                                             : B::load_part(out_head + i * width + d, width - d);
-            sum = fma(a, b, sum);
+    const AttentionHead<T> head(p, index, first, last, true);
+    const Tensor<T> numbers = detail::fresh<T>({size + p.queries + 2 * kQueryBlock * kKeyBlock});
+    T* scaled = detail::writable(numbers);
+    T *weights = scaled + size, *slopes = weights + kQueryBlock * kKeyBlock, *dots = slopes + kQueryBlock * kKeyBlock;
+    scale_numbers(head.q, size, p.scale, scaled);
+    const T *g_head = g + index * p.queries * width, *out_head = out + index * p.queries * width;
+    const T *peaks = norms.peak + index * p.queries, *scales = norms.scale + index * p.queries;
+    for (Index i = 0; i < p.queries; ++i) {
+      B sum(0);
+      for (Index d = 0; d < width; d += B::size) {
+        const B a =
+            width - d >= B::size ? B::load(g_head + i * width + d) : B::load_part(g_head + i * width + d, width - d);
+        const B b = width - d >= B::size ? B::load(out_head + i * width + d)
+                                         : B::load_part(out_head + i * width + d, width - d);
+        sum = fma(a, b, sum);
+      }
+      dots[i] = sum_lanes(sum);
+    }
+    for (Index key = first; key < last; key += kKeyBlock)
+      for (Index row = 0; row < p.queries; row += kQueryBlock) {
+        const Index rows = std::min(kQueryBlock, p.queries - row);
+        const Index count = std::min({kKeyBlock, last - key, p.visible_keys(row + rows - 1) - key});
+        if (count <= 0) continue;
+        const Index wide = whole_batches<T>(count);
+        head.scores(scaled + row * depth, row, rows, key, count, weights);
+        gemm(false, false, rows, wide, width, g_head + row * width, width, head.values_across(key), kKeyBlock, slopes,
+             kKeyBlock);
+        if (p.dropout.threshold > 0) head.drop(row, rows, key, count, slopes);
+        for (Index i = 0; i < rows; ++i) {
+          const B peak(peaks[row + i]), scale(scales[row + i]), dot(dots[row + i]);
+          T *weight = weights + i * kKeyBlock, *slope = slopes + i * kKeyBlock;
+          for (Index j = 0; j < wide; j += B::size) {
+            const B w = native::exp(B::load(weight + j) - peak) * scale;
+            w.store(weight + j);
+            (w * (B::load(slope + j) - dot)).store(slope + j);
           }
-          dots[i] = sum_lanes(sum);
+          if (to.bias) std::copy(slope, slope + count, to.bias + ((index * p.queries + row + i) * p.keys) + key);
         }
-        for (Index key = first; key < last; key += kKeyBlock)
-          for (Index row = 0; row < p.queries; row += kQueryBlock) {
-            const Index rows = std::min(kQueryBlock, p.queries - row);
-            const Index count = std::min({kKeyBlock, last - key, p.visible_keys(row + rows - 1) - key});
-            if (count <= 0) continue;
-            const Index wide = whole_batches<T>(count);
-            head.scores(scaled + row * depth, row, rows, key, count, weights);
-            gemm(false, false, rows, wide, width, g_head + row * width, width, head.values_across(key), kKeyBlock,
-                 slopes, kKeyBlock);
-            if (p.dropout.threshold > 0) head.drop(row, rows, key, count, slopes);
-            for (Index i = 0; i < rows; ++i) {
-              const B peak(peaks[row + i]), scale(scales[row + i]), dot(dots[row + i]);
-              T *weight = weights + i * kKeyBlock, *slope = slopes + i * kKeyBlock;
-              for (Index j = 0; j < wide; j += B::size) {
-                const B w = native::exp(B::load(weight + j) - peak) * scale;
-                w.store(weight + j);
-                (w * (B::load(slope + j) - dot)).store(slope + j);
-              }
-              if (to.bias) std::copy(slope, slope + count, to.bias + ((index * p.queries + row + i) * p.keys) + key);
-            }
-            if (dv) {
-              if (p.dropout.threshold > 0) head.drop(row, rows, key, count, weights);
-              gemm(true, false, count, width, rows, weights, kKeyBlock, g_head + row * width, width, dv + key * width,
-                   width, true);
-            }
-            if (dq)
-              gemm(false, false, rows, depth, count, slopes, kKeyBlock, head.k + key * depth, depth, dq + row * depth,
-                   depth, true);
-            if (dk)
-              gemm(true, false, count, depth, rows, slopes, kKeyBlock, scaled + row * depth, depth, dk + key * depth,
-                   depth, true);
-          }
-        // Masked keys get nothing, not even from a query whose weights are NaN.
-        const bool* seen = p.key_mask ? p.key_mask + index / p.heads * p.keys : nullptr;
-        for (Index j = first; seen && j < last; ++j) {
-          if (seen[j]) continue;
-          if (dk) std::fill(dk + j * depth, dk + (j + 1) * depth, T(0));
-          if (dv) std::fill(dv + j * width, dv + (j + 1) * width, T(0));
-          for (Index i = 0; to.bias && i < p.queries; ++i) to.bias[(index * p.queries + i) * p.keys + j] = T(0);
+        if (dv) {
+          if (p.dropout.threshold > 0) head.drop(row, rows, key, count, weights);
+          gemm(true, false, count, width, rows, weights, kKeyBlock, g_head + row * width, width, dv + key * width,
+               width, true);
         }
-        if (dq && groups == 1) scale_numbers(dq, size, p.scale, dq);
-      });
+        if (dq)
+          gemm(false, false, rows, depth, count, slopes, kKeyBlock, head.k + key * depth, depth, dq + row * depth,
+               depth, true);
+        if (dk)
+          gemm(true, false, count, depth, rows, slopes, kKeyBlock, scaled + row * depth, depth, dk + key * depth, depth,
+               true);
+      }
+    // Masked keys get nothing, not even from a query whose weights are NaN.
+    const bool* seen = p.key_mask ? p.key_mask + index / p.heads * p.keys : nullptr;
+    for (Index j = first; seen && j < last; ++j) {
+      if (seen[j]) continue;
+      if (dk) std::fill(dk + j * depth, dk + (j + 1) * depth, T(0));
+      if (dv) std::fill(dv + j * width, dv + (j + 1) * width, T(0));
+      for (Index i = 0; to.bias && i < p.queries; ++i) to.bias[(index * p.queries + i) * p.keys + j] = T(0);
+    }
+    if (dq && groups == 1) scale_numbers(dq, size, p.scale, dq);
+  };
+  for_heads_and_groups(heads / shared, p.keys, kKeyGroup, shared * p.queries * p.keys * (3 * depth + 2 * width),
+                       [&](Index key_head, Index group) {
+                         for (Index head = 0; head < shared; ++head) of_head(key_head * shared + head, group);
+                       });
   if (!to.q || groups == 1) return;
   parallel_for(heads, 1 + 65536 / (groups * size + 1), [&](Index begin, Index end) {
     for (Index index = begin; index < end; ++index) {
