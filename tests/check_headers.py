@@ -30,6 +30,7 @@ ARGUMENTS = [
     (r"(Integer|Whole|WholeNumber) \w+", "std::int64_t"),
     (r"(class|Number) S", "double"),
     (r"(class|Model|ModelTree) M", "user::Net"),
+    (r"class Allocator", "std::allocator<float>"),
 ]
 NET = "namespace user { struct Net { graft::Tensor<float> weight, bias; GRAFT_FIELDS(weight, bias) }; }\n"
 
