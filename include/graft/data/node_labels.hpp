@@ -25,14 +25,6 @@ struct NodeLabels {
   Index nodes() const { return graph.sources(); }
 };
 
-namespace detail {
-
-inline Tensor<std::int64_t> index_list(const List<Index>& list) {
-  return generate({list.size()}, [&](Index i) { return list[i]; });
-}
-
-}  // namespace detail
-
 /// Each row divided by the sum of its numbers' sizes: [rows, columns] with rows of L1 norm 1, or 0 where a row is empty.
 template <Real T>
 SparseMatrix<T> rows_to_one(const SparseMatrix<T>& x) {
@@ -46,7 +38,7 @@ SparseMatrix<T> rows_to_one(const SparseMatrix<T>& x) {
     for (Index e = begin; e < end; ++e)
       scaled[e] = total > 0 ? static_cast<T>(values[static_cast<std::size_t>(e)] / total) : T(0);
   }
-  return x.with_values(generate({scaled.size()}, [&](Index e) { return scaled[e]; }));
+  return x.with_values(from_vector(scaled));
 }
 
 /// Reads an .npz file in the layout
@@ -103,7 +95,7 @@ inline NodeLabels load_node_labels(const std::string& path) {
       list.push_back(i);
     }
     if (list.empty()) file.at(name).fail({"holds no node"});
-    return detail::index_list(list);
+    return from_vector(list);
   };
   if (file.contains("labelled")) {
     const std::vector<int> known = file.at("labelled").with_shape({nodes}).converted<int>();
@@ -164,12 +156,12 @@ inline NodeLabels make_communities(const Random& random, const CommunityOptions&
     const Index of_its_class = i / o.classes;
     part[of_its_class < o.train ? 0 : of_its_class < o.train + o.validation ? 1 : 2].push_back(i);
   }
-  data.features = rows_to_one(SparseMatrix<float>::from_coordinates(o.nodes, o.width, detail::index_list(rows),
-                                                                    detail::index_list(columns),
+  data.features = rows_to_one(SparseMatrix<float>::from_coordinates(o.nodes, o.width, from_vector(rows),
+                                                                    from_vector(columns),
                                                                     ones<float>({rows.size()}), site));
-  data.train = detail::index_list(part[0]);
-  data.validation = detail::index_list(part[1]);
-  data.test = detail::index_list(part[2]);
+  data.train = from_vector(part[0]);
+  data.validation = from_vector(part[1]);
+  data.test = from_vector(part[2]);
   return data;
 }
 

@@ -15,7 +15,7 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// Options of `Grace`; rates are of the two views.
+/// Options of `Grace`; rates are of the two views. The values are CogDL's.
 struct GraceOptions {
   double temperature = 0.5;
   std::array<double, 2> drop_edges = {0.2, 0.4};

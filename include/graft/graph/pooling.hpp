@@ -14,8 +14,8 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// sum_i alpha_i x_i with alpha the softmax of gate(x_i) over the nodes of each graph: the gate of Li, Tarlow,
-/// Brockschmidt, Zemel, "Gated graph sequence neural networks", ICLR 2016, as in PyG's AttentionalAggregation.
+/// sum_i alpha_i x_i with alpha the softmax of gate(x_i) over the nodes of each graph, as PyG's AttentionalAggregation,
+/// which gives as its source Li, Gu, Dullien, Vinyals, Kohli, "Graph matching networks", ICML 2019.
 /// `gate_nn` maps x [nodes, width] -> [nodes, 1], called as gate_nn(x, context) or gate_nn(x); x and `offsets` [graphs
 /// + 1] of a batch -> [graphs, width], zeros for a graph without nodes. Throws ShapeError.
 template <class Gate>
