@@ -52,7 +52,7 @@ def check(page, folder, library):
     name = page.relative_to(ROOT)
     file, binary = folder / (page.stem + ".cpp"), folder / page.stem
     file.write_text(source)
-    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O1", "-Wno-unused-variable",
+    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O0", "-Wno-unused-variable",
                             "-Wno-unused-but-set-variable", str(file), "-o", str(binary), *library, "-lutf8proc"],
                            capture_output=True, text=True)
     if built.returncode != 0:

@@ -28,8 +28,8 @@ struct CheckGradientsResult {
 
 /// Compares the derivatives of `f(model)`, a scalar, along random directions with central differences, extrapolated
 /// twice (Romberg: the error falls as step^6). phi_0 = f, phi_k = <grad phi_(k-1), direction_k>; order k compares the
-/// slope of phi_(k-1) with its difference. For models of doubles: floats round away what is compared. Throws ValueError
-/// for options out of range.
+/// slope of phi_(k-1) with its difference. Frozen parameters stay where they are. For models of doubles: floats round
+/// away what is compared. Throws ValueError for options out of range.
 template <class F, Model M>
 CheckGradientsResult check_gradients(F f, const M& model, const CheckGradientsOptions& options = {},
                                      Site site = Site::current()) {
@@ -41,7 +41,8 @@ CheckGradientsResult check_gradients(F f, const M& model, const CheckGradientsOp
     std::uint64_t leaf = 0;
     return zip(
         [&](const auto& x) {
-          return randn<double>(x.shape(), options.random.stream(static_cast<std::uint64_t>(order)).stream(leaf++));
+          const Random draws = options.random.stream(static_cast<std::uint64_t>(order)).stream(leaf++);
+          return x.frozen() ? zeros<double>(x.shape()) : randn<double>(x.shape(), draws);
         },
         model);
   };
