@@ -214,12 +214,12 @@ TEST_CASE("16-bit floats are read and widened", "[io]") {
   CHECK_THAT(file_error([&] { half.as<std::uint16_t>(); }), contains("'<f2'"));
   // Every half lies strictly between its neighbours, and the codes above infinity are NaN.
   for (std::uint32_t code = 0; code < 0x7C00; ++code) {
-    const float here = detail::widened(static_cast<std::uint16_t>(code));
-    if (!(here < detail::widened(static_cast<std::uint16_t>(code + 1)))) FAIL_CHECK(code);
-    if (detail::widened(static_cast<std::uint16_t>(code | 0x8000)) != -here) FAIL_CHECK(code);
+    const float here = detail::widened<5, 10, true>(static_cast<std::uint16_t>(code));
+    if (!(here < detail::widened<5, 10, true>(static_cast<std::uint16_t>(code + 1)))) FAIL_CHECK(code);
+    if (detail::widened<5, 10, true>(static_cast<std::uint16_t>(code | 0x8000)) != -here) FAIL_CHECK(code);
   }
-  CHECK(std::isinf(detail::widened(0x7C00)));
-  CHECK(std::isnan(detail::widened(0x7C01)));
+  CHECK(std::isinf(detail::widened<5, 10, true>(0x7C00)));
+  CHECK(std::isnan(detail::widened<5, 10, true>(0x7C01)));
   write_npy(folder / "again.npy", half);
   CHECK(same(read_npy(folder / "again.npy"), half));
 }

@@ -46,8 +46,9 @@ TEST_CASE("rotary positions are rotations", "[ops]") {
   SECTION("the two layouts are a permutation of one another") {
     const Tensor<double> x = randn<double>({5, 8}, random);
     const Tensor<std::int64_t> evens_first = tensor<std::int64_t>({0, 2, 4, 6, 1, 3, 5, 7});
-    CHECK(same_bits(gather(rotary(x, 4, {.layout = RotaryLayout::interleaved}), evens_first, 1),
-                    rotary(gather(x, evens_first, 1), 4)));
+    // Not to the bit: which of two products is rounded before their sum is the compiler's choice, loop by loop.
+    CHECK(all_close(gather(rotary(x, 4, {.layout = RotaryLayout::interleaved}), evens_first, 1),
+                    rotary(gather(x, evens_first, 1), 4), 1e-15, 1e-15));
   }
 }
 

@@ -65,7 +65,8 @@ inline NodeLabels load_node_labels(const std::string& path) {
     try {
       return make();
     } catch (const Error& error) {
-      array.fail({error.what()});
+      const std::string text = error.what();
+      array.fail({text.substr(0, text.find('\n'))});
     }
   };
   data.graph = made(file.at("edge_index").with_shape({2, -1}), [&] {

@@ -24,7 +24,7 @@ struct SamplingOptions {
   double top_p = 1;        ///< of these, the fewest of the highest probabilities that make up p together, at least one
 };
 
-/// Options of `generate`.
+/// Options of `generate_tokens`.
 struct GenerateOptions {
   Index tokens = 100;  ///< how many come after the prompt, at most
   SamplingOptions sampling = {};
