@@ -45,3 +45,15 @@ TEST_CASE("methods side by side", "[evaluate]") {
   CHECK_THROWS_WITH(MethodTable({{"all", "accuracy"}}, "absent").text(), contains("no result of absent"));
   CHECK_THROWS_AS(MethodTable({}, "base"), ValueError);
 }
+
+TEST_CASE("seeds of a method beside what was published", "[evaluate]") {
+  MethodTable table({{.head = "test", .metric = "accuracy", .deviation = true}});
+  table.add({.name = "gcn", .figures = {{0.8, 0.82, 0.84}}, .published = "81.5"});
+  table.add({.name = "ours", .figures = {{0.5, 0.5, 0.5}}});
+  // Deviation 0.02; Student's quantile with two degrees of freedom is 4.302653: 4.302653 x 0.02 / sqrt(3) = 0.049683.
+  const std::string text = table.text();
+  INFO(text);
+  CHECK_THAT(text, contains("82.00 +- 4.97 (2.00)") && contains("81.5") && contains("published"));
+  CHECK_THAT(text, contains("50.00 +- 0.00 (0.00)") && !contains("minus"));
+  CHECK(table.rows().size() == 2);
+}

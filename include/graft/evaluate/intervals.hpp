@@ -62,6 +62,7 @@ struct Interval {
   double mean = 0;
   double ci95 = 0;
   Index n = 0;
+  double deviation = 0;  ///< the values' sample standard deviation, 0 for n < 2
   double low() const { return mean - ci95; }
   double high() const { return mean + ci95; }
 };
@@ -77,8 +78,10 @@ inline Interval mean_interval(std::span<const double> values) {
   for (double value : values) interval.mean += value / count;
   double squares = 0;
   for (double value : values) squares += (value - interval.mean) * (value - interval.mean);
-  if (interval.n > 1)
-    interval.ci95 = student_quantile(0.975, interval.n - 1) * std::sqrt(squares / (count - 1) / count);
+  if (interval.n > 1) {
+    interval.deviation = std::sqrt(squares / (count - 1));
+    interval.ci95 = student_quantile(0.975, interval.n - 1) * interval.deviation / std::sqrt(count);
+  }
   return interval;
 }
 

@@ -13,7 +13,7 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 /// The function between the two layers of a perceptron; `gelu_tanh` is GPT-2's gelu.
-enum class Activation { relu, gelu, gelu_tanh, silu, sigmoid };
+enum class Activation { relu, gelu, gelu_tanh, silu, sigmoid, elu };
 
 /// Which norm a block has: layer norm, or RMS norm (Zhang, Sennrich, NeurIPS 2019), which has no shift.
 enum class NormKind { layer, rms };
@@ -77,6 +77,8 @@ Tensor<T> activate(Activation activation, const Tensor<T>& x) {
       return gelu_tanh(x);
     case Activation::silu:
       return silu(x);
+    case Activation::elu:
+      return elu(x);
     case Activation::sigmoid:
       break;
   }
