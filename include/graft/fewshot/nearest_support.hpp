@@ -39,7 +39,7 @@ Tensor<std::int64_t> nearest_support(const Episode<T>& episode, Site site = Site
       }
     }
   }
-  return from_vector(nearest, {queries});
+  return from_vector(nearest);
 }
 
 }  // namespace GRAFT_ABI

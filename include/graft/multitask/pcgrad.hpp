@@ -29,7 +29,7 @@ inline Tensor<double> pcgrad_weights(const Tensor<double>& gramian, const Random
     }
     for (Index k = 0; k < tasks; ++k) weights[k] += w[k];  // line 7
   }
-  return from_vector(weights, {tasks});
+  return from_vector(weights);
 }
 
 /// The combined direction [n] of the rows of `jacobian` [tasks, n]; see `pcgrad_weights`.

@@ -130,7 +130,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   const auto finish = [&] {
     state.scheduler = std::move(scheduler);
     state.aggregator = std::move(aggregator);
-    state.draws = from_vector(draws, {tasks});
+    state.draws = from_vector(draws);
     state.round = Tensor<std::int64_t>(static_cast<std::int64_t>(round) + 1);
   };
   if (gradients.empty()) {
@@ -141,7 +141,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   report.metric /= static_cast<double>(report.tasks);
   const auto step = [&](Index = 0) {
     M direction = aggregate(gradients, aggregator, root.stream("aggregation").stream(round), options.shared,
-                            from_vector(losses, {losses.size()}), ids, tasks, site);
+                            from_vector(losses), ids, tasks, site);
     if (options.clip > 0) direction = clip_by_norm(direction, options.clip);
     state.optimizer.step(state.model, direction, learning_rate);
   };
