@@ -2,7 +2,6 @@
 // The baseline that learns nothing: a query has the label of the nearest support item. Cover and Hart, "Nearest
 // neighbor pattern classification", IEEE Transactions on Information Theory 1967.
 
-
 #include "graft/core/list.hpp"
 #include "graft/data/episodes.hpp"
 
