@@ -3,15 +3,15 @@
 // one that the recipe's stopping rule chose by the validation nodes.
 
 #include "graft/data/node_labels.hpp"
-#include "graft/evaluate/method_table.hpp"
 #include "graft/evaluate/metrics.hpp"
 #include "graft/graft.hpp"
+#include "graft/graph/gcn.hpp"
 #include "graft/graph/label_propagation.hpp"
 #include "graft/graph/sage.hpp"
 #include "graft/graph/sgc.hpp"
 #include "graft/graph/stack.hpp"
 #include "graft/train/early_stopping.hpp"
-#include "program.hpp"
+#include "model_table.hpp"
 
 using namespace graft;
 
@@ -23,6 +23,7 @@ struct Recipe {
   EarlyStopping stopping = {.window = 10};
 };
 const Recipe gat_recipe{100000, 0.005, 5e-4, true, {.patience = 100}};
+const Recipe sgc_recipe{100, 0.2, 5e-3, true, {}};  // rate and decay of PyG's example
 
 /// Test accuracy on Cora or Citeseer, of the tables of GCN's, SGC's and GAT's papers.
 std::string published(const std::string& model, const NodeLabels& data) {
@@ -42,22 +43,21 @@ Tensor<> loss_at(const Tensor<>& logits, const NodeLabels& data, const Tensor<st
 double accuracy_at(const Tensor<>& logits, const NodeLabels& data, const Tensor<std::int64_t>& nodes) {
   return accuracy(gather(logits, nodes), gather(data.labels, nodes));
 }
-/// The test accuracy of a net trained by a recipe; `x`: features as the net takes them.
-template <class M, class X>
-double trained_accuracy(M net, const NodeLabels& data, const Graph& graph, const X& x, const Recipe& recipe,
-                        const Random& random) {
+/// The test accuracy of a net trained by a recipe.
+template <class M>
+double trained_accuracy(M net, const NodeLabels& data, const Graph& graph, const Recipe& recipe, const Random& random) {
   Adam adam(net);
   EarlyStopping stopping = recipe.stopping;
   double test = 0;
   for (Index epoch = 0; epoch < recipe.epochs && !stopping.ends; ++epoch) {
-    if (stop_requested(examples::Program::stop())) throw Stopped("graft: stopped while models were trained");
-    const Context training(Phase::training, random.stream("epoch", epoch));
+    examples::end_if_stopped();
+    Context training(Phase::training, random.stream("epoch", epoch));
     const auto loss = [&](const M& m) {
       const Tensor<> decayed = recipe.decay_all ? dot(m, m) : dot(m.layers[0], m.layers[0]);
-      return loss_at(m(graph, x, training), data, data.train) + recipe.decay / 2 * decayed;
+      return loss_at(m(graph, data.features, training), data, data.train) + recipe.decay / 2 * decayed;
     };
     adam.step(net, grad(loss, net), recipe.rate);
-    const Tensor<> logits = net(graph, x, Context());
+    const Tensor<> logits = net(graph, data.features, Context());
     stopping.look(loss_at(logits, data, data.validation).item(), accuracy_at(logits, data, data.validation));
     if (stopping.counts) test = accuracy_at(logits, data, data.test);
   }
@@ -68,28 +68,24 @@ double trained_accuracy(M net, const NodeLabels& data, const Graph& graph, const
 double model_accuracy(const std::string& name, const NodeLabels& data, const Random& random) {
   const Index width = data.features.columns(), classes = data.classes;
   const Random a = random.stream("first"), b = random.stream("second");
-  const auto train = [&](auto net, const Graph& graph, const auto& x, const Recipe& recipe) {
-    return trained_accuracy(net, data, graph, x, recipe, random);
+  const auto two = [&](const auto& first, const auto& second) {
+    return trained_accuracy(GraphStack(std::vector{first, second}, Activation::relu, 0.5), data, data.graph, {}, random);
   };
-  const auto two = [](const auto& first, const auto& second, bool attends = false) {
-    return GraphStack(std::vector{first, second}, attends ? Activation::elu : Activation::relu, attends ? 0.6 : 0.5);
+  const auto attention = [&](const auto& first, const auto& second) {
+    return trained_accuracy(GraphStack(std::vector{first, second}, Activation::elu, 0.6), data,
+                            with_self_loops(data.graph), gat_recipe, random);
   };
   const GatOptions heads{.heads = 8, .dropout = 0.6}, last{.concatenate = false, .dropout = 0.6};
-  if (name == "label-propagation")
-    return accuracy_at(label_propagation(data.graph, data.labels, data.train, classes), data, data.test);
-  if (name == "mlp") return train(two(Linear<>(width, 16, a), Linear<>(16, classes, b)), data.graph, data.features, {});
-  if (name == "gcn") return train(two(Gcn<>(width, 16, a), Gcn<>(16, classes, b)), data.graph, data.features, {});
-  if (name == "sage") return train(two(Sage<>(width, 16, a), Sage<>(16, classes, b)), data.graph, data.features, {});
-  if (name == "sgc")  // rate and decay of PyG's example
-    return train(GraphStack(std::vector{Sgc<>(width, classes, a, {.hops = 2})}), data.graph, data.features,
-                 {100, 0.2, 5e-3, true, {}});
-  const Graph looped = with_self_loops(data.graph);
-  if (name == "gat")
-    return train(two(Gat<>(width, 8, a, heads), Gat<>(64, classes, b, last), true), looped, data.features, gat_recipe);
-  if (name == "gatv2")
-    return train(two(GatV2<>(width, 8, a, heads), GatV2<>(64, classes, b, last), true), looped,
-                 matmul(data.features, eye(width)), gat_recipe);
-  throw UsageError("--model: there is no " + name);
+  if (name == "mlp") return two(Linear<>(width, 16, a), Linear<>(16, classes, b));
+  if (name == "gcn") return two(Gcn<>(width, 16, a), Gcn<>(16, classes, b));
+  if (name == "sage") return two(Sage<>(width, 16, a), Sage<>(16, classes, b));
+  if (name == "gat") return attention(Gat<>(width, 8, a, heads), Gat<>(64, classes, b, last));
+  if (name == "gatv2") return attention(GatV2<>(width, 8, a, heads), GatV2<>(64, classes, b, last));
+  if (name == "sgc") {
+    const Sgc<> layer(width, classes, a, {.hops = 2});
+    return trained_accuracy(GraphStack(std::vector{layer}), data, data.graph, sgc_recipe, random);
+  }
+  return accuracy_at(label_propagation(data.graph, data.labels, data.train, classes), data, data.test);
 }
 
 void node_classification(examples::Program& program, const std::string& file, const std::vector<std::string>& models,
@@ -97,19 +93,15 @@ void node_classification(examples::Program& program, const std::string& file, co
   const Random root(program.seed);
   NodeLabels data = file.empty() ? make_communities(root.stream("graph")) : load_node_labels(file);
   data.features = rows_to_one(data.features);
-  MethodTable table({{.head = "test", .metric = "accuracy", .deviation = true}});
-  for (const std::string& name : models) {
-    const Stopwatch watch;
-    List<double> figures(seeds);
-    parallel_tasks(seeds, [&](Index i) { figures[i] = model_accuracy(name, data, root.stream("seed", i)); });
-    table.add({.name = name,
-               .figures = {{figures.begin(), figures.end()}},
-               .seconds = watch.seconds(),
-               .published = published(name, data)});
-  }
-  std::printf("%d nodes, %d edges, %d classes; test accuracy in %% of %d seeds with 95 %% interval (deviation).\n\n%s",
-              int(data.nodes()), int(data.graph.edges()), int(data.classes), int(seeds), table.text().c_str());
-  program.record.add(table.rows());
+  char head[128];
+  std::snprintf(head, sizeof head, "%d nodes, %d edges, %d classes; test accuracy in %% of %d seeds, +- 95 %% interval (deviation)",
+                int(data.nodes()), int(data.graph.edges()), int(data.classes), int(seeds));
+  examples::compare_models(
+      program, head, {{.head = "test", .metric = "accuracy", .deviation = true}}, models, seeds,
+      [&](const std::string& model, Index i) {
+        return std::vector{model_accuracy(model, data, root.stream("seed", i))};
+      },
+      [&](const std::string& model) { return published(model, data); });
 }
 
 int main(int argc, char** argv) {
@@ -118,7 +110,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> models = {"label-propagation", "mlp", "sgc", "gcn", "sage", "gat", "gatv2"};
   Index seeds = 10;
   program.file("--data", data, "graph with labels, an .npz file as docs/files.md says");
-  program.names("--model", models, "models to train");
+  program.models(models);
   program.whole("--seeds", seeds, "seeds of initial values and dropout, run in parallel", 1);
   return program.run(argc, argv, [&] { node_classification(program, data, models, seeds); });
 }

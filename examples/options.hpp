@@ -29,7 +29,7 @@ struct Option {
   std::string name, text;  // "--rounds", one line of help
   Place place;
   double low = 0, high = 0;          // of numbers
-  std::vector<std::string> choices;  // of a word; empty: any
+  std::vector<std::string> choices;  // of a word or of each name; empty: any
   std::string shown;                 // the default as --help shows it
   bool in_identity = true;           // false: training does not depend on it
   bool is_file = false;              // that exists and is read
@@ -70,13 +70,7 @@ struct Option {
   }
   void read(const std::string&, bool& value) const { value = true; }
   void read(const std::string& given_text, std::string& value) const {
-    bool known = choices.empty();
-    std::string list;
-    for (const std::string& choice : choices) {
-      known = known || choice == given_text;
-      list += (list.empty() ? "" : ", ") + choice;
-    }
-    if (!known) throw UsageError(name + ": " + given_text + " is none of " + list);
+    check_choice(given_text);
     value = given_text;
   }
   void read(const std::string& given_text, std::vector<std::string>& value) const {
@@ -85,8 +79,18 @@ struct Option {
       const std::size_t comma = std::min(given_text.find(',', at), given_text.size());
       if (comma == at) throw UsageError(name + ": a name in " + given_text + " is empty");
       value.push_back(given_text.substr(at, comma - at));
+      check_choice(value.back());
       at = comma + 1;
     }
+  }
+  void check_choice(const std::string& word) const {
+    bool known = choices.empty();
+    std::string list;
+    for (const std::string& choice : choices) {
+      known = known || choice == word;
+      list += (list.empty() ? "" : ", ") + choice;
+    }
+    if (!known) throw UsageError(name + ": " + word + " is none of " + list);
   }
   std::string bound(double value) const {
     if (std::holds_alternative<double*>(place)) return json_number(value);
@@ -146,17 +150,22 @@ class Options {
     return nullptr;
   }
   static std::string kind(const Option& option) {
+    if (std::holds_alternative<std::vector<std::string>*>(option.place)) return "NAME,...";
     if (!option.choices.empty()) {
       std::string list;
       for (const std::string& choice : option.choices) list += (list.empty() ? "" : "|") + choice;
       return list;
     }
-    if (std::holds_alternative<std::vector<std::string>*>(option.place)) return "NAME,...";
     if (std::holds_alternative<std::string*>(option.place)) return "TEXT";
     return std::holds_alternative<double*>(option.place) ? "NUMBER" : "N";
   }
   static std::string default_of(const Option& option) {
-    if (option.is_flag() || std::holds_alternative<std::vector<std::string>*>(option.place)) return "";
+    if (option.is_flag()) return "";
+    if (const auto* names = std::get_if<std::vector<std::string>*>(&option.place)) {
+      std::string list;
+      for (const std::string& name : **names) list += (list.empty() ? "" : ",") + name;
+      return list;
+    }
     if (const auto* text = std::get_if<std::string*>(&option.place)) return **text;
     return to_json(option.value());
   }

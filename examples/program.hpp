@@ -68,6 +68,8 @@ class Program {
   Option& names(const char* name, std::vector<std::string>& value, const char* text) {
     return options_.add(name, &value, text);
   }
+  /// --model NAME,..., of the names that `value` holds now.
+  void models(std::vector<std::string>& value) { names("--model", value, "models that are compared").choices = value; }
   /// --checkpoint FOLDER and --resume, of a program that trains.
   void checkpoints() {
     options_.add("--checkpoint", &checkpoint, "folder for checkpoints, made if need be").in_identity = false;

@@ -17,7 +17,6 @@
 #include "graft/ops/layout.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/ops/matmul.hpp"
-#include "graft/ops/neighbours.hpp"
 #include "graft/ops/norm.hpp"
 #include "graft/ops/pool.hpp"
 #include "graft/ops/reduce.hpp"
@@ -45,11 +44,6 @@
 
 #include "graft/graph/gat.hpp"
 #include "graft/graph/gatv2.hpp"
-#include "graft/graph/gcn.hpp"
-#include "graft/graph/gin.hpp"
-#include "graft/graph/sage.hpp"
-#include "graft/graph/sgc.hpp"
-#include "graft/graph/transformer_conv.hpp"
 
 #include "graft/optim/adam.hpp"
 #include "graft/optim/schedule.hpp"

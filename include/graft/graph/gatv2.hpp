@@ -49,6 +49,15 @@ struct GatV2 {
     detail::check_no_edges("GatV2", weight_edge.has_value(), site);
     return between(graph, x, x, Tensor<T>(), context, site);
   }
+  /// The same of constant features that are mostly zeros.
+  Tensor<T> operator()(const Graph& graph, const SparseMatrix<T>& x, ContextRef context,
+                       Site site = Site::current()) const {
+    const Named here("GatV2", site);
+    detail::check_nodes("GatV2", graph, {x.rows(), x.columns()}, site);
+    detail::check_no_edges("GatV2", weight_edge.has_value(), site);
+    return attend(graph, transform(x, weight_l, bias_l, site), transform(x, weight_r, bias_r, site), Tensor<T>(),
+                  context, site);
+  }
   /// With edge features [edges, edge_features] if the layer was made for them, else between two sets of nodes, with
   /// x_destinations [destinations, in].
   Tensor<T> operator()(const Graph& graph, const Tensor<T>& x, const Tensor<T>& edges_or_destinations,
@@ -66,21 +75,26 @@ struct GatV2 {
   }
 
  private:
+  /// W x (+ b), [rows, heads, width].
+  template <class X>
+  Tensor<T> transform(const X& x, const Tensor<T>& weight, const std::optional<Tensor<T>>& offset, Site site) const {
+    const Tensor<T> h = matmul(x, weight, {.transpose_b = true}, site);
+    return reshape(offset ? h + *offset : h, {h.size(0), att.size(0), att.size(1)});
+  }
   Tensor<T> between(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
                     const Tensor<T>& edge_features, ContextRef context, Site site) const {
     detail::check_ends("GatV2", graph, x_sources.shape(), x_destinations.shape(), site);
-    const Index heads = att.size(0), width = att.size(1);
-    const auto transform = [&](const Tensor<T>& x, const Tensor<T>& weight, const std::optional<Tensor<T>>& offset) {
-      const Tensor<T> h = matmul(x, weight, {.transpose_b = true}, site);
-      return reshape(offset ? h + *offset : h, {x.size(0), heads, width});
-    };
-    const Tensor<T> s = transform(x_sources, weight_l, bias_l), d = transform(x_destinations, weight_r, bias_r);
+    return attend(graph, transform(x_sources, weight_l, bias_l, site), transform(x_destinations, weight_r, bias_r, site),
+                  edge_features, context, site);
+  }
+  Tensor<T> attend(const Graph& graph, const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& edge_features,
+                   ContextRef context, Site site) const {
     const GraphAttentionOptions how = detail::attention_options(options, context);
     if (!edge_features.defined())
       return detail::join_heads(graph_attention_v2(graph, s, d, att, how, site), options.concatenate, bias);
     if (!weight_edge) fail("GatV2", "was made without edge features", {{"edge_features", edge_features.shape()}}, site);
     detail::check_edges("GatV2", graph, edge_features.shape(), weight_edge->size(1), site);
-    const Tensor<T> of_edges = transform(edge_features, *weight_edge, std::optional<Tensor<T>>());
+    const Tensor<T> of_edges = transform(edge_features, *weight_edge, std::nullopt, site);
     const Tensor<T> joint =
         leaky_relu(source_rows(graph, s) + destination_rows(graph, d) + of_edges, options.negative_slope);
     const Tensor<T> alpha = detail::edge_weights(graph, sum(joint * att, {2}), how, site);
