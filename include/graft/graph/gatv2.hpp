@@ -84,8 +84,8 @@ struct GatV2 {
   Tensor<T> between(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
                     const Tensor<T>& edge_features, ContextRef context, Site site) const {
     detail::check_ends("GatV2", graph, x_sources.shape(), x_destinations.shape(), site);
-    return attend(graph, transform(x_sources, weight_l, bias_l, site), transform(x_destinations, weight_r, bias_r, site),
-                  edge_features, context, site);
+    return attend(graph, transform(x_sources, weight_l, bias_l, site),
+                  transform(x_destinations, weight_r, bias_r, site), edge_features, context, site);
   }
   Tensor<T> attend(const Graph& graph, const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& edge_features,
                    ContextRef context, Site site) const {
