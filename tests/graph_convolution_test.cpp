@@ -6,6 +6,7 @@
 #include "graft/graph/sage.hpp"
 #include "graft/graph/sampling.hpp"
 #include "graft/graph/sgc.hpp"
+#include "graft/graph/stack.hpp"
 #include "graft/model/names.hpp"
 #include "graft/nn/sequential.hpp"
 #include "graft/ops/linalg_spectral.hpp"
@@ -249,6 +250,32 @@ TEST_CASE("RGCN of one relation is SAGE, and identity coefficients of as many ba
   CHECK(all_close(free(no_edges, x, x, Context()), free(no_edges, x, Context()), 0, 0));
   CHECK_THROWS_WITH(free(std::vector{graph}, x, Context()), contains("graft: Rgcn: 1 relations") && contains("for 3"));
   CHECK_THROWS_AS(Rgcn<double>(3, 4, 3, Random(1), {.bases = -1}), ValueError);
+}
+
+TEST_CASE("a stack of layers puts dropout before each and its activation between them", "[graph]") {
+  const Graph graph = some_graph();
+  const Numbers x = normal_numbers({5, 4}, 1);
+  const std::vector<Gcn<double>> layers = {Gcn<double>(4, 6, Random(1)), Gcn<double>(6, 3, Random(2))};
+  const GraphStack plain(layers), dropping(layers, Activation::elu, 0.5);
+  CHECK(names(plain) == Names{"layers.0.lin.weight", "layers.0.bias", "layers.1.lin.weight", "layers.1.bias"});
+  const auto by_hand = [&](const auto& start, const auto& between) {
+    return layers[1](graph, between(layers[0](graph, start, Context())), Context());
+  };
+  CHECK(same_bits(plain(graph, x, Context()), by_hand(x, [](const Numbers& h) { return relu(h); })));
+  CHECK(same_bits(dropping(graph, x, Context()), by_hand(x, [](const Numbers& h) { return elu(h); })));
+  const auto dropped = [&](std::uint64_t seed, const auto& start) {
+    return dropping(graph, start, Context(Phase::training, Random(seed)));
+  };
+  Context context(Phase::training, Random(7));
+  const Dropout half{0.5};
+  const Numbers start = half(x, context);
+  CHECK(same_bits(dropped(7, x), by_hand(start, [&](const Numbers& h) { return half(elu(h), context); })));
+  CHECK_FALSE(same_bits(dropped(7, x), dropped(8, x)));
+  // Numbers that are mostly zeros are dropped where they are; the layers of one that hears nobody see no graph.
+  CHECK(dropped(7, SparseMatrix<double>(x)).shape() == Shape{5, 3});
+  const GraphStack perceptron(std::vector{Linear<double>(4, 2, Random(1))});
+  CHECK(same_bits(perceptron(graph, x, Context()), perceptron.layers[0](x)));
+  CHECK_THROWS_WITH(GraphStack<Gcn<double>>()(graph, x, Context()), contains("graft: GraphStack: has no layers"));
 }
 
 TEST_CASE("convolutions have PyG's names and say what is wrong", "[graph]") {

@@ -402,11 +402,14 @@ TEST_CASE("a sparse matrix is its dense one, dropout included", "[graph]") {
     CHECK_THROWS_WITH(Linear<double>(60, 4, Random(2))(sparse),
                       contains("Linear: sparse x must have 60 columns") && contains("[9, 70]"));
   }
-  const Gat<double> gat(70, 3, Random(1), {.heads = 2});
   const Graph graph = complete(9);
   Context context;
-  CHECK(all_close(gat(graph, sparse, context), gat(graph, dense, context), 1e-12, 1e-13));
-  CHECK_THROWS_WITH(gat(complete(4), sparse, context), contains("graft: Gat: ") && contains("x [9, 70]"));
+  const auto check = [&](const auto& layer, const std::string& name) {
+    CHECK(all_close(layer(graph, sparse, context), layer(graph, dense, context), 1e-12, 1e-13));
+    CHECK_THROWS_WITH(layer(complete(4), sparse, context), contains("graft: " + name + ": ") && contains("x [9, 70]"));
+  };
+  check(Gat<double>(70, 3, Random(1), {.heads = 2}), "Gat");
+  check(GatV2<double>(70, 3, Random(1), {.heads = 2}), "GatV2");
 }
 
 TEST_CASE("layers check their input and name themselves", "[graph]") {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What every program of examples/ promises: its help, its record, same bits on any number of threads, resuming, and exit
-codes. Usage: program_cli.py PROGRAM OPTIONS..., the options making it quick; it must take --checkpoint."""
+codes. Usage: program_cli.py PROGRAM OPTIONS..., the options making it quick. What is said of --checkpoint and --model is
+checked of programs that take it."""
 import json
 import pathlib
 import subprocess
@@ -31,6 +32,9 @@ class Program(unittest.TestCase):
     def results(record):
         return [(row["name"], row["metric"], row["value"], row["ci95"], row["n"]) for row in record["results"]]
 
+    def takes(self, option):
+        return f"  {option} " in self.start("--help").stdout
+
     def test_help(self):
         done = self.start("--help")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -51,12 +55,17 @@ class Program(unittest.TestCase):
         one = self.record("--threads", 1)
         self.assertEqual(self.results(self.record("--threads", 3)), self.results(one))
         self.assertNotEqual(self.results(self.record("--seed", 2)), self.results(one))
+        if not self.takes("--checkpoint"):
+            return
         kept = ["--checkpoint", self.folder / "kept"]
         self.assertEqual(self.results(self.record(*kept)), self.results(one))
         self.assertEqual(self.results(self.record(*kept, "--resume")), self.results(one))
 
     def test_exit_codes(self):
-        for options in ["--frobnicate"], ["--seed", "-1"], ["--threads", ""], ["--profile", "slow"], ["--resume"]:
+        wrong = [["--frobnicate"], ["--seed", "-1"], ["--threads", ""], ["--profile", "slow"], ["--resume"]]
+        if self.takes("--model"):
+            wrong += [["--model", "none"]]
+        for options in wrong:
             done = self.start(*QUICK, *options)
             self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)
             self.assertIn(options[0], done.stderr)

@@ -11,6 +11,7 @@
 
 #include "catch.hpp"
 #include "files.hpp"
+#include "graft/train/early_stopping.hpp"
 #include "graft/train/train.hpp"
 
 using namespace graft;
@@ -216,4 +217,43 @@ TEST_CASE("a claim ends with its process, however that ends", "[train]") {
   }
   CHECK(folder.files() == 0);
   CHECK_THAT(refusal(folder / "missing", [&] { FolderClaim claim(folder / "missing"); }), contains("cannot write"));
+}
+
+TEST_CASE("training ends when the loss is above the mean of the last ones", "[train]") {
+  // Kipf and Welling's rule, by hand: with a window of 2 the first epoch that can end it is the fourth.
+  EarlyStopping stopping{.window = 2};
+  const auto look = [&](double loss) {
+    stopping.look(loss, 0);
+    CHECK(stopping.counts);  // the last model is the one
+    return stopping.ends;
+  };
+  CHECK_FALSE(look(1));
+  CHECK_FALSE(look(3));
+  CHECK_FALSE(look(9));  // above the mean of 1 and 3, but not yet looked at
+  CHECK_FALSE(look(6));  // the mean of 3 and 9
+  CHECK(look(7.6));      // above 7.5
+}
+
+TEST_CASE("training ends when neither loss nor accuracy was as good for long", "[train]") {
+  EarlyStopping stopping{.patience = 2};
+  const auto look = [&](double loss, double accuracy) {
+    stopping.look(loss, accuracy);
+    return std::pair(stopping.counts, stopping.ends);
+  };
+  CHECK(look(1, 0.5) == std::pair(true, false));
+  CHECK(look(1, 0.5) == std::pair(true, false));   // as good is good
+  CHECK(look(2, 0.6) == std::pair(false, false));  // one of the two is not the best
+  CHECK(look(3, 0.1) == std::pair(false, false));
+  CHECK(look(0.5, 0.1) == std::pair(false, false));  // a better loss starts the count anew
+  CHECK(look(0.5, 0.6) == std::pair(true, false));
+  CHECK(look(0.6, 0.5) == std::pair(false, false));
+  CHECK(look(0.6, 0.5) == std::pair(false, true));
+  EarlyStopping never;
+  for (int epoch = 0; epoch < 100; ++epoch) never.look(epoch, 0);
+  CHECK((never.counts && !never.ends));
+  // A loss that is not a number is no improvement and cannot hide that the others are worse.
+  EarlyStopping diverged{.patience = 1};
+  diverged.look(1, 0.5);
+  diverged.look(std::numeric_limits<double>::quiet_NaN(), 0.1);
+  CHECK(diverged.ends);
 }

@@ -227,7 +227,7 @@ inline void write_safetensors(const std::string& path, const std::map<std::strin
   for (const auto* entry : order) {
     const auto& [name, array] = *entry;
     const auto known = std::find_if(std::begin(detail::kSafetensorsDtypes), std::end(detail::kSafetensorsDtypes),
-                                    [&](const auto& pair) { return pair.second == array.dtype; });
+                                    [dtype = array.dtype](const auto& pair) { return pair.second == dtype; });
     if (name == "__metadata__") fail("write_safetensors", "an array cannot be named '__metadata__'");
     if (known == std::end(detail::kSafetensorsDtypes))
       fail("write_safetensors", {"dtype '", array.dtype, "' is not one that graft writes"});
