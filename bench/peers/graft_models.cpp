@@ -1,8 +1,11 @@
-// Training steps of whole models: a Transformer encoder block, a prototypical network and MAML.
+// Whole models: training steps of a Transformer encoder block, a GPT, a prototypical network and MAML; text written
+// token by token, and vectors of sentences.
 
 #include "graft/fewshot/maml.hpp"
 #include "graft/fewshot/protonet.hpp"
 #include "graft/graft.hpp"
+#include "graft/nn/bert.hpp"
+#include "graft/nn/gpt.hpp"
 #include "training.hpp"
 
 namespace peers {
@@ -16,6 +19,59 @@ const bool encoder = add_work("encoder", [](const Inputs& in) {
   const TransformerEncoderLayer<> shapes(x.size(2), in.number("heads"), in.number("hidden"), Random(1), {.dropout = 0});
   return training(with_parameters(shapes, in),
                   [=](const auto& block, Context& context) { return mse(block(x, context), target); });
+});
+
+Gpt<> gpt(const Inputs& in) {
+  GptOptions options{.vocabulary = in.number("vocabulary"),
+                     .width = in.number("width"),
+                     .depth = in.number("depth"),
+                     .heads = in.number("heads"),
+                     .longest = in.number("longest")};
+  options.layer.dropout = 0;
+  return with_parameters(Gpt<>(Random(1), options), in);
+}
+/// ids [batch, time + 1]: each token but the last foretells the next.
+const bool gpt_step = add_work("gpt", [](const Inputs& in) {
+  const auto ids = in.tensor<std::int64_t>("ids");
+  const Index batch = ids.size(0), time = ids.size(1) - 1;
+  const auto seen = slice(ids, 1, 0, time), next = reshape(slice(ids, 1, 1, time + 1), {batch * time});
+  return training(gpt(in), [=](const Gpt<>& net, Context& context) {
+    const Tensor<> scores = net(seen, context);
+    return cross_entropy(reshape(scores, {batch * time, scores.size(2)}), next);
+  });
+});
+/// ids [batch, time], taken in one after the other as a text that is written; the scores after the last.
+const bool gpt_tokens = add_work("gpt_tokens", [](const Inputs& in) {
+  const auto ids = in.tensor<std::int64_t>("ids");
+  const Index batch = ids.size(0), time = ids.size(1);
+  std::vector<Tensor<std::int64_t>> tokens;
+  for (Index t = 0; t < time; ++t) tokens.push_back(slice(ids, 1, t, t + 1));
+  const auto scores = std::make_shared<Tensor<>>();
+  const auto step = [=, net = gpt(in)] {
+    TransformerCache<> cache;
+    for (const auto& token : tokens) {
+      *scores = net.last_step(token, cache);
+      if (cache.length() == 1) cache.reserve(time);
+    }
+  };
+  return Work{step, [=] { return Results{{"scores", reshape(*scores, {batch, scores->size(1)})}}; }};
+});
+
+/// Vectors of sentences: ids [batch, time] up to `lengths` [batch].
+const bool sentences = add_work("sentences", [](const Inputs& in) {
+  const auto ids = in.tensor<std::int64_t>("ids"), lengths = in.tensor<std::int64_t>("lengths");
+  const BertOptions options{.vocabulary = in.number("vocabulary"),
+                            .width = in.number("width"),
+                            .depth = in.number("depth"),
+                            .heads = in.number("heads"),
+                            .hidden = 4 * in.number("width")};
+  const Bert<> net = with_parameters(Bert<>(Random(1), options), in);
+  const Tensor<bool> mask = arange<std::int64_t>(ids.size(1)) < reshape(lengths, {ids.size(0), 1});
+  const auto vectors = std::make_shared<Tensor<>>();
+  return Work{[=] { *vectors = sentence_vectors(net(ids, mask, Context()), mask); },
+              [=] {
+                return Results{{"vectors", *vectors}};
+              }};
 });
 
 /// Blocks with batch norm on the statistics of the batch.

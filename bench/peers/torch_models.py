@@ -1,4 +1,4 @@
-"""Training steps of whole models in PyTorch; see torch_side.py."""
+"""Whole models in PyTorch; see torch_side.py."""
 import os
 
 import torch
@@ -52,6 +52,118 @@ def encoder(inputs, mode):
         return F.mse_loss(block(x), target)
 
     return descent(dict(block.named_parameters()), torch.compile(loss) if mode == "compile" else loss)
+
+
+def split_heads(x, heads):
+    """[batch, time, width] -> [batch, heads, time, width / heads]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def projected(at, block, h):
+    """Queries, keys and values of a block of parameters by graft's names."""
+    return F.linear(h, at[block + "self_attn.in_proj_weight"], at[block + "self_attn.in_proj_bias"]).chunk(3, -1)
+
+
+def linear(at, name, h):
+    return F.linear(h, at[name + ".weight"], at[name + ".bias"])
+
+
+def layer_norm(at, name, h, eps=1e-5):
+    return F.layer_norm(h, h.shape[-1:], at[name + ".weight"], at[name + ".bias"], eps)
+
+
+class GptModel:
+    """Pre-norm blocks on parameters by graft's names."""
+
+    def __init__(self, inputs, parameters):
+        self.at, self.depth, self.heads = parameters, int(inputs["depth"]), int(inputs["heads"])
+
+    def scores(self, ids, attend, first=0):
+        """attend(layer, q, k, v) of each layer."""
+        at = self.at
+        places = at["position_embeddings.weight"][first:first + ids.shape[1]]
+        h = F.embedding(ids, at["word_embeddings.weight"]) + places
+        for i in range(self.depth):
+            block = f"decoder.layers.{i}."
+            parts = projected(at, block, layer_norm(at, block + "norm1", h))
+            heard = attend(i, *(split_heads(part, self.heads) for part in parts)).transpose(1, 2).flatten(2)
+            h = h + linear(at, block + "self_attn.out_proj", heard)
+            hidden = F.gelu(linear(at, block + "linear1", layer_norm(at, block + "norm2", h)), approximate="tanh")
+            h = h + linear(at, block + "linear2", hidden)
+        return layer_norm(at, "decoder.norm", h) @ at["word_embeddings.weight"].T
+
+
+def gpt(inputs, mode):
+    ids, theta = tensor(inputs["ids"]), leaves(inputs)
+    net = GptModel(inputs, theta)
+
+    def loss():
+        scores = net.scores(ids[:, :-1], lambda _, q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        return F.cross_entropy(scores.flatten(0, 1), ids[:, 1:].flatten())
+
+    return descent(theta, torch.compile(loss) if mode == "compile" else loss)
+
+
+def gpt_tokens(inputs, mode):
+    """Token after token, keys and values being kept in blocks that are large enough from the start."""
+    ids = tensor(inputs["ids"])
+    net = GptModel(inputs, {name: value.detach() for name, value in leaves(inputs).items()})
+    (batch, time), width = ids.shape, int(inputs["width"])
+    kept = torch.empty(net.depth, 2, batch, net.heads, time, width // net.heads)
+
+    @torch.inference_mode()
+    def step():
+        for t in range(time):
+            def attend(layer, q, k, v):
+                kept[layer, 0, :, :, t:t + 1], kept[layer, 1, :, :, t:t + 1] = k, v
+                keys, values = kept[layer, :, :, :, :t + 1]
+                return F.scaled_dot_product_attention(q, keys, values)
+
+            scores = net.scores(ids[:, t:t + 1], attend, t)
+        return {"scores": scores[:, -1]}
+
+    return step
+
+
+class SentenceEncoder(torch.nn.Module):
+    """Post-norm blocks, and the mean over each text's tokens, of length 1."""
+
+    def __init__(self, inputs):
+        super().__init__()
+        self.depth, self.heads = int(inputs["depth"]), int(inputs["heads"])
+        self.names = [name for name in inputs if is_parameter(name)]
+        self.values = torch.nn.ParameterList([tensor(inputs[name]) for name in self.names]).requires_grad_(False)
+
+    def forward(self, ids, mask):
+        at = dict(zip(self.names, self.values))
+        h = F.embedding(ids, at["word_embeddings.weight"]) + at["token_type_embeddings.weight"][0]
+        h = layer_norm(at, "norm", h + at["position_embeddings.weight"][:ids.shape[1]], 1e-12)
+        known = mask[:, None, None, :]
+        for i in range(self.depth):
+            block = f"encoder.layers.{i}."
+            parts = (split_heads(part, self.heads) for part in projected(at, block, h))
+            heard = F.scaled_dot_product_attention(*parts, attn_mask=known).transpose(1, 2).flatten(2)
+            h = layer_norm(at, block + "norm1", h + linear(at, block + "self_attn.out_proj", heard), 1e-12)
+            h = layer_norm(at, block + "norm2", h + linear(at, block + "linear2", F.gelu(
+                linear(at, block + "linear1", h))), 1e-12)
+        weights = mask.to(h.dtype)[:, :, None]
+        return F.normalize((h * weights).sum(1) / weights.sum(1), dim=-1)
+
+
+def sentence_inputs(inputs):
+    ids, lengths = tensor(inputs["ids"]), tensor(inputs["lengths"])
+    return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+
+def sentences(inputs, mode):
+    net, arguments = SentenceEncoder(inputs).eval(), sentence_inputs(inputs)
+    run = torch.compile(net) if mode == "compile" else net
+
+    @torch.inference_mode()
+    def step():
+        return {"vectors": run(*arguments)}
+
+    return step
 
 
 class ConvNet(torch.nn.Module):
@@ -159,6 +271,9 @@ def classifier(parameters, x):
 
 KINDS = {
     "encoder": encoder,
+    "gpt": gpt,
+    "gpt_tokens": gpt_tokens,
+    "sentences": sentences,
     "protonet": protonet,
     "maml_sinusoid": maml(perceptron, F.mse_loss),
     "maml_conv": maml(classifier, F.cross_entropy),

@@ -140,13 +140,19 @@ def norm(name, width, seed):
     return {name + ".weight": 1 + 0.1 * numbers([width], seed), name + ".bias": 0.1 * numbers([width], seed + 1)}
 
 
+def block(name, width, hidden, seed):
+    """The parameters of a Transformer block."""
+    into = linear(name + "self_attn.in_proj", width, 3 * width, seed)
+    return {**{key.replace("proj.", "proj_"): value for key, value in into.items()},
+            **linear(name + "self_attn.out_proj", width, width, seed + 1),
+            **linear(name + "linear1", width, hidden, seed + 2), **linear(name + "linear2", hidden, width, seed + 4),
+            **norm(name + "norm1", width, seed + 6), **norm(name + "norm2", width, seed + 8)}
+
+
 def encoder(batch=32, time=128, width=256, heads=8, hidden=1024):
     shape = [batch, time, width]
-    attention_in = linear("self_attn.in_proj", width, 3 * width, 11)
-    parameters = {**{name.replace("proj.", "proj_"): value for name, value in attention_in.items()},
-                  **linear("self_attn.out_proj", width, width, 12), **linear("linear1", width, hidden, 13),
-                  **linear("linear2", hidden, width, 15), **norm("norm1", width, 17), **norm("norm2", width, 19)}
-    inputs = {"x": numbers(shape, 1), "target": numbers(shape, 2), "heads": heads, "hidden": hidden, **parameters}
+    inputs = {"x": numbers(shape, 1), "target": numbers(shape, 2), "heads": heads, "hidden": hidden,
+              **block("", width, hidden, 11)}
     yield Work("Transformer encoder block", f"B{batch} T{time} d{width} h{heads} ff{hidden}", "encoder", inputs,
                {("torch", "torch.compile", "jax"): 1.3}, error=1e-4)
 
@@ -200,6 +206,95 @@ def gat_epoch(data):
               "classes": 7, "dropout": 0.6, **gat("first.", 1433, 8, 8, 1), **gat("second.", 64, 7, 1, 5)}
     yield Work("GAT epoch on Cora", "dense features", "gat_epoch", inputs, {("pyg", "pyg.compile"): 4}, error=1e-4)
     yield Work("GAT epoch on Cora", "sparse features", "gat_epoch_sparse", inputs, {("pyg",): 10}, error=1e-4)
+
+
+def gcn_epoch(data):
+    edges, x, labels, seen = cora(data)
+    inputs = {"x": x, "edges": edges[:, :-len(x)], "seen": seen, "labels": labels[seen].astype(np.int64), "width": 16,
+              "classes": 7, "dropout": 0.5, **gcn("first.", 1433, 16, 1), **gcn("second.", 16, 7, 3)}
+    yield Work("GCN epoch on Cora", "sparse features", "gcn_epoch", inputs, {("pyg", "pyg.csr"): 4}, error=1e-4)
+
+
+def gcn(name, width_in, width, seed):
+    return {name + "lin.weight": uniform([width, width_in], width_in, seed),
+            name + "bias": 0.1 * numbers([width], seed + 1)}
+
+
+def sage(name, width_in, width, seed):
+    return {**linear(name + "lin_l", width_in, width, seed),
+            name + "lin_r.weight": uniform([width, width_in], width_in, seed + 2)}
+
+
+def large_graph(nodes=100_000, edges=2_000_000):
+    """Different edges [2, edges] without loops, in any order."""
+    random = np.random.default_rng(1)
+    codes = random.choice(np.unique(random.integers(0, nodes * (nodes - 1), edges + edges // 8)), edges, replace=False)
+    sources, others = np.divmod(codes, nodes - 1)
+    return np.stack([sources, others + (others >= sources)])
+
+
+def graph_layers(width=128, heads=8):
+    """Against the other library's edge lists and, where it takes them, sparse matrices."""
+    edges = large_graph()
+    nodes = int(edges.max()) + 1
+    both = {("pyg", "pyg.compile", "pyg.csr"): 4}
+    families = {
+        "GCN": ("gcn_layer", gcn("", width, width, 2), both),
+        "SAGE": ("sage_layer", sage("", width, width, 2), both),
+        "GIN": ("gin_layer", {**linear("nn.0", width, width, 2), **linear("nn.2", width, width, 4),
+                              "eps": np.full([1], 0.1, np.float32)}, both),
+        "TransformerConv": ("transformer_layer", {"heads": heads, **{
+            key: value for seed, name in enumerate(["lin_key", "lin_query", "lin_value", "lin_skip"])
+            for key, value in linear(name, width, width, 2 * seed).items()}}, {("pyg", "pyg.compile"): 4}),
+    }
+    for name, (kind, parameters, goals) in families.items():
+        inputs = {"x": numbers([nodes, width], 6), "upstream": numbers([nodes, width], 7), "edges": edges, **parameters}
+        yield Work("graph layers on a large graph", f"{name}, 2 000 000 edges, width {width}", kind, inputs, goals,
+                   error=5e-4)  # the gradient of GIN's eps is one sum of 13 million numbers of either sign
+
+
+def sampled_sage(width_in=128, width=256, classes=32):
+    edges = large_graph()
+    nodes = int(edges.max()) + 1
+    inputs = {"x": numbers([nodes, width_in], 6), "edges": edges, "labels": np.arange(nodes) % classes,
+              "width": width, "classes": classes, "batch": 1024, "compared": 64, **sage("first.", width_in, width, 1),
+              **sage("second.", width, classes, 5)}
+    yield Work("neighbour-sampled step", "SAGE, fan-out 10 x 10, batch 1024", "sampled_sage", inputs, {("pyg",): 3},
+               error=1e-4)
+
+
+def gpt_inputs(ids, depth=6, width=384, heads=6, vocabulary=65):
+    longest = ids.shape[1]
+    parameters = {"word_embeddings.weight": 0.02 * numbers([vocabulary, width], 1),
+                  "position_embeddings.weight": 0.02 * numbers([longest, width], 2), **norm("decoder.norm", width, 3)}
+    for i in range(depth):
+        parameters.update(block(f"decoder.layers.{i}.", width, 4 * width, 20 * i + 5))
+    return {"ids": ids, "depth": depth, "width": width, "heads": heads, "vocabulary": vocabulary, "longest": longest,
+            **parameters}
+
+
+def gpt():
+    ids = np.random.default_rng(1).integers(0, 65, [12, 257])
+    yield Work("GPT step", "6 layers, 384 wide, T 256, B 12", "gpt", gpt_inputs(ids), {("torch", "torch.compile"): 1.2},
+               error=1e-4)
+    yield Work("token by token with kept keys and values", "6 layers, 384 wide, 128 tokens, B 1", "gpt_tokens",
+               gpt_inputs(ids[:1, :128]), {("torch",): 3}, error=1e-4)
+
+
+def sentences(batch=32, depth=6, width=384, heads=12, vocabulary=30522):
+    """The shape of all-MiniLM-L6-v2 on texts of natural lengths, sorted by length as programs do."""
+    random = np.random.default_rng(1)
+    lengths = np.sort(np.clip(random.lognormal(3.1, 0.5, batch), 6, 128).astype(np.int64))[::-1].copy()
+    ids = random.integers(1000, vocabulary, [batch, lengths[0]])
+    parameters = {"word_embeddings.weight": 0.02 * numbers([vocabulary, width], 1),
+                  "position_embeddings.weight": 0.02 * numbers([512, width], 2),
+                  "token_type_embeddings.weight": 0.02 * numbers([2, width], 3), **norm("norm", width, 4)}
+    for i in range(depth):
+        parameters.update(block(f"encoder.layers.{i}.", width, 4 * width, 20 * i + 6))
+    inputs = {"ids": ids, "lengths": lengths, "depth": depth, "width": width, "heads": heads,
+              "vocabulary": vocabulary, **parameters}
+    yield Work("sentence vectors", f"MiniLM's shape, batch {batch}, 6 to {lengths[0]} tokens", "sentences", inputs,
+               {("torch", "torch.compile", "onnx"): 1.0}, error=1e-4)
 
 
 def gat_layer_inputs(nodes, edges, heads=8, width=16):
@@ -302,10 +397,20 @@ def cost(work):
     if work.kind in ("gat_epoch", "gat_epoch_sparse"):
         entries = np.count_nonzero(at["x"]) if work.kind == "gat_epoch_sparse" else at["x"].size
         return 4 * entries * at["heads"] * at["width"], 0
-    if work.kind == "gat_layer":
+    if work.kind == "gcn_epoch":
+        return 4 * np.count_nonzero(at["x"]) * at["width"], 0
+    if work.kind in ("gat_layer", "gcn_layer", "sage_layer", "gin_layer", "transformer_layer"):
         nodes, width_in = at["x"].shape
         width = at["upstream"].shape[1]
-        return 6 * nodes * width_in * width, 2 * 4 * at["edges"].shape[1] * width
+        maps = {"sage_layer": 2, "gin_layer": 2, "transformer_layer": 4}.get(work.kind, 1)
+        return 6 * maps * nodes * width_in * width, 2 * 4 * at["edges"].shape[1] * width
+    if work.kind == "sampled_sage":
+        return 0, 4 * at["batch"] * 100 * at["x"].shape[1]
+    if work.kind in ("gpt", "gpt_tokens", "sentences"):
+        tokens = at["ids"].size if work.kind == "gpt_tokens" else at["lengths"].sum() if work.kind == "sentences" else (
+            at["ids"].shape[0] * (at["ids"].shape[1] - 1))
+        maps = 12 * at["depth"] * at["width"] ** 2 + (at["width"] * at["vocabulary"] if work.kind != "sentences" else 0)
+        return (6 if work.kind == "gpt" else 2) * tokens * maps, 0
     if work.kind == "maml_sinusoid":
         tasks, points, _ = at["support_x"].shape
         return 2 * tasks * points * (40 + 1600 + 40) * (3 + 3 + 6), 0
@@ -321,5 +426,6 @@ def cost(work):
 
 def all_works(data):
     for family in (large_products, small_products, elementwise, rows_of_numbers, attention, encoder, protonet,
-                   lambda: gat_epoch(data), gat_layer, maml, overhead, growth):
+                   gpt, sentences, lambda: gat_epoch(data), lambda: gcn_epoch(data), gat_layer, graph_layers,
+                   sampled_sage, maml, overhead, growth):
         yield from family()
