@@ -110,7 +110,7 @@ int main(int argc, char** argv) {
   examples::Program program("graph_classification", "Classes of whole graphs, by cross-validation.");
   std::string data;
   std::vector<std::string> models = {"no-edges", "gin", "gps"};
-  Index seeds = 3, epochs = 20;
+  Index seeds = 3, epochs = 10;
   program.file("--data", data, "graphs with labels, an .npz file as docs/graph-tables.md says");
   program.models(models);
   program.whole("--seeds", seeds, "seeds of everything that is drawn, each on every fold, run in parallel", 1);

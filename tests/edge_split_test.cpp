@@ -120,7 +120,7 @@ TEST_CASE("a split that leaves a part without edges is refused", "[data][graph]"
   const Graph graph = some_graph();
   CHECK_THROWS_AS(split_edges(graph, Random(), {.validation = 0.001}), ValueError);
   CHECK_THROWS_AS(split_edges(graph, Random(), {.test = 0}), ValueError);
-  CHECK_THROWS_AS(split_edges(graph, Random(), {.validation = 0.5, .test = 0.5}), ValueError);
+  CHECK_THROWS_AS(split_edges(graph, Random(), {.validation = 0.5, .test = 0.6}), ValueError);
   CHECK_THROWS_AS(split_edges(graph, Random(), {.test = NAN}), ValueError);
   CHECK_THROWS_AS(split_edges(Graph(2, 3, {}), Random()), ShapeError);
   std::vector<GraphEdge> complete;

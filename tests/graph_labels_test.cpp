@@ -64,9 +64,9 @@ TEST_CASE("graphs with labels are read from arrays", "[data][io]") {
   refused("edge_index", tensor<std::int64_t>({{0, 2}, {1, 3}}), "edge 1 from graph 0 to graph 1");
   refused("edge_index", tensor<std::int64_t>({0, 1}), "shape");
   refused("graph_id", tensor<std::int64_t>({0, 0, 0, 1, 1, 3}), "holds 3 at position 5");
-  refused("graph_id", tensor<std::int64_t>({0, 0, 0, 2, 2, 2}), "2 after 0");
-  refused("graph_id", tensor<std::int64_t>({0, 1, 0, 1, 1, 2}), "0 after 1");
-  refused("graph_id", tensor<std::int64_t>({1, 1, 1, 1, 2, 2}), "no node of graph 0");
+  refused("graph_id", tensor<std::int64_t>({0, 0, 0, 2, 2, 2}), "holds 2 at position 3");
+  refused("graph_id", tensor<std::int64_t>({0, 1, 0, 1, 1, 2}), "holds 0 at position 2");
+  refused("graph_id", tensor<std::int64_t>({1, 1, 1, 1, 2, 2}), "holds 1 at position 0");
   refused("graph_id", tensor<std::int64_t>({0, 0, 0, 1, 1, 1}), "no node of graph 2");
   refused("node_label", tensor<std::int64_t>({2, 0, 0, -2, 2, 0}), "holds -2 at position 3");
   refused("node_label", tensor<std::int64_t>({2, 0, 0, 2, 2}), "shape");

@@ -59,7 +59,7 @@ inline GraphParts fold_parts(const GraphLabels& data, Index fold, const Random& 
   for (const std::int64_t of : host(data.fold_of)) (of == fold ? test : others).push_back(graph++);
   if (others.size() < 2)
     fail("fold_parts", {"fold ", fold, " leaves ", others.size(), " graphs to train on"}, {}, site);
-  List<char> chosen(others.size());
+  List<int> chosen(others.size());
   for (const Index i : random.permutation(others.size(), std::max<Index>(1, others.size() / 10))) chosen[i] = 1;
   for (Index i = 0; i < others.size(); ++i) part[chosen[i]].push_back(others[i]);
   return {from_vector(part[0]), from_vector(part[1]), from_vector(test)};
@@ -91,12 +91,12 @@ inline GraphLabels load_graph_labels(const std::string& path) {
   const Index nodes = file.at("graph_id").with_shape({-1}).shape[0];
   Index named = 0, kinds = 0;
   const std::vector<std::int64_t> owner = list_of("graph_id", nodes, 0, count, named);
-  List<std::int64_t> offsets{0};
+  List<std::int64_t> offsets;
   for (Index i = 0; i < nodes; ++i) {
-    const Index before = i > 0 ? owner[static_cast<std::size_t>(i - 1)] : 0, own = owner[static_cast<std::size_t>(i)];
-    if (own != before && own != before + 1)
-      file.at("graph_id").fail({"holds ", own, " after ", before, ", expected one graph after the other"});
-    if (own != before) offsets.push_back(i);
+    const Index own = owner[static_cast<std::size_t>(i)];
+    if (own == offsets.size()) offsets.push_back(i);
+    if (own != offsets.size() - 1)
+      file.at("graph_id").fail({"holds ", own, " at position ", i, ", expected one graph after the other"});
   }
   if (named < count || count == 0) file.at("graph_id").fail({"holds no node of graph ", named});
   offsets.push_back(nodes);

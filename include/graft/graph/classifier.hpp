@@ -49,6 +49,7 @@ struct GraphClassifier {
   Tensor<T> operator()(const GraphBatch& batch, const Tensor<T>& features, ContextRef context,
                        Site site = Site::current()) const {
     const Named here("GraphClassifier", site);
+    detail::check_rows_of("GraphClassifier", "features", features, batch.nodes(), "nodes", batch.graph, site);
     const Dropout drop{options.dropout};
     Tensor<T> x = input ? (*input)(features, site) : features;
     Tensor<T> sum = drop(scores[0](segment_sum(x, batch.offsets, site), site), context, site);
