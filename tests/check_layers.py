@@ -27,7 +27,7 @@ BUILDS_ON = {
     "io/weights.hpp": ["io", "model"],
     "io/published.hpp": ["io/weights.hpp", "nn"],
     "evaluate": ["ops", "io"],
-    "data": ["nn", "io"],
+    "data": ["graph", "io"],
     "graft.hpp": ["graph", "optim"],
     "common": ["graft.hpp", "data"],
     **{method: ["common"] for method in METHODS},
