@@ -136,7 +136,8 @@ inline Svg curve_picture(std::span<const Curve> curves, const CurvePictureOption
 
   double labels = 0;
   for (const std::string& label : up.labels) labels = std::max(labels, detail::text_width(label, 13));
-  const double left = 16 + labels + (o.y_name.empty() ? 0 : 20), right = o.width - 24;
+  const double left = 16 + labels + (o.y_name.empty() ? 0 : 20);
+  const double right = o.width - 10 - std::max(14.0, detail::text_width(across.labels.back(), 13) / 2);
   std::vector<detail::Legend::Entry> entries;
   for (std::size_t c = 0; c < curves.size(); ++c)
     if (!curves[c].name.empty())

@@ -22,10 +22,10 @@ struct GraphPictureOptions {
   Tensor<std::int64_t> classes = {};          ///< [nodes]: the colours
   std::vector<std::string> class_names = {};  ///< for the legend; empty: their numbers
   std::vector<std::string> labels = {};       ///< [nodes]: text in a node or, where it is too long, beside it
-  Tensor<std::int64_t> marked = {};           ///< nodes with a dark rim
-  std::string marked_name = "marked", weight_name = "weight";  ///< for the legend
-  Tensor<std::int64_t> around = {};  ///< draws only what is at most `hops` edges, of any direction, from these nodes
+  /// Nodes with a dark rim; only what is at most `hops` edges, of any direction, from them is drawn. Empty: everything.
+  Tensor<std::int64_t> around = {};
   Index hops = 2;
+  std::string around_name = "these nodes", weight_name = "weight";  ///< for the legend
   Tensor<double> positions = {};     ///< [nodes, 2], e.g. of an embedding; else those of `graph_layout`
   Random random = Random();          ///< where nodes start in the layout
   double width = 700, height = 500;  ///< pixels
@@ -79,7 +79,7 @@ inline std::vector<std::pair<Index, Index>> joined_pairs(const std::vector<Graph
 
 inline std::vector<SheetPoint> force_layout(Index nodes, const std::vector<GraphEdge>& edges, const Random& random) {
   constexpr int kSteps = 400;
-  constexpr double kGravity = 0.6;  // holds parts together that no edge joins
+  constexpr double kGravity = 2;  // holds parts together that no edge joins
   const auto count = static_cast<std::size_t>(nodes);
   std::vector<SheetPoint> places(count), forces(count);
   for (std::size_t i = 0; i < count; ++i) places[i] = {random.uniform(2 * i, -1, 1), random.uniform(2 * i + 1, -1, 1)};
@@ -209,7 +209,6 @@ void check_graph_picture(const Graph& graph, const Tensor<T>& weights, const Gra
       if (node < 0 || node >= nodes)
         fail<IndexError>(op, {what, " holds node ", node, " of ", nodes}, {{what, list.shape()}}, site);
   };
-  check_nodes("marked", o.marked);
   check_nodes("around", o.around);
   if (o.around.defined() && o.around.count() == 0) fail(op, "around holds no node", {}, site);
   if (!o.classes.defined()) return;
@@ -249,7 +248,7 @@ inline std::vector<Legend::Entry> graph_legend(const DrawnGraph& part, const Gra
       entries.push_back({o.class_names.empty() ? "class " + as_text(c) : o.class_names[static_cast<std::size_t>(c)],
                          class_colour(c)});
   }
-  if (o.marked.defined() && o.marked.count() > 0) entries.push_back({o.marked_name, "#222", Legend::Sign::ring, 2});
+  if (o.around.defined()) entries.push_back({o.around_name, "#222", Legend::Sign::ring, 2});
   if (part.widest > 0)
     for (const double share : {1.0, 0.25})
       entries.push_back({o.weight_name + " " + tick_label(share * part.widest, 0.01 * part.widest), "#888",
@@ -303,14 +302,14 @@ Svg graph_picture(const Graph& graph, const Tensor<T>& weights, const GraphPictu
       picture.add("path", {{"d", SvgPath(site).move(at(a).x, at(a).y).line(at(b).x, at(b).y).text()}});
   picture.close();
 
-  std::vector<bool> is_marked(static_cast<std::size_t>(graph.sources()));
-  if (o.marked.defined())
-    for (const std::int64_t node : host(o.marked)) is_marked[static_cast<std::size_t>(node)] = true;
+  std::vector<bool> is_centre(static_cast<std::size_t>(graph.sources()));
+  if (o.around.defined())
+    for (const std::int64_t node : host(o.around)) is_centre[static_cast<std::size_t>(node)] = true;
   picture.open({{"stroke", "#fff"}, {"stroke-width", 0.8}});
   for (std::size_t i = 0; i < part.nodes.size(); ++i) {
     const auto node = static_cast<std::size_t>(part.nodes[i]);
     const char* colour = class_colour(o.classes.defined() ? host(o.classes)[node] : 0);
-    if (is_marked[node])
+    if (is_centre[node])
       picture.add("circle", {{"cx", places[i].x},
                              {"cy", places[i].y},
                              {"r", radius},
@@ -322,14 +321,16 @@ Svg graph_picture(const Graph& graph, const Tensor<T>& weights, const GraphPictu
   }
   picture.close();
   if (o.labels.empty()) return picture;
-  picture.open({{"font-size", 11}});
+  picture.open({{"font-size", 11}, {"stroke", "#fff"}, {"stroke-width", 3}, {"paint-order", "stroke"}});
   for (std::size_t i = 0; i < part.nodes.size(); ++i) {
     const std::string& label = o.labels[static_cast<std::size_t>(part.nodes[i])];
     if (label.empty()) continue;
     const bool inside = detail::text_width(label, 11) <= 1.9 * radius;
     if (inside)
-      picture.add("text", {{"x", places[i].x}, {"y", places[i].y + 4}, {"text-anchor", "middle"}, {"fill", "#fff"}},
-                  label);
+      picture.add(
+          "text",
+          {{"x", places[i].x}, {"y", places[i].y + 4}, {"text-anchor", "middle"}, {"fill", "#fff"}, {"stroke", "none"}},
+          label);
     else
       picture.add("text", {{"x", places[i].x + radius + 3}, {"y", places[i].y + 4}}, label);
   }

@@ -39,6 +39,7 @@ struct MapPlan {
   static constexpr double kGap = 18, kScale = 62, kLabel = 11;
   Index maps, rows, columns, a_line;  // a_line: maps side by side
   double cell_w, cell_h, left, above, below, top;
+  bool upright;  // names of columns, which stand level where they fit
 
   double x(Index map) const { return left + static_cast<double>(map % a_line) * (width() + kGap); }
   double y(Index map) const { return top + above + static_cast<double>(map / a_line) * (above + height() + below); }
@@ -51,7 +52,7 @@ struct MapPlan {
 template <class T>
 MapPlan map_plan(const Tensor<T>& maps, const MapPictureOptions& o) {
   const int rank = maps.rank();
-  MapPlan plan{rank == 3 ? maps.size(0) : 1, maps.size(rank - 2), maps.size(rank - 1), 1, 0, 0, 0, 0, 0, 0};
+  MapPlan plan{rank == 3 ? maps.size(0) : 1, maps.size(rank - 2), maps.size(rank - 1), 1, 0, 0, 0, 0, 0, 0, true};
   const auto widest = [](const std::vector<std::string>& names, Index count) {
     double width = names.empty() ? text_width(as_text(count), MapPlan::kLabel) : 0;
     for (const std::string& name : names) width = std::max(width, text_width(name, MapPlan::kLabel));
@@ -59,19 +60,23 @@ MapPlan map_plan(const Tensor<T>& maps, const MapPictureOptions& o) {
   };
   plan.left = widest(o.rows, plan.rows) + 8 + (o.row_name.empty() ? 8 : 26);
   plan.above = o.maps.empty() ? 6 : 22;
-  plan.below = widest(o.columns, plan.columns) + (o.column_name.empty() ? 14 : 32);
   plan.top = title_height(o.title) + 4;
   // As many maps side by side as leave cells of 12 pixels, or all.
   const double room = o.width - plan.left - MapPlan::kScale;
   const double columns = static_cast<double>(plan.columns), rows = static_cast<double>(plan.rows);
   plan.a_line =
       std::clamp(static_cast<Index>((room + MapPlan::kGap) / (12 * columns + MapPlan::kGap)), Index{1}, plan.maps);
+  const Index lines = (plan.maps + plan.a_line - 1) / plan.a_line;
+  plan.a_line = (plan.maps + lines - 1) / lines;
   const double a_line = static_cast<double>(plan.a_line);
   const double w = std::clamp((room - (a_line - 1) * MapPlan::kGap) / (a_line * columns), 0.1, 36.0);
   const double h = std::clamp(600 / rows, 0.1, 36.0), side = std::min(w, h);
   plan.cell_w = side >= 6 ? side : std::min(w, 6.0);
   plan.cell_h = side >= 6 ? side : std::min(h, 6.0);
   if (plan.rows == plan.columns) plan.cell_w = plan.cell_h = side;
+  const double name = widest(o.columns, plan.columns);
+  plan.upright = name > plan.cell_w - 2;
+  plan.below = (plan.upright ? name : MapPlan::kLabel) + (o.column_name.empty() ? 14 : 32);
   return plan;
 }
 
@@ -159,10 +164,15 @@ Svg map_picture(const Tensor<T>& maps, const MapPictureOptions& o = {}, Site sit
     picture.open({{"font-size", detail::MapPlan::kLabel}, {"text-anchor", "end"}});
     for (Index i = 0; m % plan.a_line == 0 && i < plan.rows; i += detail::label_stride(plan.cell_h, 12))
       picture.add("text", {{"x", x - 5}, {"y", y + plan.cell_h * (static_cast<double>(i) + 0.5) + 4}}, name(o.rows, i));
+    picture.close();
+    picture.open({{"font-size", detail::MapPlan::kLabel}, {"text-anchor", plan.upright ? "end" : "middle"}});
     for (Index j = 0; j < plan.columns; j += detail::label_stride(plan.cell_w, 12)) {
-      const double place = x + plan.cell_w * (static_cast<double>(j) + 0.5) + 4;
-      picture.add("text", {{"transform", "translate(" + at(place, y + plan.height() + 5) + ") rotate(-90)"}},
-                  name(o.columns, j));
+      const double place = x + plan.cell_w * (static_cast<double>(j) + 0.5), below = y + plan.height();
+      if (plan.upright)
+        picture.add("text", {{"transform", "translate(" + at(place + 4, below + 5) + ") rotate(-90)"}},
+                    name(o.columns, j));
+      else
+        picture.add("text", {{"x", place}, {"y", below + 14}}, name(o.columns, j));
     }
     picture.close();
     picture.open({{"text-anchor", "middle"}});
