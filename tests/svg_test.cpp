@@ -287,7 +287,8 @@ TEST_CASE("a layout keeps neighbours together inside the unit square", "[evaluat
 
   CHECK(graph_layout(Graph(0, EdgeList{}), Random(1)).shape() == Shape{0, 2});
   CHECK(all_close(graph_layout(Graph(1, EdgeList{}), Random(1)), full<double>({1, 2}, 0.5), 1e-9, 1e-9));
-  for (const double value : host(graph_layout(Graph(5, EdgeList{}), Random(1)))) CHECK((value >= 0 && value <= 1));
+  const Tensor<double> apart = graph_layout(Graph(5, EdgeList{}), Random(1));
+  for (const double value : host(apart)) CHECK((value >= 0 && value <= 1));
   CHECK_THROWS_AS(graph_layout(Graph(2, 3, EdgeList{}), Random(1)), ShapeError);
 }
 

@@ -158,8 +158,8 @@ TEST_CASE("multi-head attention", "[nn]") {
     CHECK(all_close(layer(x, {.key_mask = seen, .keys = 3}, context), layer(x, {.keys = 2}, context), 1e-11, 1e-11));
     CHECK(same_bits(layer(x, {.keys = 0}, context), broadcast_to(*layer.out_proj.bias, x.shape())));
     for (const Index keys : {-1, 5})
-      CHECK_THROWS_WITH(layer(x, {.keys = keys}, context),
-                        contains("MultiHeadAttention: keys is") && contains("of 4 places") && contains("[2, 4, 8]"));
+      CHECK_THROWS_WITH(layer(x, {.keys = keys}, context), contains("MultiHeadAttention: keys is") &&
+                                                               contains("of 4 places") && contains("[2, 4, 8]"));
   }
   SECTION("dropout acts in training only and repeats with a copied context") {
     MultiHeadAttention<double> dropping = layer;
@@ -243,8 +243,8 @@ TEST_CASE("gates of a Transformer encoder layer", "[nn]") {
   Context context;
   const Tensor<double> x = randn<double>({2, 4, 8}, random.stream("x"));
   const auto layer = [&](bool norm_first, std::optional<double> gate) {
-    return TransformerEncoderLayer<double>(8, 2, 12, random,
-                                           {.activation = Activation::gelu, .norm_first = norm_first, .gate = gate});
+    return TransformerEncoderLayer<double>(
+        8, 2, 12, random, {.activation = Activation::gelu, .norm_first = norm_first, .gate = gate});
   };
   /// Every parameter random, so that no gradient is 0 by symmetry.
   const auto shaken = [](const TransformerEncoderLayer<double>& m) {
@@ -295,8 +295,8 @@ TEST_CASE("gates of a Transformer encoder layer", "[nn]") {
   SECTION("gradients to the third order equal differences, of every parameter and of x") {
     for (const bool norm_first : {true, false}) {
       const auto gated = shaken(layer(norm_first, 0.5));
-      const auto of_parameters =
-          check_gradients([&](const auto& m) { return mean(square(m(x, Context()))); }, gated, {.orders = 3});
+      const auto of_parameters = check_gradients(
+          [&](const auto& m) { return mean(square(m(x, Context()))); }, gated, {.orders = 3});
       const auto of_x = check_gradients(
           [&](const Tensor<double>& v) { return mean(square(gated(v, {.keys = 3}, Context()))); }, x, {.orders = 3});
       INFO(of_parameters.errors[2] << ' ' << of_x.errors[2]);

@@ -77,16 +77,43 @@ inline std::vector<std::pair<Index, Index>> joined_pairs(const std::vector<Graph
   return pairs;
 }
 
+/// The number of the part of the graph that each node is in, and how many nodes each part has.
+inline std::pair<std::vector<std::size_t>, std::vector<double>> connected_parts(
+    std::size_t nodes, const std::vector<std::pair<Index, Index>>& pairs) {
+  std::vector<std::size_t> part(nodes);
+  std::iota(part.begin(), part.end(), std::size_t{0});
+  for (bool changed = true; changed;) {  // every node takes the least number that it hears of
+    changed = false;
+    for (const auto& [a, b] : pairs) {
+      std::size_t &one = part[static_cast<std::size_t>(a)], &other = part[static_cast<std::size_t>(b)];
+      const std::size_t least = part[std::min(one, other)];
+      changed = changed || one != least || other != least;
+      one = other = least;
+    }
+  }
+  std::vector<double> sizes(nodes);
+  for (const std::size_t own : part) ++sizes[own];
+  return {part, sizes};
+}
+
 inline std::vector<SheetPoint> force_layout(Index nodes, const std::vector<GraphEdge>& edges, const Random& random) {
   constexpr int kSteps = 400;
-  constexpr double kGravity = 2;  // holds parts together that no edge joins
+  constexpr double kGravity = 2;  // draws parts that no edge joins to the middle, each as a whole
   const auto count = static_cast<std::size_t>(nodes);
   std::vector<SheetPoint> places(count), forces(count);
   for (std::size_t i = 0; i < count; ++i) places[i] = {random.uniform(2 * i, -1, 1), random.uniform(2 * i + 1, -1, 1)};
   const auto pairs = joined_pairs(edges);
+  const auto [part, sizes] = connected_parts(count, pairs);
+  std::vector<SheetPoint> middles(count);
   const double k = 2 / std::sqrt(static_cast<double>(std::max<Index>(nodes, 1)));
   for (int step = 0; step < kSteps; ++step) {
-    for (std::size_t i = 0; i < count; ++i) forces[i] = {-kGravity * places[i].x, -kGravity * places[i].y};
+    std::fill(middles.begin(), middles.end(), SheetPoint());
+    for (std::size_t i = 0; i < count; ++i) {
+      middles[part[i]].x += places[i].x / sizes[part[i]];
+      middles[part[i]].y += places[i].y / sizes[part[i]];
+    }
+    for (std::size_t i = 0; i < count; ++i)
+      forces[i] = {-kGravity * middles[part[i]].x, -kGravity * middles[part[i]].y};
     const auto pull = [&](std::size_t i, std::size_t j, double x, double y, double strength) {
       forces[i].x -= strength * x;
       forces[i].y -= strength * y;
