@@ -2,6 +2,7 @@
 // the same input; what cannot be drawn is refused. Tagged [evaluate].
 
 #include <algorithm>
+#include <clocale>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -132,9 +133,10 @@ TEST_CASE("numbers are printed alike on every locale", "[evaluate]") {
   };
   const std::string expected = draw();
   const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Comma));
-  const std::string german = std::setlocale(LC_ALL, "de_DE.UTF-8") ? "de" : "";
+  std::setlocale(LC_ALL, "de_DE.UTF-8");  // of C too, where it is installed
   CHECK(draw() == expected);
   std::locale::global(before);
+  std::setlocale(LC_ALL, "C");
 }
 
 TEST_CASE("the ramp darkens all the way", "[evaluate]") {
@@ -235,7 +237,8 @@ TEST_CASE("the cells of a map cover it, in the colours of their numbers", "[eval
   // A scale that is given moves the colours; what is above its end has the colour of the end.
   CHECK_THAT(map_picture(maps, {.high = 0.5}).text(), contains("fill=\"" + ramp_colour(1) + "\" d=\"M1 0h3v1h-3z\""));
   // Several maps have one scale.
-  const std::string both = text_of(map_picture(tensor<double>({{{1.0}}, {{2.0}}}), {.maps = {"first", "second"}}));
+  const std::string both =
+      text_of(map_picture(reshape(tensor<double>({1.0, 2.0}), {2, 1, 1}), {.maps = {"first", "second"}}));
   CHECK_THAT(both, contains("fill=\"" + ramp_colour(0.5) + "\" d=\"M0 0") &&
                        contains("fill=\"" + ramp_colour(1) + "\" d=\"M0 0"));
   CHECK_THAT(both, contains(">first</text>") && contains(">second</text>"));
