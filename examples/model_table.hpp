@@ -1,6 +1,7 @@
 #pragma once
 // What the programs share that train models many times over and compare them in a table.
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -8,7 +9,10 @@
 
 #include "graft/core/list.hpp"
 #include "graft/core/parallel.hpp"
+#include "graft/evaluate/graph_picture.hpp"
 #include "graft/evaluate/method_table.hpp"
+#include "graft/ops/layout.hpp"
+#include "graft/ops/reduce.hpp"
 #include "graft/train/progress.hpp"
 #include "program.hpp"
 
@@ -46,6 +50,29 @@ void compare_models(Program& program, const std::string& head, std::vector<Metho
   }
   std::printf("%s\n\n%s", head.c_str(), table.text().c_str());
   program.record.add(table.rows());
+}
+
+/// The first of `models` that has the attention which --picture shows; "" if no picture was asked for.
+inline std::string drawn_model(const Program& program, const std::vector<std::string>& models,
+                               const std::vector<std::string>& attentive) {
+  if (program.picture.empty()) return "";
+  const auto found = std::find_first_of(models.begin(), models.end(), attentive.begin(), attentive.end());
+  if (found == models.end()) throw UsageError("--picture: shows attention, which no model of --model has");
+  return *found;
+}
+
+/// Draws the weights [edges, heads] of a layer, two edges around the first few of `nodes`, into a file unless its name
+/// is empty.
+inline void draw_attention(const std::string& file, const Graph& graph, const Tensor<>& weights,
+                           const Tensor<std::int64_t>& classes, const Tensor<std::int64_t>& nodes) {
+  if (file.empty()) return;
+  GraphPictureOptions o;
+  o.title = "Attention of the first layer around test nodes, mean of " + std::to_string(weights.size(1)) + " heads";
+  o.classes = classes;
+  o.around = slice(nodes, 0, 0, std::min<Index>(nodes.count(), 4));
+  o.around_name = "test node";
+  o.weight_name = "attention";
+  graph_picture(graph, mean(weights, {1}), o).write(file);
 }
 
 }  // namespace examples

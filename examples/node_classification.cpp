@@ -18,13 +18,14 @@ using namespace graft;
 /// By default GCN's, in whose code the loss that the stopping rule sees has the decay of the first layer too.
 struct Recipe {
   Index epochs = 200;
-  double rate = 0.01, decay = 5e-4;
-  bool decay_all = false, decay_in_validation = true;
+  double rate = 0.01, decay = 5e-4, dropout = 0.5;
+  bool all = false, decay_in_validation = true, loops = false;  // all: layers decay; loops: nodes hear themselves
   EarlyStopping stopping = {.window = 10};
+  Activation activation = Activation::relu;
 };
 /// Of the authors' code; it also drops out between the transformation and the attention, which `Gat` does not.
-const Recipe gat_recipe{100000, 0.005, 5e-4, true, false, {.patience = 100}};
-const Recipe sgc_recipe{100, 0.2, 5e-6, true, false, {}};  // the defaults of the authors' code
+const Recipe gat_recipe{100000, 0.005, 5e-4, 0.6, true, false, true, {.patience = 100}, Activation::elu};
+const Recipe sgc_recipe{100, 0.2, 5e-6, 0, true, false, false, {}};  // the defaults of the authors' code
 
 /// Test accuracy on Cora or Citeseer, of the tables of GCN's, SGC's and GAT's papers.
 std::string published(const std::string& model, const NodeLabels& data) {
@@ -44,56 +45,52 @@ Tensor<> loss_at(const Tensor<>& logits, const NodeLabels& data, const Tensor<st
 double accuracy_at(const Tensor<>& logits, const NodeLabels& data, const Tensor<std::int64_t>& nodes) {
   return accuracy(gather(logits, nodes), gather(data.labels, nodes));
 }
-/// The test accuracy of a net trained by a recipe.
-template <class M>
-double trained_accuracy(M net, const NodeLabels& data, const Graph& graph, const Recipe& recipe, const Random& random) {
+/// The test accuracy of layers trained by a recipe; draws what they attend to into a file, if it has a name.
+template <class Layer>
+double trained_accuracy(const std::vector<Layer>& layers, const NodeLabels& data, Recipe r, const Random& random,
+                        const std::string& picture) {
+  using M = GraphStack<Layer>;
+  M net(layers, r.activation, r.dropout), best = net;
+  const Graph graph = r.loops ? with_self_loops(data.graph) : data.graph;
   Adam adam(net);
-  EarlyStopping stopping = recipe.stopping;
-  double test = 0;
-  const auto decay = [&](const M& m) {
-    return recipe.decay / 2 * (recipe.decay_all ? dot(m, m) : dot(m.layers[0], m.layers[0]));
-  };
-  for (Index epoch = 0; epoch < recipe.epochs && !stopping.ends; ++epoch) {
+  const auto decay = [&](const M& m) { return r.decay / 2 * (r.all ? dot(m, m) : dot(m.layers[0], m.layers[0])); };
+  for (Index epoch = 0; epoch < r.epochs && !r.stopping.ends; ++epoch) {
     examples::end_if_stopped();
     const auto loss = [&](const M& m) {
       Context training(Phase::training, random.stream("epoch", epoch));
       return loss_at(m(graph, data.features, training), data, data.train) + decay(m);
     };
-    adam.step(net, grad(loss, net), recipe.rate);
+    adam.step(net, grad(loss, net), r.rate);
     const Tensor<> logits = net(graph, data.features, Context());
     const Tensor<> seen = loss_at(logits, data, data.validation);
-    stopping.look((recipe.decay_in_validation ? seen + decay(net) : seen).item(),
-                  accuracy_at(logits, data, data.validation));
-    if (stopping.counts) test = accuracy_at(logits, data, data.test);
+    r.stopping.look((r.decay_in_validation ? seen + decay(net) : seen).item(),
+                    accuracy_at(logits, data, data.validation));
+    if (r.stopping.counts) best = net;
   }
-  return test;
+  if constexpr (requires { net.layers[0].attention(graph, data.features); })
+    examples::draw_attention(picture, graph, best.layers[0].attention(graph, data.features), data.labels, data.test);
+  return accuracy_at(best(graph, data.features, Context()), data, data.test);
 }
 
 /// The test accuracy of a model of this name.
-double model_accuracy(const std::string& name, const NodeLabels& data, const Random& random) {
+double model_accuracy(const std::string& name, const NodeLabels& data, const Random& random, const std::string& file) {
   const Index width = data.features.columns(), classes = data.classes;
   const Random a = random.stream("first"), b = random.stream("second");
-  const auto two = [&](const auto& first, const auto& second) {
-    const GraphStack net(std::vector{first, second}, Activation::relu, 0.5);
-    return trained_accuracy(net, data, data.graph, {}, random);
-  };
-  const auto attention = [&](const auto& first, const auto& second) {
-    const GraphStack net(std::vector{first, second}, Activation::elu, 0.6);
-    return trained_accuracy(net, data, with_self_loops(data.graph), gat_recipe, random);
-  };
+  const auto run = [&](const auto& layers, const Recipe& r) { return trained_accuracy(layers, data, r, random, file); };
+  const auto two = [&](const auto& first, const auto& second) { return run(std::vector{first, second}, {}); };
   const GatOptions heads{.heads = 8, .dropout = 0.6}, last{.concatenate = false, .dropout = 0.6};
   if (name == "mlp") return two(Linear<>(width, 16, a, {.bias = false}), Linear<>(16, classes, b, {.bias = false}));
   if (name == "gcn") return two(Gcn<>(width, 16, a, {.bias = false}), Gcn<>(16, classes, b, {.bias = false}));
   if (name == "sage") return two(Sage<>(width, 16, a), Sage<>(16, classes, b));
-  if (name == "gat") return attention(Gat<>(width, 8, a, heads), Gat<>(64, classes, b, last));
-  if (name == "gatv2") return attention(GatV2<>(width, 8, a, heads), GatV2<>(64, classes, b, last));
-  const Sgc<> alone(width, classes, a, {.hops = 2});
-  if (name == "sgc") return trained_accuracy(GraphStack(std::vector{alone}), data, data.graph, sgc_recipe, random);
+  if (name == "gat") return run(std::vector{Gat<>(width, 8, a, heads), Gat<>(64, classes, b, last)}, gat_recipe);
+  if (name == "gatv2") return run(std::vector{GatV2<>(width, 8, a, heads), GatV2<>(64, classes, b, last)}, gat_recipe);
+  if (name == "sgc") return run(std::vector{Sgc<>(width, classes, a, {.hops = 2})}, sgc_recipe);
   return accuracy_at(label_propagation(data.graph, data.labels, data.train, classes), data, data.test);
 }
 
 void node_classification(examples::Program& program, const std::string& file, const std::vector<std::string>& models,
                          Index seeds) {
+  const std::string drawn = examples::drawn_model(program, models, {"gat", "gatv2"});
   const Random root(program.seed);
   NodeLabels data = file.empty() ? make_communities(root.stream("graph")) : load_node_labels(file);
   data.features = rows_to_one(data.features);
@@ -102,7 +99,8 @@ void node_classification(examples::Program& program, const std::string& file, co
   examples::compare_models(
       program, head, {{.head = "test", .metric = "accuracy", .deviation = true}}, models, seeds,
       [&](const std::string& model, Index i) {
-        return std::vector{model_accuracy(model, data, root.stream("seed", i))};
+        const std::string picture = i == 0 && model == drawn ? program.picture : "";
+        return std::vector{model_accuracy(model, data, root.stream("seed", i), picture)};
       },
       [&](const std::string& model) { return published(model, data); });
 }
@@ -115,5 +113,6 @@ int main(int argc, char** argv) {
   program.file("--data", data, "graph with labels, an .npz file as docs/files.md says");
   program.models(models);
   program.whole("--seeds", seeds, "seeds of initial values and dropout, run in parallel", 1);
+  program.pictures("file for the attention of the first GAT around some test nodes, .svg");
   return program.run(argc, argv, [&] { node_classification(program, data, models, seeds); });
 }

@@ -35,7 +35,7 @@ class Program {
   std::uint64_t seed = 1;
   int threads = 0;
   bool quiet = false, resume = false;
-  std::string json, checkpoint, profile = "quick";
+  std::string json, picture, checkpoint, profile = "quick";
   Record record;
 
   Program(const std::string& name, std::string about) : record(name), name_(name), about_(std::move(about)) {}
@@ -76,6 +76,10 @@ class Program {
     options_.add("--resume", &resume, "continue from the checkpoints in that folder").in_identity = false;
   }
 
+  /// --picture FILE.svg, of a program that has something to show: `text` says what. The work writes `picture` unless it
+  /// is empty.
+  void pictures(const char* text) { options_.add("--picture", &picture, text).in_identity = false; }
+
   // Inside the work.
 
   bool full() const { return profile == "full"; }
@@ -95,9 +99,12 @@ class Program {
     keep(checkpoint + "/in-use", "the claim on the checkpoints");
     return Checkpoints(checkpoint, resume, identity, runs);
   }
-  /// Throws UsageError if the record would replace this file.
+  /// Throws UsageError if the record or the picture would replace this file.
   void keep(const std::string& path, const std::string& what) const {
-    if (!json.empty() && same_file(json, path)) throw UsageError("--json: " + json + " is " + what + ", " + path);
+    const std::pair<const char*, const std::string&> outputs[] = {{"--json", json}, {"--picture", picture}};
+    for (const auto& [option, file] : outputs)
+      if (!file.empty() && same_file(file, path))
+        throw UsageError(std::string(option) + ": " + file + " is " + what + ", " + path);
   }
 
   // The run.
@@ -160,17 +167,22 @@ class Program {
   void check() {
     set_threads(threads);
     if (resume && checkpoint.empty()) throw UsageError("--resume needs --checkpoint FOLDER");
-    if (json.empty()) return;
-    std::error_code ignored;  // the record may go into the folder of the checkpoints; they say what is wrong with it
+    if (!picture.empty() && !picture.ends_with(".svg"))
+      throw UsageError("--picture: " + picture + " does not end with .svg, as what is written is");
+    if (json.empty() && picture.empty()) return;
+    std::error_code ignored;  // they may go into the folder of the checkpoints, which say what is wrong with it
     if (!checkpoint.empty() && !resume) std::filesystem::create_directories(checkpoint, ignored);
-    OutputFile::check(json);
+    for (const std::string& output : {json, picture})
+      if (!output.empty()) OutputFile::check(output);
+    if (!json.empty() && !picture.empty() && same_file(json, picture))
+      throw UsageError("--picture: " + picture + " is also --json, " + json);
     for (const Option& option : options_.list())
       if (option.is_file && option.given) keep(*std::get<std::string*>(option.place), "also " + option.name);
   }
   void finish() {
     for (const Option& option : options_.list())
-      if (option.name != "--json" && option.name != "--quiet" && option.name != "--threads" &&
-          option.name != "--checkpoint" && option.name != "--resume")
+      if (option.name != "--json" && option.name != "--picture" && option.name != "--quiet" &&
+          option.name != "--threads" && option.name != "--checkpoint" && option.name != "--resume")
         record.option(option.name.substr(2), option.value());
     record.add_seed(seed);
     if (!json.empty()) record.write(json);

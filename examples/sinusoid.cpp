@@ -2,6 +2,7 @@
 // form, and by one network for all waves at once. Finn, Abbeel, Levine, ICML 2017, section 5.1.
 
 #include "graft/data/episodes.hpp"
+#include "graft/evaluate/curve_picture.hpp"
 #include "graft/evaluate/method_table.hpp"
 #include "graft/fewshot/maml.hpp"
 #include "graft/graft.hpp"
@@ -56,6 +57,7 @@ void sinusoid(examples::Program& program, Settings& o) {
     return figures;
   };
   MethodTable table({{"squared error", "mse", 1}}, "joint");
+  std::vector<Curve> curves;
   for (const std::string name : {"joint", "fomaml", "maml"}) {
     // Training all waves at once is MAML without a step.
     const MamlOptions inner{.alpha = o.inner_rate, .steps = name == "joint" ? 0 : 1, .first_order = name == "fomaml"};
@@ -82,11 +84,23 @@ void sinusoid(examples::Program& program, Settings& o) {
                                .words = {"step", "waves", "error"},
                                .stop = program.stop()};
     const auto trained = train(ModelState<Net, Adam<Net>>{net, Adam(net)}, step, validate, options, checkpoints);
+    curves.push_back({name, {}, {}});
+    for (std::size_t k = 0; k < trained.history.size(); ++k) {
+      if (!std::isfinite(trained.history[k])) continue;
+      curves.back().x.push_back(trained.history_steps[k]);
+      curves.back().y.push_back(-trained.history[k]);
+    }
     table.add({name, {errors(trained.model, "test", o.tests)}, trained.seconds, trained.items, trained.dropped});
   }
   std::printf("\nMean squared error on %d waves after one step on %d points each.\n\n%s", int(o.tests), int(o.shots),
               table.text().c_str());
   program.record.add(table.rows());
+  if (!program.picture.empty())
+    curve_picture(curves, {.title = "100 validation waves after one step on " + std::to_string(o.shots) + " points",
+                           .x_name = "step of meta-training",
+                           .y_name = "mean squared error",
+                           .log_y = true})
+        .write(program.picture);
 }
 
 int main(int argc, char** argv) {
@@ -100,5 +114,6 @@ int main(int argc, char** argv) {
   program.real("--rate", o.rate, "rate of Adam", 1e-9, 10);
   program.whole("--tests", o.tests, "waves of the test", 1).in_identity = false;
   program.checkpoints();
+  program.pictures("file for the curves of the validation errors, .svg");
   return program.run(argc, argv, [&] { sinusoid(program, o); });
 }

@@ -5,12 +5,14 @@ All ```cpp blocks of a page make one program, in the page's order, in a namespac
 global stand at its scope, the others one after the other in a function that main calls. What the program prints must be
 the page's ```text output blocks. A ```cpp uncalled block, which reads files that the reader has, is compiled as a
 function that nothing calls. Blocks in other languages, and ```cpp fragment (a part of something larger), are not
-compiled. With --library FILE the programs take the ops from that library, graft::compiled, as they may.
+compiled. With --library FILE the programs take the ops from that library, graft::compiled, as they may; with --pictures
+FOLDER the pictures that they draw replace those there. A picture that a page shows must be in the documentation.
 """
 
 import argparse
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,11 +47,20 @@ def program(page):
     return opening + code + end, "".join(output)
 
 
+def missing_pictures(page):
+    """The pictures that a page shows and that are not there."""
+    return [name for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())
+            if "://" not in name and not (page.parent / name).is_file()]
+
+
 def check(page, folder, library):
     source, expected = program(page)
+    name = page.relative_to(ROOT)
+    if missing_pictures(page):
+        print(f"{name}: there is no {' and no '.join(missing_pictures(page))}")
+        return False
     if not source:
         return True
-    name = page.relative_to(ROOT)
     file, binary = folder / (page.stem + ".cpp"), folder / page.stem
     file.write_text(source)
     built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O0", "-Wno-unused-variable",
@@ -72,12 +83,16 @@ def check(page, folder, library):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--library", help="file of graft::compiled")
+    parser.add_argument("--pictures", help="folder for the pictures that pages draw")
     parser.add_argument("pages", nargs="*", help="names of pages (all)")
     options = parser.parse_args()
     library = ["-DGRAFT_COMPILED", options.library] if options.library else []
     with tempfile.TemporaryDirectory() as folder:
         pages = [page for page in PAGES if not options.pages or page.name in options.pages]
-        return 0 if all([check(page, pathlib.Path(folder), library) for page in pages]) else 1
+        right = all([check(page, pathlib.Path(folder), library) for page in pages])
+        for picture in pathlib.Path(folder).glob("*.svg") if options.pictures else []:
+            shutil.copy(picture, options.pictures)
+        return 0 if right else 1
 
 
 if __name__ == "__main__":

@@ -251,3 +251,97 @@ TEST_CASE("GPS has derivatives of orders one to three, with edge features too", 
   check_orders(std::tuple(with_edges, x, e),
                [&](const auto& at) { return std::get<0>(at)(batch, std::get<1>(at), std::get<2>(at), Context()); });
 }
+
+namespace {
+
+/// Softmax of `logits` [destinations][sources] over the sources that the graph joins, an edge of the list after
+/// another.
+template <class Logit>
+Numbers dense_attention(const EdgeList& edges, Index heads, Logit logit) {
+  return generate({static_cast<Index>(edges.size()), heads}, [&](Index e, Index head) {
+    const auto [source, destination] = edges[static_cast<std::size_t>(e)];
+    double total = 0;
+    for (const GraphEdge& other : edges)
+      if (other.destination == destination) total += std::exp(logit(other.source, destination, head));
+    return std::exp(logit(source, destination, head)) / total;
+  });
+}
+double leaky(double x) { return x > 0 ? x : 0.2 * x; }
+
+}  // namespace
+
+TEST_CASE("attention of GAT, GATv2 and TransformerConv is the dense softmax of their logits", "[graph]") {
+  const EdgeList edges = random_edge_list(5, 5, 14, 2);
+  const Graph graph(5, edges);
+  const Numbers x = normal_numbers({5, 3}, 1);
+  // h [nodes, 2 heads, width 4], by plain products.
+  const auto mapped = [&](const Numbers& weight) {
+    return reshape(matmul(x, weight, {.transpose_b = true}), {5, 2, 4});
+  };
+  const auto sum_over = [](auto term) {
+    double total = 0;
+    for (Index k = 0; k < 4; ++k) total += term(k);
+    return total;
+  };
+
+  const Gat<double> gat(3, 4, Random(1), {.heads = 2, .dropout = 0.5});
+  const Numbers h = mapped(gat.weight);
+  const auto gat_logit = [&](Index j, Index i, Index head) {
+    return leaky(sum_over([&](Index k) {
+      return gat.att_dst.at({head, k}) * h.at({i, head, k}) + gat.att_src.at({head, k}) * h.at({j, head, k});
+    }));
+  };
+  CHECK(all_close(gat.attention(graph, x), dense_attention(edges, 2, gat_logit), 1e-12, 1e-13));
+  CHECK(all_close(gat.attention(graph, SparseMatrix<double>(x)), gat.attention(graph, x), 1e-12, 1e-13));
+
+  const GatV2<double> gatv2(3, 4, Random(1), {.heads = 2});
+  const Numbers left = mapped(gatv2.weight_l), right = mapped(gatv2.weight_r);
+  const auto gatv2_logit = [&](Index j, Index i, Index head) {
+    return sum_over([&](Index k) {
+      return gatv2.att.at({head, k}) * leaky(right.at({i, head, k}) + left.at({j, head, k}));
+    });
+  };
+  CHECK(all_close(gatv2.attention(graph, x), dense_attention(edges, 2, gatv2_logit), 1e-12, 1e-13));
+
+  const TransformerConv<double> conv(3, 4, Random(1), {.heads = 2});
+  const Numbers q = reshape(conv.lin_query(x), {5, 2, 4}), k_rows = reshape(conv.lin_key(x), {5, 2, 4});
+  const auto conv_logit = [&](Index j, Index i, Index head) {
+    return sum_over([&](Index k) { return q.at({i, head, k}) * k_rows.at({j, head, k}); }) / 2;
+  };
+  CHECK(all_close(conv.attention(graph, x), dense_attention(edges, 2, conv_logit), 1e-12, 1e-13));
+}
+
+TEST_CASE("what a layer gives is its attention's sum, with edge features and between two sets of nodes", "[graph]") {
+  const Graph graph(5, 4, random_edge_list(5, 4, 14, 3));
+  const Numbers x = normal_numbers({5, 3}, 1), y = normal_numbers({4, 3}, 2), e = normal_numbers({14, 2}, 3), none;
+  const auto summed = [&](const Numbers& values, const Numbers& alpha) {
+    return reshape(neighbour_sum(graph, reshape(values, {5, 2, 4}), alpha), {4, 8});
+  };
+  for_gat_and_gatv2({.heads = 2, .bias = false}, [&](const auto& with, const auto& without) {
+    const auto check = [&](const auto& layer, const Numbers& features) {
+      Numbers values;
+      if constexpr (requires { layer.weight; })
+        values = matmul(x, layer.weight, {.transpose_b = true});
+      else
+        values = matmul(x, layer.weight_l, {.transpose_b = true});
+      CHECK(all_close(layer(graph, x, y, features, Context()), summed(values, layer.attention(graph, x, y, features)),
+                      1e-12, 1e-13));
+    };
+    check(with, e);
+    check(without, none);
+    CHECK_THROWS_AS(with.attention(graph, x, y, none), ValueError);
+    CHECK_THROWS_AS(without.attention(graph, x, y, e), ValueError);
+    CHECK_THROWS_AS(without.attention(graph, x), ShapeError);
+  });
+  // Without its own row and with the features' messages of zero weight, TransformerConv is such a sum too.
+  const TransformerConv<double> conv(3, 4, Random(1), {.heads = 2, .root = false});
+  CHECK(all_close(conv(graph, x, y, none, Context()), summed(conv.lin_value(x), conv.attention(graph, x, y, none)),
+                  1e-12, 1e-13));
+  const TransformerConv<double> with(3, 4, Random(1), {.heads = 2, .root = false, .edge_features = 2});
+  const Numbers alpha = with.attention(graph, x, y, e);
+  const Numbers heard = source_rows(graph, with.lin_value(x)) + (*with.lin_edge)(e);
+  CHECK(all_close(with(graph, x, y, e, Context()),
+                  reshape(edge_sum(graph, reshape(heard, {14, 2, 4}) * reshape(alpha, {14, 2, 1})), {4, 8}), 1e-12,
+                  1e-13));
+  CHECK_THROWS_AS(with.attention(graph, x, y, none), ValueError);
+}

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""What every program of examples/ promises: its help, its record, same bits on any number of threads, resuming, and exit
-codes. Usage: program_cli.py PROGRAM OPTIONS..., the options making it quick. What is said of --checkpoint and --model is
-checked of programs that take it."""
+"""What every program of examples/ promises: its help, its record, same bits on any number of threads, resuming, its
+picture, and exit codes. Usage: program_cli.py PROGRAM OPTIONS..., the options making it quick. What is said of
+--checkpoint, --model and --picture is checked of programs that take it."""
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 PROGRAM, QUICK = sys.argv[1], sys.argv[2:]
 del sys.argv[1:]
@@ -60,6 +61,22 @@ class Program(unittest.TestCase):
         kept = ["--checkpoint", self.folder / "kept"]
         self.assertEqual(self.results(self.record(*kept)), self.results(one))
         self.assertEqual(self.results(self.record(*kept, "--resume")), self.results(one))
+
+    def test_picture(self):
+        if "--picture" not in self.start("--help").stdout:
+            self.skipTest("draws no picture")
+        path = self.folder / "picture.svg"
+        self.record("--picture", path)
+        first = path.read_bytes()
+        self.assertTrue(xml.etree.ElementTree.fromstring(first).tag.endswith("svg"))
+        self.assertNotIn("picture", self.record("--picture", path, "--threads", 3)["options"])
+        self.assertEqual(path.read_bytes(), first)
+        nowhere, other = self.folder / "nowhere" / "p.svg", self.folder / "p.png"
+        for options in [nowhere], [other], [path, "--json", path]:
+            done = self.start(*QUICK, "--picture", *options)
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)
+            self.assertIn(str(options[0]), done.stderr)
+        self.assertEqual(path.read_bytes(), first)
 
     def test_exit_codes(self):
         wrong = [["--frobnicate"], ["--seed", "-1"], ["--threads", ""], ["--profile", "slow"], ["--resume"]]

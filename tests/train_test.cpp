@@ -63,6 +63,7 @@ TEST_CASE("validations are spread evenly and the best model is kept", "[train]")
   CHECK(trained.model.item() == expected.model.item());
   CHECK(trained.figure == -1);
   CHECK(trained.history == std::vector<double>{-3, -1, -1, -2});
+  CHECK(trained.history_steps == std::vector<double>(when.begin(), when.end()));
   CHECK(trained.steps == 10);
   CHECK(trained.items == 20);
   CHECK(trained.dropped == 4);  // steps 0, 3, 6, 9
@@ -85,6 +86,7 @@ TEST_CASE("training ends early when validation gets no better", "[train]") {
   const auto trained = train(start(), advance, peak, options);
   CHECK(validations == 3 + 4);
   CHECK(trained.steps == 35);
+  CHECK(trained.history_steps == std::vector<double>{5, 10, 15, 20, 25, 30, 35});
   CHECK(trained.figure == 1);
 }
 
@@ -132,6 +134,7 @@ TEST_CASE("a run that is stopped anywhere and resumed equals one that never stop
       const auto resumed = train(start(), advance, rising, quiet(7), Checkpoints(parts, true, identity("1"), {"run"}));
       CHECK(resumed.model.item() == expected.model.item());
       CHECK(resumed.history == expected.history);
+      CHECK(resumed.history_steps == expected.history_steps);
       CHECK(resumed.figure == expected.figure);
       CHECK(resumed.items == expected.items);
       CHECK(resumed.dropped == expected.dropped);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "catch.hpp"
 #include "graft/model/arithmetic.hpp"
@@ -38,6 +39,38 @@ void check_second_derivative(F value, const M& m) {
 Tensor<double> shuffled(const Tensor<double>& x) { return gather(x, tensor<std::int64_t>({2, 0, 3, 1}), 1); }
 
 }  // namespace
+
+TEST_CASE("the weights of attention are the softmax of its scores, and make its heads", "[nn]") {
+  MultiHeadAttention<double> layer(8, 4, Random(1), {.dropout = 0.5, .key_heads = 2, .alibi = true});
+  *layer.in_proj_bias = randn<double>({16}, Random(2));
+  const Tensor<double> x = randn<double>({2, 5, 8}, Random(3));
+  const auto part = [&](Index first, Index heads) {  // by head, two numbers each
+    const Tensor<double> weight = slice(layer.in_proj_weight, 0, 2 * first, 2 * (first + heads));
+    const Tensor<double> bias = slice(*layer.in_proj_bias, 0, 2 * first, 2 * (first + heads));
+    return split_heads(matmul(x, weight, {.transpose_b = true}) + bias, heads);
+  };
+  const Tensor<double> keys = repeat(part(4, 2), 2, 1), values = repeat(part(6, 2), 2, 1);
+  // ALiBi of four heads: slopes 1/4, 1/16, 1/64, 1/256 (Press et al.); causal: no key after the query.
+  const Tensor<double> places = generate({4, 5, 5}, [](Index head, Index i, Index j) {
+    return j > i ? -std::numeric_limits<double>::infinity() : std::pow(0.25, head + 1) * static_cast<double>(j - i);
+  });
+  const Tensor<double> scores = matmul(part(0, 4), keys, {.transpose_b = true}) / std::sqrt(2.0) + places;
+  const Tensor<double> weights = layer.weights(x, {.causal = true});
+  CHECK(all_close(weights, softmax(scores), 1e-12, 1e-13));
+  CHECK(all_close(layer(x, {.causal = true}, Context()), layer.out_proj(merge_heads(matmul(weights, values))), 1e-12,
+                  1e-13));
+
+  // Another sequence, and keys that are hidden, which have no weight.
+  const Tensor<double> memory = randn<double>({2, 3, 8}, Random(4));
+  const Tensor<bool> seen = tensor<bool>({{true, false, true}, {true, true, true}});
+  const Tensor<double> to_memory = layer.weights(x, memory, {.key_mask = seen});
+  CHECK(to_memory.shape() == Shape{2, 4, 5, 3});
+  CHECK(all_close(sum(to_memory, {3}), ones<double>({2, 4, 5}), 1e-12, 1e-12));
+  CHECK(largest(slice(slice(to_memory, 0, 0, 1), 3, 1, 2)) == 0);
+  CHECK_THROWS_AS(layer.weights(slice(x, 2, 0, 7)), ShapeError);
+  CHECK_THROWS_AS(layer.weights(reshape(x, {10, 8})), ShapeError);
+  CHECK_THROWS_AS(layer.weights(x, {.keys = 3}), ValueError);
+}
 
 TEST_CASE("multi-head attention", "[nn]") {
   const Random random(3);

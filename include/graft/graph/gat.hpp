@@ -44,6 +44,15 @@ Tensor<T> join_heads(const Tensor<T>& per_head, bool concatenate, const std::opt
   return bias ? joined + *bias : joined;
 }
 
+template <class T>
+Shape matrix_shape(const Tensor<T>& x) {
+  return x.shape();
+}
+template <class T>
+Shape matrix_shape(const SparseMatrix<T>& x) {
+  return {x.rows(), x.columns()};
+}
+
 // In training a stream is always drawn, so that one layer's rate does not move another layer's mask.
 inline GraphAttentionOptions attention_options(const GatOptions& options, ContextRef context) {
   if (!context->training()) return {.negative_slope = options.negative_slope};
@@ -118,6 +127,27 @@ struct Gat {
     return between(graph, x_sources, x_destinations, edge_features, context, site);
   }
 
+  /// The weights alpha [edges, heads], in the order of the graph's list, without dropout. x may be a `SparseMatrix`.
+  template <class X>
+  Tensor<T> attention(const Graph& graph, const X& x, Site site = Site::current()) const {
+    const Named here("Gat", site);
+    detail::check_nodes("Gat", graph, detail::matrix_shape(x), site);
+    detail::check_no_edges("Gat", weight_edge.has_value(), site);
+    const Tensor<T> h = by_head(x, weight, site);
+    return edge_softmax(graph, edge_logits(graph, sum(h * att_src, {2}), sum(h * att_dst, {2}), Tensor<T>(), site),
+                        site);
+  }
+  /// The same with all that the layer may take; without edge features, an empty handle.
+  Tensor<T> attention(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
+                      const Tensor<T>& edge_features, Site site = Site::current()) const {
+    const Named here("Gat", site);
+    detail::check_ends("Gat", graph, x_sources.shape(), x_destinations.shape(), site);
+    if (!edge_features.defined()) detail::check_no_edges("Gat", weight_edge.has_value(), site);
+    const Tensor<T> s = sum(by_head(x_sources, weight, site) * att_src, {2});
+    const Tensor<T> d = sum(by_head(x_destinations, weight_dst ? *weight_dst : weight, site) * att_dst, {2});
+    return edge_softmax(graph, edge_logits(graph, s, d, edge_features, site), site);
+  }
+
  private:
   /// What follows h = x W^T [nodes, heads width].
   Tensor<T> attend(const Graph& graph, const Tensor<T>& h, ContextRef context, Site site) const {
@@ -128,33 +158,40 @@ struct Gat {
                                                detail::attention_options(options, context), site);
     return detail::join_heads(out, options.concatenate, added ? std::nullopt : bias);
   }
+  /// Maps of the rows by head, [rows, heads, width].
+  template <class X>
+  Tensor<T> by_head(const X& x, const Tensor<T>& w, Site site) const {
+    const Tensor<T> h = matmul(x, w, {.transpose_b = true}, site);
+    return reshape(h, {h.size(0), att_src.size(0), att_src.size(1)});
+  }
   /// Sources and destinations apart, with edge features if there are any.
   Tensor<T> between(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
                     const Tensor<T>& edge_features, ContextRef context, Site site) const {
     detail::check_ends("Gat", graph, x_sources.shape(), x_destinations.shape(), site);
-    const auto by_head = [&](const Tensor<T>& x, const Tensor<T>& w) {
-      return reshape(matmul(x, w, {.transpose_b = true}, site), {x.size(0), att_src.size(0), att_src.size(1)});
-    };
     const GraphAttentionOptions how = detail::attention_options(options, context);
-    const Tensor<T> values = by_head(x_sources, weight);
-    const Tensor<T> seen = by_head(x_destinations, weight_dst ? *weight_dst : weight);
+    const Tensor<T> values = by_head(x_sources, weight, site);
+    const Tensor<T> seen = by_head(x_destinations, weight_dst ? *weight_dst : weight, site);
     const Tensor<T> s = sum(values * att_src, {2}), d = sum(seen * att_dst, {2});
     if (!edge_features.defined())
       return detail::join_heads(graph_attention(graph, values, s, d, how, site), options.concatenate, bias);
     const Tensor<T> alpha = detail::edge_weights(graph, edge_logits(graph, s, d, edge_features, site), how, site);
     return detail::join_heads(neighbour_sum(graph, values, alpha, site), options.concatenate, bias);
   }
-  /// [edges, heads]. a_edge . W_edge e = (W_edge^T a_edge) . e, so no edge has a row of features.
+  /// [edges, heads]. a_edge . W_edge e = (W_edge^T a_edge) . e, so no edge has a row of features; without edge features
+  /// the term is left out.
   Tensor<T> edge_logits(const Graph& graph, const Tensor<T>& source_scores, const Tensor<T>& destination_scores,
                         const Tensor<T>& edge_features, Site site) const {
+    const auto of_ends = [&] {
+      return source_rows(graph, source_scores) + destination_rows(graph, destination_scores);
+    };
+    if (!edge_features.defined()) return leaky_relu(of_ends(), options.negative_slope);
     if (!weight_edge) fail("Gat", "was made without edge features", {{"edge_features", edge_features.shape()}}, site);
     const Index heads = att_edge->size(0), width = att_edge->size(1), numbers = weight_edge->size(1);
     detail::check_edges("Gat", graph, edge_features.shape(), numbers, site);
     const Tensor<T> map =
         sum(reshape(*weight_edge, {heads, width, numbers}) * reshape(*att_edge, {heads, width, 1}), {1});
     const Tensor<T> of_edges = matmul(edge_features, map, {.transpose_b = true}, site);
-    return leaky_relu(source_rows(graph, source_scores) + destination_rows(graph, destination_scores) + of_edges,
-                      options.negative_slope);
+    return leaky_relu(of_ends() + of_edges, options.negative_slope);
   }
 };
 

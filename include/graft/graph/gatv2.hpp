@@ -74,6 +74,26 @@ struct GatV2 {
     return between(graph, x_sources, x_destinations, edge_features, context, site);
   }
 
+  /// The weights alpha [edges, heads], in the order of the graph's list, without dropout. x may be a `SparseMatrix`.
+  template <class X>
+  Tensor<T> attention(const Graph& graph, const X& x, Site site = Site::current()) const {
+    const Named here("GatV2", site);
+    detail::check_nodes("GatV2", graph, detail::matrix_shape(x), site);
+    detail::check_no_edges("GatV2", weight_edge.has_value(), site);
+    const Tensor<T> s = transform(x, weight_l, bias_l, site), d = transform(x, weight_r, bias_r, site);
+    return edge_softmax(graph, edge_logits(graph, s, d, Tensor<T>(), site), site);
+  }
+  /// The same with all that the layer may take; without edge features, an empty handle.
+  Tensor<T> attention(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
+                      const Tensor<T>& edge_features, Site site = Site::current()) const {
+    const Named here("GatV2", site);
+    detail::check_ends("GatV2", graph, x_sources.shape(), x_destinations.shape(), site);
+    if (!edge_features.defined()) detail::check_no_edges("GatV2", weight_edge.has_value(), site);
+    const Tensor<T> s = transform(x_sources, weight_l, bias_l, site);
+    const Tensor<T> d = transform(x_destinations, weight_r, bias_r, site);
+    return edge_softmax(graph, edge_logits(graph, s, d, edge_features, site), site);
+  }
+
  private:
   /// W x (+ b), [rows, heads, width].
   template <class X>
@@ -92,13 +112,20 @@ struct GatV2 {
     const GraphAttentionOptions how = detail::attention_options(options, context);
     if (!edge_features.defined())
       return detail::join_heads(graph_attention_v2(graph, s, d, att, how, site), options.concatenate, bias);
+    const Tensor<T> alpha = detail::edge_weights(graph, edge_logits(graph, s, d, edge_features, site), how, site);
+    return detail::join_heads(neighbour_sum(graph, s, alpha, site), options.concatenate, bias);
+  }
+  /// [edges, heads].
+  Tensor<T> edge_logits(const Graph& graph, const Tensor<T>& s, const Tensor<T>& d, const Tensor<T>& edge_features,
+                        Site site) const {
+    const auto of_ends = [&] { return source_rows(graph, s) + destination_rows(graph, d); };
+    const auto scored = [&](const Tensor<T>& joint) {
+      return sum(leaky_relu(joint, options.negative_slope) * att, {2});
+    };
+    if (!edge_features.defined()) return scored(of_ends());
     if (!weight_edge) fail("GatV2", "was made without edge features", {{"edge_features", edge_features.shape()}}, site);
     detail::check_edges("GatV2", graph, edge_features.shape(), weight_edge->size(1), site);
-    const Tensor<T> of_edges = transform(edge_features, *weight_edge, std::nullopt, site);
-    const Tensor<T> joint =
-        leaky_relu(source_rows(graph, s) + destination_rows(graph, d) + of_edges, options.negative_slope);
-    const Tensor<T> alpha = detail::edge_weights(graph, sum(joint * att, {2}), how, site);
-    return detail::join_heads(neighbour_sum(graph, s, alpha, site), options.concatenate, bias);
+    return scored(of_ends() + transform(edge_features, *weight_edge, std::nullopt, site));
   }
 };
 

@@ -83,15 +83,32 @@ struct TransformerConv {
     return layer(graph, x_sources, x_destinations, edge_features, context, site);
   }
 
+  /// The weights alpha [edges, heads], in the order of the graph's list, without dropout.
+  Tensor<T> attention(const Graph& graph, const Tensor<T>& x, Site site = Site::current()) const {
+    return attention(graph, x, x, Tensor<T>(), site);
+  }
+  /// The same with all that the layer may take; without edge features, an empty handle.
+  Tensor<T> attention(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
+                      const Tensor<T>& edge_features, Site site = Site::current()) const {
+    const Named here("TransformerConv", site);
+    check(graph, x_sources, x_destinations, edge_features, site);
+    if (!edge_features.defined()) detail::check_no_edges("TransformerConv", lin_edge.has_value(), site);
+    return edge_softmax(graph, edge_logits(graph, query_of(x_destinations, site), x_sources, edge_features, site),
+                        site);
+  }
+
  private:
+  void check(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
+             const Tensor<T>& edge_features, Site site) const {
+    detail::check_ends("TransformerConv", graph, x_sources.shape(), x_destinations.shape(), site);
+    if (!edge_features.defined()) return;
+    if (!lin_edge)
+      fail("TransformerConv", "was made without edge features", {{"edge_features", edge_features.shape()}}, site);
+    detail::check_edges("TransformerConv", graph, edge_features.shape(), lin_edge->weight.size(1), site);
+  }
   Tensor<T> layer(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
                   const Tensor<T>& edge_features, ContextRef context, Site site) const {
-    detail::check_ends("TransformerConv", graph, x_sources.shape(), x_destinations.shape(), site);
-    if (edge_features.defined()) {
-      if (!lin_edge)
-        fail("TransformerConv", "was made without edge features", {{"edge_features", edge_features.shape()}}, site);
-      detail::check_edges("TransformerConv", graph, edge_features.shape(), lin_edge->weight.size(1), site);
-    }
+    check(graph, x_sources, x_destinations, edge_features, site);
     const Tensor<T> heard = attend(graph, x_sources, x_destinations, edge_features, context, site);
     const Tensor<T> message =
         options.concatenate ? reshape(heard, {heard.size(0), heard.size(1) * heard.size(2)}) : mean(heard, {1});
@@ -102,34 +119,43 @@ struct TransformerConv {
     return beta * own + (1 - beta) * message;
   }
 
-  /// m [destinations, heads, width]. W_6 is applied to queries and to the sums over edges, by linearity, so no edge has
-  /// a row of features.
+  Index width() const { return lin_key.weight.size(0) / options.heads; }
+  Tensor<T> by_head(const Linear<T>& map, const Tensor<T>& x, Site site) const {
+    return reshape(map(x, site), {x.size(0), options.heads, width()});
+  }
+  /// W_3 x_i / sqrt(width).
+  Tensor<T> query_of(const Tensor<T>& x_destinations, Site site) const {
+    return by_head(lin_query, x_destinations, site) * (1 / std::sqrt(static_cast<double>(width())));
+  }
+  /// W_6 by head, [heads, width, edge_features].
+  Tensor<T> edge_map() const { return reshape(lin_edge->weight, {options.heads, width(), lin_edge->weight.size(1)}); }
+
+  /// [edges, heads]. W_6 is applied to queries and to the sums over edges, by linearity, so no edge has a row of
+  /// features.
+  Tensor<T> edge_logits(const Graph& graph, const Tensor<T>& query, const Tensor<T>& x_sources,
+                        const Tensor<T>& edge_features, Site site) const {
+    const Tensor<T> logits = edge_dot(graph, query, by_head(lin_key, x_sources, site), site);
+    if (!edge_features.defined()) return logits;
+    // [heads, destinations, ..] and back, for one product a head.
+    const Tensor<T> asked = permute(matmul(permute(query, {1, 0, 2}), edge_map(), {}, site), {1, 0, 2});
+    const Tensor<T> features = reshape(edge_features, {graph.edges(), 1, edge_features.size(1)});
+    return logits + sum(destination_rows(graph, asked) * features, {2});
+  }
+  /// m [destinations, heads, width].
   Tensor<T> attend(const Graph& graph, const Tensor<T>& x_sources, const Tensor<T>& x_destinations,
                    const Tensor<T>& edge_features, ContextRef context, Site site) const {
-    const Index heads = options.heads, width = lin_key.weight.size(0) / heads;
-    const auto by_head = [&](const Linear<T>& map, const Tensor<T>& x) {
-      return reshape(map(x, site), {x.size(0), heads, width});
-    };
     GraphAttentionOptions how;
     if (context->training()) {
       how.dropout = options.dropout;
       how.random = context->stream("attention dropout");
     }
-    const Tensor<T> query = by_head(lin_query, x_destinations) * (1 / std::sqrt(static_cast<double>(width)));
-    const Tensor<T> values = by_head(lin_value, x_sources);
-    Tensor<T> logits = edge_dot(graph, query, by_head(lin_key, x_sources), site);
-    if (!edge_features.defined())
-      return neighbour_sum(graph, values, detail::edge_weights(graph, logits, how, site), site);
-
-    const Index numbers = edge_features.size(1), edges = graph.edges();
-    const Tensor<T> edge_map = reshape(lin_edge->weight, {heads, width, numbers});
-    const Tensor<T> features = reshape(edge_features, {edges, 1, numbers});
-    // [heads, destinations, ..] and back, for one product a head.
-    const Tensor<T> asked = permute(matmul(permute(query, {1, 0, 2}), edge_map, {}, site), {1, 0, 2});
-    logits = logits + sum(destination_rows(graph, asked) * features, {2});
+    const Tensor<T> logits = edge_logits(graph, query_of(x_destinations, site), x_sources, edge_features, site);
+    const Tensor<T> values = by_head(lin_value, x_sources, site);
     const Tensor<T> alpha = detail::edge_weights(graph, logits, how, site);
-    const Tensor<T> of_edges = edge_sum(graph, reshape(alpha, {edges, heads, 1}) * features);
-    const Tensor<T> mapped = matmul(permute(of_edges, {1, 0, 2}), edge_map, {.transpose_b = true}, site);
+    if (!edge_features.defined()) return neighbour_sum(graph, values, alpha, site);
+    const Tensor<T> features = reshape(edge_features, {graph.edges(), 1, edge_features.size(1)});
+    const Tensor<T> of_edges = edge_sum(graph, reshape(alpha, {graph.edges(), options.heads, 1}) * features);
+    const Tensor<T> mapped = matmul(permute(of_edges, {1, 0, 2}), edge_map(), {.transpose_b = true}, site);
     return neighbour_sum(graph, values, alpha, site) + permute(mapped, {1, 0, 2});
   }
 };

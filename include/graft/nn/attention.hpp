@@ -133,10 +133,7 @@ struct MultiHeadAttention {
       const Tensor<T> y = (*this)(batched(query), batched(key), batched(value), mask, context, site);
       return reshape(y, query.shape(), site);
     }
-    AttentionOptions<T> options = with_positions(mask.causal, site);
-    options.key_mask = mask.key_mask;
-    options.mask = mask.mask;
-    options.bias = mask.bias;
+    AttentionOptions<T> options = seen_by(mask, site);
     if (context->training()) {
       options.dropout = dropout;
       options.random = context->stream("attention dropout");
@@ -146,6 +143,28 @@ struct MultiHeadAttention {
                                                              values(value, site), options, site),
                                 site),
                     site);
+  }
+
+  /// The weights of self-attention, x [batch, time, width] -> [batch, heads, time, time], without dropout: what values
+  /// that are the unit vectors would give. For looking at; the layer itself never makes them.
+  Tensor<T> weights(const Tensor<T>& x, const AttentionMask<T>& mask = {}, Site site = Site::current()) const {
+    return weights(x, x, mask, site);
+  }
+  /// Of query [batch, queries, width] to key [batch, keys, memory_width] -> [batch, heads, queries, keys].
+  Tensor<T> weights(const Tensor<T>& query, const Tensor<T>& key, const AttentionMask<T>& mask = {},
+                    Site site = Site::current()) const {
+    const Named here("MultiHeadAttention", site);
+    if (query.rank() != 3 || key.rank() != 3 || query.size(2) != query_width() || key.size(2) != memory_width())
+      fail<ShapeError>(
+          "MultiHeadAttention",
+          {"expected query [batch, queries, ", query_width(), "] and key [batch, keys, ", memory_width(), "]"},
+          {{"query", query.shape()}, {"key", key.shape()}}, site);
+    if (mask.keys) fail("MultiHeadAttention", "weights are of all keys: pass those that are some", {}, site);
+    const Index batch = key.size(0), count = key.size(1);
+    const Tensor<T> units =
+        generate({batch, key_heads, count, count}, [](Index, Index, Index i, Index j) { return i == j ? T(1) : T(0); });
+    return scaled_dot_product_attention(queries(query, count - query.size(1), site), keys(key, 0, site), units,
+                                        seen_by(mask, site), site);
   }
 
   /// Causal self-attention of further tokens: keys and values of x [batch, time, width] are appended to the cache, and
@@ -192,6 +211,14 @@ struct MultiHeadAttention {
     AttentionOptions<T> options;
     options.causal = causal;
     if (alibi) options.slopes = alibi_slopes<T>(heads, site);
+    return options;
+  }
+
+  AttentionOptions<T> seen_by(const AttentionMask<T>& mask, Site site) const {
+    AttentionOptions<T> options = with_positions(mask.causal, site);
+    options.key_mask = mask.key_mask;
+    options.mask = mask.mask;
+    options.bias = mask.bias;
     return options;
   }
 

@@ -46,13 +46,14 @@ struct TrainOptions {
 /// A trained model and what it cost.
 template <Model M>
 struct Trained {
-  M model;                      ///< the best by validation, the earlier of equals
-  double figure = 0;            ///< its validation figure
-  Index steps = 0;              ///< that were done
-  Index items = 0;              ///< that were trained on
-  Index dropped = 0;            ///< more items, left out
-  double seconds = 0;           ///< of training and validation, also before the run was resumed
-  std::vector<double> history;  ///< validation figures
+  M model;                            ///< the best by validation, the earlier of equals
+  double figure = 0;                  ///< its validation figure
+  Index steps = 0;                    ///< that were done
+  Index items = 0;                    ///< that were trained on
+  Index dropped = 0;                  ///< more items, left out
+  double seconds = 0;                 ///< of training and validation, also before the run was resumed
+  std::vector<double> history;        ///< validation figures
+  std::vector<double> history_steps;  ///< after how many steps each of them was made
 };
 
 /// A model and the optimiser that steps it: the usual state of a training.
@@ -207,13 +208,17 @@ auto train(State state, Step step, Validate validate, const TrainOptions& option
   if (!std::isfinite(numbers.best))
     throw Diverged("graft: " + options.name + ": diverged: no validation gave a finite figure");
   history.resize(static_cast<std::size_t>(numbers.validated));
+  std::vector<double> history_steps;
+  for (Index k = 1; k <= static_cast<Index>(numbers.validated); ++k)
+    history_steps.push_back(static_cast<double>((k * options.steps + validations - 1) / validations));
   return Trained<M>{best,
                     numbers.best,
                     static_cast<Index>(numbers.step),
                     static_cast<Index>(numbers.all_items),
                     static_cast<Index>(numbers.all_dropped),
                     seconds_before + watch.seconds(),
-                    history};
+                    history,
+                    history_steps};
 }
 
 }  // namespace GRAFT_ABI
