@@ -139,7 +139,7 @@ LoadWeightsReport load_weights(const ArrayFile& file, M& model, const LoadWeight
 /// cannot be read.
 template <class M>
 LoadWeightsReport load_weights(const std::string& path, M& model, const LoadWeightsOptions& options = {}) {
-  return load_weights(read_npz(path), model, options);
+  return detail::load_weights(read_npz(path), detail::leaves_of(model), options);
 }
 
 }  // namespace GRAFT_ABI
