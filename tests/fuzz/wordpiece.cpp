@@ -3,6 +3,8 @@
 
 #include "graft/io/wordpiece.hpp"
 
+#include <optional>
+
 #include "graft/io/json.hpp"
 #include "target.hpp"
 
