@@ -71,7 +71,7 @@ Bert<T> load_bert(const std::string& folder, const std::string& prefix = "") {
   const double numbers = rows * width + real(options.depth) * (4 * width * width + 2 * width * hidden);
   double held = 0;
   for (const auto& [name, array] : file.arrays) held += real(array.shape.count());
-  if (numbers > 2 * held + (1 << 20))
+  if (numbers > 2 * held + (1 << 16))
     fail_file(file.path, {"holds ", held, " numbers, a model of the sizes in config.json has ", numbers});
   Bert<T> bert(Random(0), options);
   load_weights(file, bert, {.prefix = prefix, .names = bert_names(), .ignore = bert_ignored()});
