@@ -89,7 +89,8 @@ TEST_CASE("published files that do not fit are refused by name", "[io]") {
   CHECK_THAT(refused("\"gelu\"", "\"relu\""), contains("'hidden_act' is not 'gelu'"));
   CHECK_THAT(refused("1e-12", "\"small\""), contains("'layer_norm_eps' is no number"));
   CHECK_THAT(refused("\"num_attention_heads\": 2", "\"num_attention_heads\": 3"), contains("3 heads do not divide"));
-  CHECK_THAT(refused("\"hidden_dropout_prob\": 0.1", "\"hidden_dropout_prob\": 1"), contains("'hidden_dropout_prob' is 1"));
+  CHECK_THAT(refused("\"hidden_dropout_prob\": 0.1", "\"hidden_dropout_prob\": 1"),
+             contains("'hidden_dropout_prob' is 1"));
   CHECK_THAT(refused("1e-12", "0"), contains("'layer_norm_eps' is 0"));
   CHECK_THAT(refused("{", std::string(1 << 20, ' ') + "{"), contains("at most 2^20"));
   CHECK_THAT(refused("{", "["), contains("no JSON object"));
