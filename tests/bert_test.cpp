@@ -88,6 +88,11 @@ TEST_CASE("published files that do not fit are refused by name", "[io]") {
   CHECK_THAT(refused("\"vocab_size\"", "\"vocab\""), contains("'vocab_size'"));
   CHECK_THAT(refused("\"gelu\"", "\"relu\""), contains("'hidden_act' is not 'gelu'"));
   CHECK_THAT(refused("1e-12", "\"small\""), contains("'layer_norm_eps' is no number"));
+  CHECK_THAT(refused("\"num_attention_heads\": 2", "\"num_attention_heads\": 3"), contains("3 heads do not divide"));
+  CHECK_THAT(refused("\"hidden_dropout_prob\": 0.1", "\"hidden_dropout_prob\": 1"),
+             contains("'hidden_dropout_prob' is 1"));
+  CHECK_THAT(refused("1e-12", "0"), contains("'layer_norm_eps' is 0"));
+  CHECK_THAT(refused("{", std::string(1 << 20, ' ') + "{"), contains("at most 2^20"));
   CHECK_THAT(refused("{", "["), contains("no JSON object"));
   // A size that the weights do not have: the tensor's name and both shapes.
   put(config, whole.substr(0, whole.find("\"vocab_size\"")) + "\"vocab_size\": 14\n}\n");
@@ -95,4 +100,7 @@ TEST_CASE("published files that do not fit are refused by name", "[io]") {
   CHECK_THROWS_WITH(load_bert(folder.path.string()), contains("embeddings.word_embeddings.weight") &&
                                                           contains("[13, 8]") && contains("[14, 8]"));
   CHECK_THROWS_WITH(load_bert(kCase, "bert"), contains("has no"));
+  // Far more than the file holds: refused before the model is made, which no memory would hold.
+  put(config, whole.substr(0, whole.find("\"vocab_size\"")) + "\"vocab_size\": 1073741824\n}\n");
+  CHECK_THAT(refusal(folder.path.string(), [&] { load_bert(folder.path.string()); }), contains("a model of the sizes"));
 }

@@ -38,11 +38,6 @@ std::string damaged(std::string bytes, const std::string& other, std::mt19937_64
   return bytes;
 }
 
-/// The array holds as many bytes as its type and shape say.
-bool sound(const Array& array) {
-  return static_cast<Index>(array.data.size()) == array.shape.count() * graft::detail::dtype_size(array.dtype);
-}
-
 }  // namespace
 
 TEST_CASE("damaged files are refused in one line or read soundly, and a refused checkpoint changes nothing",

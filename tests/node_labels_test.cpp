@@ -68,6 +68,8 @@ TEST_CASE("a graph with labels is read from arrays", "[data][io]") {
   refused("feature_indices", array_of(tensor<std::int64_t>({0, 2, 3, 2})), "3");
   refused("feature_values", array_of(tensor({1.0f, INFINITY, 1.0f, 1.0f})), "not finite");
   refused("feature_shape", array_of(tensor<std::int64_t>({0, 3})), "0 x 3");
+  refused("feature_shape", array_of(tensor<std::int64_t>({std::int64_t{1} << 62, 3})), "[4]");
+  refused("feature_shape", array_of(tensor<std::int64_t>({4, std::int64_t{1} << 62})), "4 x 4611686018427387904");
   refused("y", array_of(tensor<std::int64_t>({1, 0, -1, 0})), "-1");
   refused("val_mask", array_of(tensor<std::uint8_t>({0, 1, 0, 0})), "another mask");
   refused("test_mask", array_of(tensor<std::uint8_t>({0, 0, 0, 0})), "no node");

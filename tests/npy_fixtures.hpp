@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "array_checks.hpp"
 #include "catch.hpp"
 #include "graft/io/npy.hpp"
 
@@ -25,9 +26,4 @@ inline std::vector<std::int32_t> three(const graft::Array& array) {
   REQUIRE(array.shape == graft::Shape{3});
   const auto values = array.as<std::int32_t>();
   return {values.begin(), values.end()};
-}
-
-/// Equal in everything that a file keeps.
-inline bool same(const graft::Array& a, const graft::Array& b) {
-  return a.dtype == b.dtype && a.shape == b.shape && a.data == b.data;
 }

@@ -45,7 +45,7 @@ SparseMatrix<T> rows_to_one(const SparseMatrix<T>& x) {
 ///
 ///     edge_index                                int64    [2, edges]        sources, destinations; both directions
 ///     feature_indptr, _indices, _values         integers [nodes + 1], integers [entries], float32 [entries]
-///     feature_shape                             int64    [2]               nodes, width
+///     feature_shape                             int64    [2]               nodes, width, which is at most 2^24
 ///     y                                         int64    [nodes]           in 0 .. classes - 1
 ///     train_mask, val_mask, test_mask           uint8    [nodes]           0 or 1, no node in two of them
 ///     labelled                                  uint8    [nodes], optional nodes without a label are in no mask
@@ -59,7 +59,8 @@ inline NodeLabels load_node_labels(const std::string& path) {
   NodeLabels data;
   const std::vector<Index> shape = file.at("feature_shape").with_shape({2}).converted<std::int64_t>();
   const Index nodes = shape[0], width = shape[1];
-  if (nodes < 1 || width < 0) file.at("feature_shape").fail({"is ", nodes, " x ", width});
+  if (nodes < 1 || width < 0 || width > 1 << 24) file.at("feature_shape").fail({"is ", nodes, " x ", width});
+  file.at("y").with_shape({nodes});  // before anything is made for so many nodes
   // What the makers of graphs and matrices refuse is the file's fault here.
   const auto made = [](const Array& array, auto make) {
     try {
@@ -81,7 +82,7 @@ inline NodeLabels load_node_labels(const std::string& path) {
         to_tensor<std::int64_t>(file.at("feature_indices")), values);
   });
 
-  data.labels = to_tensor<std::int64_t>(file.at("y").with_shape({nodes}));
+  data.labels = to_tensor<std::int64_t>(file.at("y"));
   for (std::int64_t label : host(data.labels)) {
     if (label < 0 || label >= nodes) file.at("y").fail({"holds the label ", label, ", outside [0, ", nodes, ")"});
     data.classes = std::max(data.classes, label + 1);
