@@ -12,6 +12,9 @@ peers=${GRAFT_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/graft-peers}
 wanted=$root/bench/peers/requirements.txt
 if ! cmp -s "$wanted" "$peers/requirements.txt"; then
   "$peers/bin/pip" install --quiet --upgrade -r "$wanted"
+  # PyG's loader samples by these, which are on PyPI as source alone and are compiled against the torch above.
+  "$peers/bin/pip" install --quiet --upgrade setuptools wheel
+  FORCE_ONLY_CPU=1 "$peers/bin/pip" install --quiet --upgrade --no-build-isolation torch-scatter torch-sparse
   cp "$wanted" "$peers/requirements.txt"
 fi
 (cd "$root" && cmake --preset bench && cmake --build --preset bench --target peers_graft peers_blas) >&2

@@ -1,12 +1,10 @@
 // A language model of characters, of the GPT kind (Radford et al. 2018, 2019), and text that it writes. The last tenth
 // of the text is for validation: every character there is foretold once, from those before it in its window.
 
-#include <numeric>
-
 #include "graft/data/text.hpp"
-#include "graft/evaluate/curve_picture.hpp"
 #include "graft/evaluate/record.hpp"
 #include "graft/graft.hpp"
+#include "graft/io/npz.hpp"
 #include "graft/nn/generate.hpp"
 #include "graft/train/train.hpp"
 #include "program.hpp"
@@ -15,7 +13,7 @@ using namespace graft;
 
 struct Settings {
   std::string text;
-  Index steps = 0, batch = 32, time = 128, width = 128, depth = 5, heads = 4, written = 400;
+  Index steps = 0, batch = 16, time = 128, width = 128, depth = 5, heads = 4, written = 400;
   double rate = 3e-3, temperature = 0.8;
 };
 
@@ -27,8 +25,22 @@ Tensor<> loss_of(const Gpt<>& net, const Tensor<std::int64_t>& windows, ContextR
                        reshape(slice(windows, 1, 1, time + 1), {count * time}));
 }
 
+/// A text that begins with `start`. A model knows windows of one length, so it goes on from the last half of one.
+Tensor<std::int64_t> written(const Gpt<>& net, const Tensor<std::int64_t>& start, const Settings& o,
+                             const Random& root) {
+  Tensor<std::int64_t> text = reshape(start, {1, start.count()});
+  while (text.size(1) < o.written) {
+    const Index seen = std::min(text.size(1), o.time / 2), known = text.size(1) - seen;
+    const GenerateOptions how{.tokens = std::min(o.time - seen, o.written - text.size(1)),
+                              .sampling = {.temperature = o.temperature}};
+    const auto next = generate_tokens(net, slice(text, 1, known, known + seen), root.stream("written", known), how);
+    text = concat(std::vector{slice(text, 1, 0, known), next}, 1);
+  }
+  return text;
+}
+
 void language_model(examples::Program& program, Settings& o) {
-  if (o.steps == 0) o.steps = program.full() ? 2400 : 60;
+  if (o.steps == 0) o.steps = program.full() ? 3000 : 60;
   const Random root(program.seed);
   const SentenceText drawn = make_sentences(4000, root.stream("text"));
   const std::string text = o.text.empty() ? drawn.text : InputFile(o.text).read_text();
@@ -43,12 +55,12 @@ void language_model(examples::Program& program, Settings& o) {
                    .width = o.width,
                    .depth = o.depth,
                    .heads = o.heads,
-                   .longest = std::max(o.time, o.written + 1),
+                   .longest = o.time,
                    .positions = Positions::rotary};
   sizes.layer.dropout = 0;
   const Gpt<> start(root.stream("initialisation"), sizes);
   Identity identity = program.identity();
-  identity.add("text", text);
+  identity.add("text", fingerprint(text));
   const Checkpoints checkpoints = program.open_checkpoints(identity, {"gpt"});
   const Schedule rate =
       Schedule::warm_up(std::max<Index>(o.steps / 20, 1), Schedule::cosine(o.rate, o.steps, o.rate / 10));
@@ -62,9 +74,7 @@ void language_model(examples::Program& program, Settings& o) {
     state.optimizer.step(state.model, clip_by_norm(gradient, 1), rate(number));
     return {loss.item(), std::exp(double(loss.item())), characters};
   };
-  Gpt<> last = start;
   const auto validate = [&](const Gpt<>& net) {
-    last = net;
     double sum = 0;
     for (Index first = 0; first < validation.size(0); first += o.batch) {
       if (stop_requested(program.stop())) throw Stopped("graft: stopped during validation");
@@ -84,9 +94,7 @@ void language_model(examples::Program& program, Settings& o) {
   std::printf("\n%d parameters, %d steps: validation loss %.4f nats a character (perplexity %.3f), %.0f characters/s\n",
               int(count(start)), int(o.steps), loss, std::exp(loss), speed);
   if (o.text.empty()) std::printf("The source's entropy, which no model beats on average: %.4f\n", drawn.entropy);
-  const Tensor<std::int64_t> prompt = slice(reshape(tokens, {1, tokens.count()}), 1, 0, 1);
-  const GenerateOptions how{.tokens = o.written, .sampling = {.temperature = o.temperature}};
-  std::printf("\n%s\n", vocabulary.decode(generate_tokens(last, prompt, root.stream("written"), how)).c_str());
+  std::printf("\n%s\n", vocabulary.decode(written(trained.model, slice(tokens, 0, 0, 1), o, root)).c_str());
   program.record.add({"gpt", "loss", loss, 0, 1, trained.seconds});
   program.record.add({"gpt", "perplexity", std::exp(loss), 0, 1, trained.seconds});
 }
@@ -95,7 +103,7 @@ int main(int argc, char** argv) {
   examples::Program program("language_model", "A GPT of characters: validation loss, and text that it writes.");
   Settings o;
   program.file("--data", o.text, "UTF-8 text; default: sentences drawn from a grammar");
-  program.whole("--steps", o.steps, "steps of training", 1).shown = "60; full 2400";
+  program.whole("--steps", o.steps, "steps of training", 1).shown = "60; full 3000";
   program.whole("--batch", o.batch, "windows a step", 1);
   program.whole("--time", o.time, "characters of a window", 2);
   program.whole("--width", o.width, "width of the model", 2);

@@ -17,13 +17,13 @@ import subprocess
 import sys
 import tempfile
 
-from toolchain import CXX, FLAGS, NATIVE
+from toolchain import CXX, FLAGS, NATIVE, precompiled
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[ ]*(\w*)\n(.*?)^```$", re.M | re.S)
 # Pages that are about more than graft.hpp name their headers in their global blocks.
-INCLUDES = "#include <cstdio>\n#include <graft/graft.hpp>\n"
+INCLUDES = "#include <graft/graft.hpp>\n#include <cstdio>\n"
 
 
 def program(page):
@@ -53,7 +53,7 @@ def missing_pictures(page):
             if "://" not in name and not (page.parent / name).is_file()]
 
 
-def check(page, folder, library):
+def check(page, folder, flags, library):
     source, expected = program(page)
     name = page.relative_to(ROOT)
     if missing_pictures(page):
@@ -63,8 +63,7 @@ def check(page, folder, library):
         return True
     file, binary = folder / (page.stem + ".cpp"), folder / page.stem
     file.write_text(source)
-    built = subprocess.run([CXX, *FLAGS, *NATIVE, "-I" + str(ROOT), "-O0", "-Wno-unused-variable",
-                            "-Wno-unused-but-set-variable", str(file), "-o", str(binary), *library, "-lutf8proc"],
+    built = subprocess.run([CXX, *flags, str(file), "-o", str(binary), *library, "-lutf8proc"],
                            capture_output=True, text=True)
     if built.returncode != 0:
         print(f"{name}: does not compile\n{built.stderr[:4000]}")
@@ -86,10 +85,13 @@ def main():
     parser.add_argument("--pictures", help="folder for the pictures that pages draw")
     parser.add_argument("pages", nargs="*", help="names of pages (all)")
     options = parser.parse_args()
-    library = ["-DGRAFT_COMPILED", options.library] if options.library else []
-    with tempfile.TemporaryDirectory() as folder:
+    library = [options.library] if options.library else []
+    flags = [*FLAGS, *NATIVE, "-I" + str(ROOT), "-O0", "-Wno-unused-variable", "-Wno-unused-but-set-variable",
+             *(["-DGRAFT_COMPILED"] if library else [])]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as headers:
+        flags = [*precompiled(["graft/graft.hpp"], headers, flags), *flags]
         pages = [page for page in PAGES if not options.pages or page.name in options.pages]
-        right = all([check(page, pathlib.Path(folder), library) for page in pages])
+        right = all([check(page, pathlib.Path(folder), flags, library) for page in pages])
         for picture in pathlib.Path(folder).glob("*.svg") if options.pictures else []:
             shutil.copy(picture, options.pictures)
         return 0 if right else 1

@@ -11,6 +11,7 @@
 #include "catch.hpp"
 #include "files.hpp"
 #include "fuzz/checkpoint.cpp"
+#include "fuzz/graph_labels.cpp"
 #include "fuzz/node_labels.cpp"
 #include "fuzz/npy.cpp"
 #include "fuzz/npz.cpp"

@@ -69,6 +69,7 @@ TEST_CASE("graphs with labels are read from arrays", "[data][io]") {
   refused("graph_id", tensor<std::int64_t>({1, 1, 1, 1, 2, 2}), "holds 1 at position 0");
   refused("graph_id", tensor<std::int64_t>({0, 0, 0, 1, 1, 1}), "no node of graph 2");
   refused("node_label", tensor<std::int64_t>({2, 0, 0, -2, 2, 0}), "holds -2 at position 3");
+  refused("node_label", tensor<std::int64_t>({2, 0, 0, 4096, 2, 0}), "holds 4096 at position 3");
   refused("node_label", tensor<std::int64_t>({2, 0, 0, 2, 2}), "shape");
   refused("graph_label", tensor<std::int64_t>({1, 0, -1}), "holds -1 at position 2");
   refused("fold", tensor<std::int64_t>({0, -2, 1}), "holds -2 at position 1");

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What takes too long for tests/run.sh, which does a little of each: damaged files under the sanitizers, a training run
-# killed again and again, a long soak. About an hour on two cores, most of it the readers' ten minutes each of libFuzzer.
+# killed again and again, a graph of ten million edges, a long soak. About an hour on two cores, most of it the readers'
+# ten minutes each of libFuzzer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tests/packages.sh
@@ -30,7 +31,10 @@ export -f fuzz
 printf '%s\n' tests/fuzz/*.cpp | xargs -n 1 -I {} basename {} .cpp | xargs -P 2 -I {} bash -c 'fuzz {}'
 
 cmake --preset release
-cmake --build --preset release -j "$jobs" --target graft_tests graft_examples
+cmake --build --preset release -j "$jobs" --target graft_tests graft_examples long_sampled_training
+
+echo "==== training on sampled neighbours of 1 M nodes and 10 M edges"
+build/release/tests/long_sampled_training
 
 echo "==== a training run killed 300 times"
 GRAFT_KILLS=300 python3 tests/collaborate_cli.py build/release/examples/collaborate \

@@ -23,3 +23,15 @@ def run(command, **options):
 def skip(name, reason):
     """Prints the line that tests/run.sh looks for."""
     print(f"SKIPPED {name} -- {reason}", flush=True)
+
+
+def precompiled(headers, folder, flags):
+    """Flags with which a program that begins by including one of `headers` is read faster: with g++, from a file in
+    `folder` that these flags precompile. Messages stay the same. Other compilers get no flags."""
+    if "Free Software Foundation" not in run([CXX, "--version"]):
+        return []
+    for header in headers:
+        file = os.path.join(folder, header + ".gch")
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        run([CXX, *flags, "-x", "c++-header", os.path.join(ROOT, "include", header), "-o", file])
+    return ["-I" + str(folder)]

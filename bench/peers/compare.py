@@ -287,6 +287,7 @@ def common_options(description, rounds, turn):
     parser.add_argument("--rows", default="", help="only works whose row and name contain this text")
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of each side")
     parser.add_argument("--turn", type=float, default=turn, help="least seconds of a turn")
+    parser.add_argument("--threads", default="1,2", help="thread counts, separated by commas")
     parser.add_argument("--data", type=pathlib.Path, default=HERE.parents[2] / "shared" / "data",
                         help="folder with cora/cora.npz; without it a random graph of the same size")
     return parser
@@ -294,7 +295,6 @@ def common_options(description, rounds, turn):
 
 def main():
     parser = common_options(__doc__, rounds=9, turn=0.1)
-    parser.add_argument("--threads", default="1,2", help="thread counts, separated by commas")
     parser.add_argument("--runs", type=int, default=1, help="whole runs; of more than one the medians are shown too")
     parser.add_argument("--json", type=pathlib.Path, help="file for the record")
     parser.add_argument("--quiet", action="store_true", help="no table")

@@ -90,7 +90,7 @@ def main():
     baseline = baselines.get(machine(), {})
     print(machine(), "" if baseline else "(no baseline of this CPU)")
     fractions, slower = {}, []
-    for threads in 1, 2:
+    for threads in map(int, options.threads.split(",")):
         rows = measure(threads, baseline, options)
         print("\n| row | work | limit | time | of the peak | baseline | |\n|---|---|---|---|---|---|---|")
         for work, name, (fraction, took, least, limiter) in rows:

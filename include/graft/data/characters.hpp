@@ -83,20 +83,13 @@ inline void check_characters(const CharacterImages& data, const std::string& sou
 /// What the images are, for comparison: checksums of the images, of their labels, of the split and of the names of the
 /// alphabets, by name.
 inline std::vector<std::pair<std::string, std::string>> fingerprints(const CharacterImages& data) {
-  const auto checksum = [](auto... lists) {
-    std::uint32_t crc = 0;
-    ((crc = crc32(std::as_bytes(std::span(lists)), crc)), ...);
-    char text[16];
-    std::snprintf(text, sizeof text, "%08x", crc);
-    return std::string(text);
-  };
   std::string names;
   for (const std::string& name : data.alphabet_names) names += name + "\n";
   const std::vector<Index> sizes{data.image_count(), data.height, data.width};
-  return {{"images", checksum(sizes, data.images)},
-          {"labels", checksum(data.character_id, data.character_alphabet)},
-          {"split", checksum(data.split)},
-          {"alphabet names", checksum(names)}};
+  return {{"images", fingerprint(sizes, data.images)},
+          {"labels", fingerprint(data.character_id, data.character_alphabet)},
+          {"split", fingerprint(data.split)},
+          {"alphabet names", fingerprint(names)}};
 }
 
 /// The file beside NAME.npz that names its alphabets: NAME_alphabets.txt.

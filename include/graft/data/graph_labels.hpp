@@ -68,7 +68,7 @@ inline GraphParts fold_parts(const GraphLabels& data, Index fold, const Random& 
 /// Reads an .npz file in the layout
 ///
 ///     edge_index             int64 [2, edges]    sources, destinations; both directions, none between two graphs
-///     graph_id, node_label   int64 [nodes]       graph, rising from 0 by 0 or 1; kind of the node, from 0
+///     graph_id, node_label   int64 [nodes]       graph, rising from 0 by 0 or 1; kind of the node, in 0 .. 4095
 ///     graph_label, fold      int64 [graphs]      class, from 0; the fold whose test it belongs to, from 0, -1 for none
 ///
 /// with the kind of a node, as one number 1 among zeros, for its features. Errors: FileError for a file that `read_npz`
@@ -102,7 +102,7 @@ inline GraphLabels load_graph_labels(const std::string& path) {
   offsets.push_back(nodes);
   data.offsets = from_vector(offsets);
 
-  const std::vector<std::int64_t> kind = list_of("node_label", nodes, 0, nodes, kinds);
+  const std::vector<std::int64_t> kind = list_of("node_label", nodes, 0, 4096, kinds);
   data.features =
       generate({nodes, kinds}, [&](Index i, Index k) { return kind[static_cast<std::size_t>(i)] == k ? 1.0f : 0.0f; });
   data.labels = from_vector(list_of("graph_label", count, 0, count, data.classes));

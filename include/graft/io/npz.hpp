@@ -54,6 +54,16 @@ inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t crc =
   return ~crc;
 }
 
+/// What lists of numbers or characters hold, for comparison: their checksum in hexadecimal digits.
+template <class... Lists>
+std::string fingerprint(const Lists&... lists) {
+  std::uint32_t crc = 0;
+  ((crc = crc32(std::as_bytes(std::span(lists)), crc)), ...);
+  char text[16];
+  std::snprintf(text, sizeof text, "%08x", crc);
+  return text;
+}
+
 namespace detail {
 
 /// Little-endian numbers out of a piece of a zip file.

@@ -110,7 +110,7 @@ Tensor<T> joined(const std::vector<const Array*>& parts, const Shape& shape, boo
   if (options.strict && !(report.missing.empty() && report.unused.empty())) {
     std::string text;
     const auto list = [&](const char* what, const std::vector<std::string>& entries) {
-      for (const std::string& entry : entries) text += (&entry == &entries[0] ? what : ", ") + entry;
+      for (const std::string& entry : entries) text += (&entry == &entries[0] ? what : ", ") + in_quotes(entry);
     };
     list("has no ", report.missing);
     list(report.missing.empty() ? "has, and the model has not, " : "; has, and the model has not, ", report.unused);

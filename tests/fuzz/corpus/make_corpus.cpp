@@ -9,6 +9,7 @@
 #include <limits>
 #include <string>
 
+#include "graft/data/graph_labels.hpp"
 #include "graft/data/node_labels.hpp"
 #include "graft/io/checkpoint.hpp"
 #include "graft/io/published.hpp"
@@ -244,10 +245,36 @@ void node_labels() {
   refused("values", "feature_values", list<float>({1, NAN}));
 }
 
+void graph_labels() {
+  using I = std::int64_t;
+  const std::map<std::string, Array> arrays = {{"edge_index", array<I>({0, 1, 1, 0}, {2, 2})},
+                                               {"graph_id", list<I>({0, 0, 1, 2})},
+                                               {"node_label", list<I>({0, 1, 1, 0})},
+                                               {"graph_label", list<I>({1, 0, 1})},
+                                               {"fold", list<I>({0, -1, 1})}};
+  write_npz(name("graph_labels/read-whole"), arrays);
+  const auto refused = [&](const std::string& file, const std::string& which, const Array& other) {
+    std::map<std::string, Array> changed = arrays;
+    changed[which] = other;
+    write_npz(name("graph_labels/refused-" + file), changed);
+  };
+  constexpr I highest = std::numeric_limits<I>::max(), lowest = std::numeric_limits<I>::min();
+  refused("edge", "edge_index", array<I>({0, highest, lowest, 1}, {2, 2}));
+  refused("two-graphs", "edge_index", array<I>({0, 2}, {2, 1}));
+  refused("owner", "graph_id", list<I>({0, 0, 2, 2}));
+  refused("fewer-graphs", "graph_id", list<I>({0, 0, 1, 1}));
+  refused("kind", "node_label", list<I>({0, highest, 1, 0}));
+  refused("label", "graph_label", list<I>({1, lowest, 1}));
+  refused("fold", "fold", list<I>({0, highest, 1}));
+  refused("one-fold", "fold", list<I>({0, 0, 0}));
+  refused("no-fold", "fold", list<I>({}));
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   if (count != 2) return 2;
   folder = words[1];
-  for (const auto& corpus : {npy, npz, safetensors, published, checkpoint, wordpiece, node_labels}) corpus();
+  for (const auto& corpus : {npy, npz, safetensors, published, checkpoint, wordpiece, node_labels, graph_labels})
+    corpus();
 }
