@@ -33,5 +33,5 @@ def precompiled(headers, folder, flags):
     for header in headers:
         file = os.path.join(folder, header + ".gch")
         os.makedirs(os.path.dirname(file), exist_ok=True)
-        run([CXX, *flags, "-x", "c++-header", os.path.join(ROOT, "include", header), "-o", file])
+        run([CXX, *flags, "-w", "-x", "c++-header", os.path.join(ROOT, "include", header), "-o", file])
     return ["-I" + str(folder)]
