@@ -22,6 +22,7 @@ const bool info_nce_row = add_method_rows({{
     .header = "graft/pretrain/info_nce.hpp",
     .paper = "Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
     .functions = {"info_nce"},
+    .use = "InfoNce<>()(images, texts)",
     .run =
         [](const Random& random) {
           const Tensor<float> b = randn<float>({300, 64}, random.stream("b"));
@@ -99,6 +100,7 @@ const bool rotation_row = add_method_rows({{
     .header = "graft/pretrain/rotation.hpp",
     .paper = "Gidaris, Singh, Komodakis, Unsupervised representation learning by predicting image rotations, ICLR 2018",
     .functions = {"rotation_loss", "quarter_turns"},
+    .use = "rotation_loss(net, images, context)",
     .run =
         [](const Random& random) {
           const Tensor<float> images = rand<float>({100, 12, 12, 1}, random.stream("images"));
@@ -147,6 +149,7 @@ const bool mlm_row = add_method_rows({{
     .header = "graft/pretrain/mlm.hpp",
     .paper = "Devlin, Chang, Lee, Toutanova, BERT: pre-training of deep bidirectional transformers, NAACL 2019",
     .functions = {"mask_tokens", "mlm_loss"},
+    .use = "mlm_loss(net(masked.seen, context), masked.targets)",
     .run =
         [](const Random& random) {
           const auto tokens = generate({30, 40}, [](Index i, Index j) { return (i * 7 + j) % 50; });
