@@ -7,6 +7,7 @@
 #include "graft/graft.hpp"
 #include "graft/multitask.hpp"
 #include "graft/protocol/aggregation.hpp"
+#include "graft/train/progress.hpp"
 #include "program.hpp"
 
 using namespace graft;

@@ -61,7 +61,8 @@ auto ple(Index extractions, Index own, Index shared) {
     const Index in = l == 0 ? kIn : kWide;
     std::vector<std::vector<Layer<T>>> of_tasks;
     for (std::uint64_t t = 0; t < 3; ++t) of_tasks.push_back(layers<T>(own, in, kWide, 30 + t));
-    net.extractions.emplace_back(of_tasks, layers<T>(shared, in, kWide, 1), in, Random(3).stream("gates", l));
+    net.extractions.push_back(
+        Extraction<Layer<T>, T>(of_tasks, layers<T>(shared, in, kWide, 1), in, Random(3).stream("gates", l)));
   }
   net.heads = layers<T>(3, kWide, kOut, 2);
   return net;
@@ -82,6 +83,14 @@ auto mtan() {
   }
   net.passes = layers<T>(1, kWide, kWide, 42);
   net.heads = layers<T>(3, kWide, kOut, 2);
+  return net;
+}
+
+/// Every ReLU far from its kink: normed numbers of twelve items lie within 3.4 of 0.
+Mtan<Stage<double>, Layer<double>, Layer<double>, double> off_the_kinks(
+    Mtan<Stage<double>, Layer<double>, Layer<double>, double> net) {
+  for (auto& stage : net.stages)
+    for (auto& mask : stage.masks) mask.squeeze_norm.bias = tensor<double>({4, -4, 4, 4, -4});
   return net;
 }
 
@@ -116,10 +125,10 @@ Tensor<float> trained(const Net& net) {
 }
 /// The sum of squares of all answers as a function of all parameters.
 template <class Net>
-auto loss_of(const Net& net) {
-  return [net](const Tensor<double>& vector) {
+auto loss_of(const Net& net, Index count = 3) {
+  return [net, count](const Tensor<double>& vector) {
     Tensor<double> total = sum(square(zeros<double>({1})));
-    for (const Tensor<double>& answer : from_vector(vector, net).all(items<double>(3), Context()))
+    for (const Tensor<double>& answer : from_vector(vector, net).all(items<double>(count), Context()))
       total = total + sum(square(answer));
     return total;
   };
@@ -157,15 +166,16 @@ const bool cross_stitch_row = add_method_rows({{
     .run = [](const Random&) { return trained(cross_stitch<float>(0.9)); },
     .loss = loss_of(cross_stitch<double>(0.9)),
     .loss_at = to_vector(cross_stitch<double>(0.9)),
-    .errors = {no_such_task(cross_stitch<double>(0.9)),
-               bad_use<ValueError>([] { cross_stitch<double>(NAN); }, "own is nan"),
-               bad_use<ValueError>([] { cross_stitch<double>(0.9)({items<double>()}, Context()); }, "1 inputs for 3"),
-               bad_use<ValueError>([] { CrossStitch<Layer<double>, double>({{}}); }, "without layers"),
-               bad_use<ValueError>(
-                   [] {
-                     CrossStitch<Layer<double>, double>({layers<double>(1, 2, 2, 1), layers<double>(2, 2, 2, 1)});
-                   },
-                   "nets of 1 and of 2 layers")},
+    .errors =
+        {no_such_task(cross_stitch<double>(0.9)), bad_use<ValueError>([] { cross_stitch<double>(NAN); }, "own is nan"),
+         bad_use<ValueError>([] { cross_stitch<double>(0.9)({items<double>()}, Context()); }, "1 inputs for 3"),
+         bad_use<ValueError>([] { CrossStitch<Layer<double>, double>(std::vector<std::vector<Layer<double>>>(3)); },
+                             "without layers"),
+         bad_use<ValueError>(
+             [] {
+               CrossStitch<Layer<double>, double>(std::vector{layers<double>(1, 2, 2, 1), layers<double>(2, 2, 2, 1)});
+             },
+             "nets of 1 and of 2 layers")},
     .properties = {{"all answers are the tasks' own", [] { check_tasks(cross_stitch<double>(0.9)); }},
                    {"the identity makes independent nets",
                     [] {
@@ -281,8 +291,8 @@ const bool mtan_row = add_method_rows({{
     .functions = {"Mtan"},
     .use = "Mtan<Stage, Pass, Head>{stages, passes, heads}(x, task, context)",
     .run = [](const Random&) { return trained(mtan<float>()); },
-    .loss = loss_of(mtan<double>()),
-    .loss_at = to_vector(mtan<double>()),
+    .loss = loss_of(mtan<double>(), 12),  // with few items batch norm is steep
+    .loss_at = to_vector(off_the_kinks(mtan<double>())),
     .errors = {no_such_task(mtan<double>()),
                bad_use<ValueError>(
                    [] {
