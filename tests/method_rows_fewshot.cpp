@@ -6,6 +6,7 @@
 #include "graft/data/episodes.hpp"
 #include "graft/fewshot/graph_transformer.hpp"
 #include "graft/fewshot/maml.hpp"
+#include "graft/fewshot/nearest_support.hpp"
 #include "graft/fewshot/protonet.hpp"
 #include "graft/ops/attention.hpp"
 #include "graft/ops/conv.hpp"
@@ -121,6 +122,7 @@ const bool maml_row = add_method_rows({{
     .header = "graft/fewshot/maml.hpp",
     .paper = "Finn, Abbeel, Levine, Model-agnostic meta-learning for fast adaptation of deep networks, ICML 2017",
     .functions = {"maml_adapt", "maml_loss"},
+    .use = "maml_loss(net, episode, loss, {.alpha = 0.4})",
     .run =
         [](const Random& random) {
           const Episode<float> task = episode<float>(4, 12, random);
@@ -233,6 +235,7 @@ const bool protonet_row = add_method_rows({{
     .header = "graft/fewshot/protonet.hpp",
     .paper = "Snell, Swersky, Zemel, Prototypical networks for few-shot learning, NeurIPS 2017",
     .functions = {"protonet_logits", "prototypes", "squared_distances"},
+    .use = "protonet_logits(support, labels, query, ways)",
     .run =
         [](const Random& random) {
           const Tensor<float> query = randn<float>({300, 64}, random.stream("query"));
@@ -323,12 +326,40 @@ const bool protonet_row = add_method_rows({{
           }}},
 }});
 
+// ---- The nearest support item ---------------------------------------------------------------------------------------
+const bool nearest_support_row = add_method_rows({{
+    .name = "nearest_support",
+    .header = "graft/fewshot/nearest_support.hpp",
+    .paper = "Cover, Hart, Nearest neighbor pattern classification, IEEE Transactions on Information Theory 1967",
+    .functions = {"nearest_support"},
+    .use = "nearest_support(episode)",
+    .run = [](const Random& random) { return cast<float>(nearest_support(episode<float>(4, 12, random))) + 1.0f; },
+    .errors = {bad_use<ShapeError>(
+                   [] {
+                     nearest_support(Episode<float>{{zeros({2, 3}), episode_labels(3, 1)}, {zeros({4, 3}), {}}, 3});
+                   },
+                   "labels [3]"),
+               bad_use<ValueError>(
+                   [] {
+                     nearest_support(Episode<float>{{zeros({0, 3}), episode_labels(0, 1)}, {zeros({4, 3}), {}}, 3});
+                   },
+                   "no support")},
+    .properties = {{"a support item is nearest to itself, the earlier of two alike",
+                    [] {
+                      const Tensor<double> x = tensor<double>({{0, 1}, {5, 5}, {0, 1}});
+                      const auto labels = tensor<std::int64_t>({2, 0, 1});
+                      CHECK(same_bits(nearest_support(Episode<double>{{x, labels}, {x, {}}, 3}),
+                                      tensor<std::int64_t>({2, 0, 2})));
+                    }}},
+}});
+
 // ---- Graph Transformer; its invariances are in fewshot_test.cpp -----------------------------------------------------
 const bool graph_transformer_row = add_method_rows({{
     .name = "graph_transformer",
     .header = "graft/fewshot/graph_transformer.hpp",
     .paper = "Snell, Swersky, Zemel, NeurIPS 2017; Brody, Alon, Yahav, ICLR 2022; Vaswani et al., NeurIPS 2017",
     .functions = {"GraphTransformer", "episode_graph"},
+    .use = "EpisodeLearner{embedding, GraphTransformer<>(random)}(episode, context)",
     .run =
         [](const Random& random) {
           const GraphTransformer<float> model(random.stream("model"));

@@ -54,6 +54,7 @@ const bool irm_row = add_method_rows({{
     .header = "graft/generalise/irm.hpp",
     .paper = "Arjovsky, Bottou, Gulrajani, Lopez-Paz, Invariant risk minimization, arXiv 1907.02893",
     .functions = {"irm_penalty", "irm_objective", "irm_weight"},
+    .use = "irm_objective(risks, penalties, irm_weight(options, step))",
     .run =
         [](const Random& random) {
           static const Tensor<float> y = alternating<float>(17000);

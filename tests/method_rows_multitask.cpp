@@ -58,6 +58,7 @@ const bool pcgrad_row = add_method_rows({{
     .header = "graft/multitask/pcgrad.hpp",
     .paper = "Yu, Kumar, Gupta, Levine, Hausman, Finn, Gradient surgery for multi-task learning, NeurIPS 2020",
     .functions = {"pcgrad"},
+    .use = "aggregators().make(\"pcgrad\")",
     .run =
         [](const Random& random) {
           return pcgrad(randn<float>({6, 5000}, random.stream("rows")), random);
@@ -150,6 +151,7 @@ const bool mean_row = add_method_rows({{
     .header = "graft/multitask/mean.hpp",
     .paper = "the sum of losses, scaled",
     .functions = {"MeanGradient", "TaskGradients"},
+    .use = "aggregators().make(\"mean\")",
     .run =
         [](const Random& random) {
           TaskGradients gradients(randn<double>({6, 5000}, random.stream("rows")), {}, random);
@@ -170,6 +172,7 @@ const bool aggregate_row = add_method_rows({{
     .header = "graft/protocol/aggregation.hpp",
     .paper = "Yu et al., NeurIPS 2020, for pcgrad",
     .functions = {"aggregate"},
+    .use = "aggregate(gradients, aggregator, random)",
     .run =
         [](const Random& random) {
           std::vector<Parts<float>> gradients;

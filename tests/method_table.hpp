@@ -13,6 +13,7 @@
 //          .header = "graft/multitask/pcgrad.hpp",
 //          .paper = "Yu et al., Gradient surgery for multi-task learning, NeurIPS 2020",
 //          .functions = {"pcgrad"},                                        // the header's public functions
+//          .use = "pcgrad(jacobian, random)",                              // for docs/methods.md
 //          .run = [](const Random& random) { return pcgrad(...); },        // one use, big enough for several threads
 //          .errors = {bad_use<ShapeError>([] { pcgrad(...); }, "[4]")},
 //          .properties = {{"orthogonal to the conflicting partner", [] { CHECK(...); }}}},
@@ -47,6 +48,7 @@ struct MethodRow {
   std::string header;
   std::string paper;
   std::vector<std::string> functions;
+  std::string use = {};  ///< a line of code, for docs/methods.md
   std::function<graft::Tensor<float>(const graft::Random&)> run;
   /// A smooth scalar made with the method, at any point [n]; empty for methods that are no differentiable loss.
   std::function<graft::Tensor<double>(const graft::Tensor<double>&)> loss = {};

@@ -82,6 +82,15 @@ class ContextRef {
   Context* context_;
 };
 
+/// What a model makes of items: `model(x, context)`, or `model(x)` of one that takes no context.
+template <class M, class X>
+auto answer_of(const M& model, const X& x, ContextRef context) {
+  if constexpr (requires { model(x, context); })
+    return model(x, context);
+  else
+    return model(x);
+}
+
 namespace detail {
 
 template <Real T>
