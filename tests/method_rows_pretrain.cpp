@@ -21,7 +21,7 @@ const bool info_nce_row = add_method_rows({{
     .name = "info_nce",
     .header = "graft/pretrain/info_nce.hpp",
     .paper = "Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
-    .functions = {"info_nce"},
+    .functions = {"info_nce", "InfoNce", "unit_rows"},
     .use = "InfoNce<>()(images, texts)",
     .run =
         [](const Random& random) {
