@@ -97,8 +97,8 @@ TEST_CASE("a paired bootstrap is one of the differences", "[evaluate]") {
 }
 
 TEST_CASE("the hierarchical bootstrap adds up the variances of its levels", "[evaluate]") {
-  // One draw's mean over F folds has the variance (spread of the folds' means + mean over folds of within) / F, within a
-  // fold of S seeds (spread of the seeds' means + mean over seeds of within) / S, within a seed spread / episodes.
+  // One draw's mean over F folds has the variance (spread of the folds' means + mean over folds of within) / F, within
+  // a fold of S seeds (spread of the seeds' means + mean over seeds of within) / S, within a seed spread / episodes.
   const FoldFigures figures = folds_with_effects();
   Values fold_means, fold_variances, all;
   for (const auto& fold : figures) {

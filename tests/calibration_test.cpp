@@ -29,8 +29,8 @@ Sampled sampled(Index items, Index classes, const Random& random) {
 TEST_CASE("the expected calibration error is that of TorchMetrics' examples", "[evaluate]") {
   // multiclass_calibration_error(preds, target, num_classes=3, n_bins=3, norm='l1') prints 0.2000: 3/4 (0.5667 - 1/3) +
   // 1/4 (1 - 0.9).
-  const Tensor<double> probabilities = tensor<double>(
-      {{0.25, 0.20, 0.55}, {0.55, 0.05, 0.40}, {0.10, 0.30, 0.60}, {0.90, 0.05, 0.05}});
+  const Tensor<double> probabilities =
+      tensor<double>({{0.25, 0.20, 0.55}, {0.55, 0.05, 0.40}, {0.10, 0.30, 0.60}, {0.90, 0.05, 0.05}});
   const Labels labels = tensor<std::int64_t>({0, 1, 2, 0});
   CHECK(expected_calibration_error(log(probabilities), labels, {.bins = 3}) == Approx(0.2).epsilon(1e-12));
 

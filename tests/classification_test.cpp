@@ -42,7 +42,8 @@ TEST_CASE("a confusion matrix counts labels by predictions", "[evaluate]") {
   const Labels first = confusion_matrix(tensor<std::int64_t>({0, 0, 2}), tensor<std::int64_t>({2, 0, 2}), 3);
   const Labels second = confusion_matrix(tensor<std::int64_t>({2, 0, 2}), tensor<std::int64_t>({2, 0, 1}), 3);
   CHECK(same_bits(first + second, counts));
-  CHECK(same_bits(confusion_matrix(zeros<std::int64_t>({0}), zeros<std::int64_t>({0}), 2), zeros<std::int64_t>({2, 2})));
+  CHECK(
+      same_bits(confusion_matrix(zeros<std::int64_t>({0}), zeros<std::int64_t>({0}), 2), zeros<std::int64_t>({2, 2})));
   CHECK(same_bits(confusion_matrix(zeros({0, 2}), zeros<std::int64_t>({0})), zeros<std::int64_t>({2, 2})));
 }
 
@@ -115,7 +116,8 @@ TEST_CASE("confusion matrices refuse what they cannot count", "[evaluate]") {
   const char *op = "confusion_matrix", *items = "precision_recall";
   CHECK(refusal_fault<ShapeError>(op, "labels [3]", [&] { confusion_matrix(two, three, 2); }) == "");
   CHECK(refusal_fault(op, "of 0 classes", [&] { confusion_matrix(two, two, 0); }) == "");
-  CHECK(refusal_fault<IndexError>(op, "label 1 of 1", [&] { confusion_matrix(zeros<std::int64_t>({2}), two, 1); }) == "");
+  CHECK(refusal_fault<IndexError>(op, "label 1 of 1", [&] { confusion_matrix(zeros<std::int64_t>({2}), two, 1); }) ==
+        "");
   CHECK(refusal_fault<IndexError>(op, "prediction -1", [&] { confusion_matrix(two - 1, two, 2); }) == "");
   CHECK(refusal_fault<ShapeError>(op, "logits [2]", [&] { confusion_matrix(zeros({2}), two); }) == "");
   CHECK(refusal_fault(op, "of no classes", [&] { confusion_matrix(zeros({2, 0}), two); }) == "");

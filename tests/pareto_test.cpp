@@ -102,7 +102,8 @@ TEST_CASE("distances between points and a front", "[evaluate]") {
 }
 
 TEST_CASE("figures of several objectives refuse what has no value", "[evaluate]") {
-  const Tensor<> points = tensor<float>({{1, 2}, {2, 1}}), lost = tensor<float>({{1, 2}, {NAN, 1}}), none = zeros({0, 2});
+  const Tensor<> points = tensor<float>({{1, 2}, {2, 1}}), lost = tensor<float>({{1, 2}, {NAN, 1}}),
+                 none = zeros({0, 2});
   const Tensor<> two = full({2}, 3.f), three = full({3}, 3.f), wide = ones({1, 3});
   const char *op = "hypervolume", *igd = "inverted_generational_distance", *gd = "generational_distance";
   CHECK(refusal_fault<ShapeError>(op, "points [2]", [&] { hypervolume(two, two); }) == "");

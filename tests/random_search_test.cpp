@@ -98,7 +98,8 @@ TEST_CASE("of equal trials the first is chosen, of diverged ones none", "[evalua
   const double figures[] = {NAN, -INFINITY, 0.25, 0.5, INFINITY, 0.5};
   RandomSearch search(6, Random(5));
   int trial = 0;
-  const SearchOutcome outcome = search.run("method", maml_space, [&](const Configuration&) { return figures[trial++]; });
+  const SearchOutcome outcome =
+      search.run("method", maml_space, [&](const Configuration&) { return figures[trial++]; });
   CHECK((outcome.best == 3 && outcome.validation() == 0.5 && outcome.trials.size() == 6));
   CHECK(std::isnan(outcome.trials[0].validation));
 }
@@ -129,7 +130,8 @@ TEST_CASE("a random search refuses what it cannot draw or choose", "[evaluate]")
   search.run("done", {}, [](const Configuration&) { return 1; });
   CHECK(refusal_fault(name, "a budget of 0", [] { RandomSearch(0, Random(1)); }) == "");
   const auto refused = [&](const std::string& text, const Space& space, Site row = Site::current()) {
-    return refusal_fault(op, text, [&] { search.run("new", space, count, row); }, row);
+    return refusal_fault(
+        op, text, [&] { search.run("new", space, count, row); }, row);
   };
   CHECK(refusal_fault(op, "done was searched", [&] { search.run("done", maml_space, count); }) == "");
   CHECK(refused("two ranges are named 'a'", {{.name = "a"}, {.name = "b"}, {.name = "a"}}) == "");

@@ -30,9 +30,9 @@ TEST_CASE("false positives are counted where 95 % of the known items are accepte
   const auto labels = concat<std::int64_t>({zeros<std::int64_t>({5}), ones<std::int64_t>({20})}, 0);
   CHECK(fpr_at_tpr(scores, labels) == figures.fpr95);
   CHECK(auc(scores, labels) == figures.auroc);
-  CHECK(fpr_at_tpr(scores, labels, 1) == 4.0 / 5);      // all known ones reach 1
-  CHECK(fpr_at_tpr(scores, labels, 0.9) == 1.0 / 5);    // 18 reach 3
-  CHECK(fpr_at_tpr(scores, labels, 0.91) == 3.0 / 5);   // 18 are too few
+  CHECK(fpr_at_tpr(scores, labels, 1) == 4.0 / 5);     // all known ones reach 1
+  CHECK(fpr_at_tpr(scores, labels, 0.9) == 1.0 / 5);   // 18 reach 3
+  CHECK(fpr_at_tpr(scores, labels, 0.91) == 3.0 / 5);  // 18 are too few
   CHECK(fpr_at_tpr(scores, labels, 1e-9) == 1.0 / 5);  // one at least
 }
 
@@ -57,7 +57,8 @@ TEST_CASE("95 % of a number of items is not one more by rounding", "[evaluate]")
 
 TEST_CASE("normal scores that are d apart have their closed form", "[evaluate]") {
   // AUROC = Phi(d / sqrt 2), FPR95 = Phi(z - d) with z = 1.6449 the 0.95 quantile. Of 20000 scores each the first
-  // deviates by up to 0.003, the threshold by sqrt(0.05 0.95 / 20000) over the density there, 0.015, the second by both.
+  // deviates by up to 0.003, the threshold by sqrt(0.05 0.95 / 20000) over the density there, 0.015, the second by
+  // both.
   const Random random(4);
   const auto phi = [](double x) { return 0.5 * std::erfc(-x / std::numbers::sqrt2); };
   for (const double d : {0.0, 1.0, 2.0}) {

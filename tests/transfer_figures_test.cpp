@@ -17,8 +17,8 @@ using Tasks = std::vector<std::vector<TransferFigure>>;
 }  // namespace
 
 TEST_CASE("Delta_p is that of LibMTL's formula on LibMTL's example", "[evaluate]") {
-  // count_improvement's example: base {'A': [96, 98], 'B': [0.2]}, new {'A': [93, 99], 'B': [0.5]}, weight {'A': [1, 0],
-  // 'B': [1]} with 1 where higher is better: ((-3/96 - 1/98) / 2 + 3/2) / 2.
+  // count_improvement's example: base {'A': [96, 98], 'B': [0.2]}, new {'A': [93, 99], 'B': [0.5]}, weight {'A': [1,
+  // 0], 'B': [1]} with 1 where higher is better: ((-3/96 - 1/98) / 2 + 3/2) / 2.
   const Tasks tasks{{{93, 96, true}, {99, 98, false}}, {{0.5, 0.2, true}}};
   CHECK(delta_p(tasks) == Approx(((-3.0 / 96 - 1.0 / 98) / 2 + 1.5) / 2).epsilon(1e-14));
   CHECK(tasks_hurt(tasks) == 1);

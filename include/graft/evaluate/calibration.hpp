@@ -112,8 +112,8 @@ inline double calibration_error_of(const std::vector<CalibrationBin>& bins) {
 
 }  // namespace detail
 
-/// The reliability diagram: items by confidence, the largest number of an item's softmax, in bins (b / M, (b + 1) / M],
-/// b = 0 .. M-1, the first of which has 0 too. `logits` [items, classes], `labels` [items]; the logarithms of
+/// The reliability diagram: items by confidence, the largest number of an item's softmax, in M bins (b / M, (b + 1) / M]
+/// for b from 0 to M-1, the first of which has 0 too. `logits` [items, classes], `labels` [items]; the logarithms of
 /// probabilities are logits of them. Throws ShapeError, IndexError for a label out of range, ValueError for no items,
 /// less than one bin or logits without a softmax (a NaN, an infinite one).
 template <Real T>
