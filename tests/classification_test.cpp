@@ -116,6 +116,7 @@ TEST_CASE("confusion matrices refuse what they cannot count", "[evaluate]") {
   const char *op = "confusion_matrix", *items = "precision_recall";
   CHECK(refusal_fault<ShapeError>(op, "labels [3]", [&] { confusion_matrix(two, three, 2); }) == "");
   CHECK(refusal_fault(op, "of 0 classes", [&] { confusion_matrix(two, two, 0); }) == "");
+  CHECK(refusal_fault<ShapeError>(op, "more bytes", [&] { confusion_matrix(two, two, Index{1} << 40); }) == "");
   CHECK(refusal_fault<IndexError>(op, "label 1 of 1", [&] { confusion_matrix(zeros<std::int64_t>({2}), two, 1); }) ==
         "");
   CHECK(refusal_fault<IndexError>(op, "prediction -1", [&] { confusion_matrix(two - 1, two, 2); }) == "");

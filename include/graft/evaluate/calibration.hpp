@@ -112,8 +112,8 @@ inline double calibration_error_of(const std::vector<CalibrationBin>& bins) {
 
 }  // namespace detail
 
-/// The reliability diagram: items by confidence, the largest number of an item's softmax, in M bins (b / M, (b + 1) / M]
-/// for b from 0 to M-1, the first of which has 0 too. `logits` [items, classes], `labels` [items]; the logarithms of
+/// The reliability diagram: items by confidence, the largest number of an item's softmax, in M bins, bin b with those
+/// above b / M up to (b + 1) / M, the first with 0 too. `logits` [items, classes], `labels` [items]; the logarithms of
 /// probabilities are logits of them. Throws ShapeError, IndexError for a label out of range, ValueError for no items,
 /// less than one bin or logits without a softmax (a NaN, an infinite one).
 template <Real T>
@@ -149,13 +149,13 @@ double expected_calibration_error(const Tensor<T>& confidences, const Tensor<boo
 
 namespace detail {
 
-/// The first two derivatives by `inverse` of the mean over items of -log softmax(inverse z)_y:
-/// E[z] - z_y and Var[z] under softmax(inverse z).
+/// The first two derivatives by b of the mean over items of -log softmax(b z)_y, with z the logits over `unit`: E[z] -
+/// z_y and Var[z] under softmax(b z).
 struct LossSlopes {
   double first = 0, second = 0;
 };
 template <Real T>
-LossSlopes scaled_loss_slopes(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, double inverse) {
+LossSlopes scaled_loss_slopes(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, double unit, double b) {
   LossSlopes slopes;
   const auto classes = static_cast<std::size_t>(logits.size(1));
   const T* row = std::data(host(logits));
@@ -163,13 +163,13 @@ LossSlopes scaled_loss_slopes(const Tensor<T>& logits, const Tensor<std::int64_t
     const double largest = static_cast<double>(*std::max_element(row, row + classes));
     double sum = 0, first = 0, second = 0;
     for (std::size_t c = 0; c < classes; ++c) {
-      const double below = static_cast<double>(row[c]) - largest, weight = std::exp(inverse * below);
+      const double below = (static_cast<double>(row[c]) - largest) / unit, weight = std::exp(b * below);
       sum += weight;
       first += weight * below;
       second += weight * below * below;
     }
     const double mean = first / sum;
-    slopes.first += mean - (static_cast<double>(row[label]) - largest);
+    slopes.first += mean - (static_cast<double>(row[label]) - largest) / unit;
     slopes.second += second / sum - mean * mean;
     row += classes;
   }
@@ -189,39 +189,42 @@ template <Real T>
 double fit_temperature(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Site site = Site::current()) {
   const char* op = "fit_temperature";
   detail::check_logits(op, logits, labels, site);
-  const auto classes = static_cast<std::size_t>(logits.size(1));
-  double spread = 0;  // the largest difference within a row
-  bool all_right = true;
-  const T* row = std::data(host(logits));
-  Index item = 0;
-  for (const std::int64_t label : host(labels)) {
-    for (std::size_t c = 0; c < classes; ++c)
-      if (!std::isfinite(row[c])) fail(op, {"a logit of item ", item, " is ", row[c]}, {}, site);
+  const auto classes = static_cast<std::size_t>(logits.size(1)), items = static_cast<std::size_t>(labels.count());
+  const auto numbers = host(logits);
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    if (!std::isfinite(numbers[i])) fail(op, {"a logit of item ", i / classes, " is ", numbers[i]}, {}, site);
+  // By how much the largest number of each row exceeds its smallest and its label's.
+  const auto y = host(labels);
+  double spread = 0, wrong_by = 0;
+  for (std::size_t i = 0; i < items; ++i) {
+    const T* row = std::data(numbers) + i * classes;
     const auto [low, high] = std::minmax_element(row, row + classes);
-    spread = std::max(spread, static_cast<double>(*high) - static_cast<double>(*low));
-    all_right = all_right && row[label] == *high;
-    row += classes;
-    ++item;
+    const double largest = static_cast<double>(*high);
+    spread = std::max(spread, largest - static_cast<double>(*low));
+    wrong_by = std::max(wrong_by, largest - static_cast<double>(row[y[i]]));
   }
-  const auto slopes = [&](double inverse) { return detail::scaled_loss_slopes(logits, labels, inverse); };
-  if (slopes(0).first >= 0) fail(op, "the labels' logits are on average not above the others'", {}, site);
-  if (all_right) fail(op, "every item is right, so the loss falls as the temperature goes to 0", {}, site);
-  double low = 0, high = 1 / spread;
+  if (!std::isfinite(spread)) fail(op, {"logits of one item are ", spread, " apart"}, {}, site);
+  const auto slopes = [&](double b) { return detail::scaled_loss_slopes(logits, labels, spread, b); };
+  if (spread == 0 || slopes(0).first >= 0)
+    fail(op, "the labels' logits are on average not above the others'", {}, site);
+  if (wrong_by <= 1e-290 * spread)  // so little is lost in double
+    fail(op, "every item is right, so the loss falls as the temperature goes to 0", {}, site);
+  double low = 0, high = 1, b = 0.5;  // spread / T
   while (slopes(high).first < 0) {
     low = high;
     high *= 2;
+    b = 0.5 * (low + high);
   }
-  double inverse = 0.5 * (low + high);
   for (int i = 0; i < 200; ++i) {
-    const detail::LossSlopes here = slopes(inverse);
-    (here.first < 0 ? low : high) = inverse;
-    double next = inverse - here.first / here.second;
+    const detail::LossSlopes here = slopes(b);
+    (here.first < 0 ? low : high) = b;
+    double next = b - here.first / here.second;
     if (!(next > low && next < high)) next = 0.5 * (low + high);
-    const bool settled = std::abs(next - inverse) <= 1e-14 * inverse;
-    inverse = next;
+    const bool settled = std::abs(next - b) <= 1e-14 * b;
+    b = next;
     if (settled) break;
   }
-  return 1 / inverse;
+  return spread / b;
 }
 
 }  // namespace GRAFT_ABI

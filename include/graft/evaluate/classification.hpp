@@ -14,7 +14,10 @@ namespace detail {
 /// Counts pairs of a right label and a prediction, one after the other.
 class ConfusionCounts {
  public:
-  ConfusionCounts(Index classes, Site site) : classes_(classes), counts_(classes * classes), site_(site) {}
+  ConfusionCounts(Index classes, Site site)
+      : classes_(classes),
+        counts_(checked_count("confusion_matrix", {classes, classes}, sizeof(std::int64_t), site)),
+        site_(site) {}
 
   /// Throws IndexError for a label or a prediction out of range.
   void add(Index label, Index predicted) {
