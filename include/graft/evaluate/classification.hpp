@@ -1,6 +1,7 @@
 #pragma once
 // Which classes are taken for which, and what follows from it: accuracy of each class, precision, recall and F1.
 
+#include <utility>
 #include <vector>
 
 #include "graft/core/list.hpp"

@@ -28,7 +28,7 @@ inline AcceptedAt accepted_at(const std::vector<ScoreTie>& ties, double share) {
     positives += tie.positives;
     negatives += tie.negatives;
   }
-  const double wanted = share * positives * (1 - 1e-12);  // 0.95 of 60 may be a little more than 57
+  const double wanted = share * positives * (1 - 1e-12);  // 0.55 times 100 is a little more than 55
   ScoreTie accepted;
   for (const ScoreTie& tie : ties) {
     accepted.score = tie.score;
