@@ -75,6 +75,8 @@ TEST_CASE("the bootstrap's standard error of a mean is that of the items' spread
   CHECK(std::abs(interval.low - (interval.mean - 1.96 * error)) < 0.15 * error);
   CHECK(std::abs(interval.high - (interval.mean + 1.96 * error)) < 0.15 * error);
   CHECK(interval.share_above_zero == 1);
+  const BootstrapInterval of_two = bootstrap_mean(values, Random(3), {.draws = 2});
+  CHECK(of_two.low < of_two.high);  // no draw is another again
 }
 
 TEST_CASE("quantiles are NumPy's", "[evaluate]") {
