@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "graft/evaluate/metrics.hpp"
+#include "messages.hpp"
 
 using namespace graft;
 
@@ -60,6 +61,44 @@ TEST_CASE("figures of rankings do not depend on the order of the items", "[evalu
       right += scores[i] > scores[j] ? 1 : scores[i] == scores[j] ? 0.5 : 0;
     }
   CHECK(auc(x, y) == right / pairs);
+}
+
+TEST_CASE("figures over classes are means of each class against all others", "[evaluate]") {
+  // Of two classes with opposite scores both give the same area: the example above.
+  const auto two = tensor<std::int64_t>({0, 0, 1, 1});
+  const Tensor<double> first = tensor({0.1, 0.4, 0.35, 0.8});
+  CHECK(macro_auc(stack(std::vector{-first, first}, 1), two) == 0.75);
+  // Class 0 ranks first of three items, 1 second and 2 first, so that precision is 1, 1/2 and 1.
+  const Tensor<> scores = tensor<float>({{3, 2, 0}, {1, 1, 0}, {2, 0, 5}});
+  const auto labels = tensor<std::int64_t>({0, 1, 2});
+  CHECK(macro_auc(scores, labels) == Approx((1 + 0.5 + 1) / 3).epsilon(1e-15));
+  CHECK(mean_average_precision(scores, labels) == Approx((1 + 0.5 + 1) / 3).epsilon(1e-15));
+
+  const Random random(2);
+  std::vector<std::int64_t> drawn;
+  for (std::uint64_t i = 0; i < 40; ++i) drawn.push_back(random.below(i, 4));
+  const auto classes = from_vector(drawn);
+  const Tensor<double> many = randn<double>({40, 4}, random.stream("scores"));
+  double area = 0, precision = 0;  // the definition
+  for (Index c = 0; c < 4; ++c) {
+    const Tensor<double> column = gather(transpose(many), tensor<std::int64_t>({c}));
+    const auto is_class = cast<std::int64_t>(classes == c);
+    area += auc(reshape(column, {40}), is_class) / 4;
+    precision += average_precision(reshape(column, {40}), is_class) / 4;
+  }
+  CHECK(macro_auc(many, classes) == Approx(area).epsilon(1e-14));
+  CHECK(mean_average_precision(many, classes) == Approx(precision).epsilon(1e-14));
+
+  const char *op = "macro_auc", *mean = "mean_average_precision";
+  const auto swapped = tensor<std::int64_t>({1, 0});
+  const Tensor<> lost = tensor<float>({{1, 2}, {1, NAN}});
+  CHECK(refusal_fault<ShapeError>(op, "labels [3]", [&] { macro_auc(zeros({2, 3}), labels); }) == "");
+  CHECK(refusal_fault<IndexError>(op, "label 3 of 3", [&] { macro_auc(scores, labels + 1); }) == "");
+  CHECK(refusal_fault(op, "of 1 classes", [&] { macro_auc(zeros({2, 1}), zeros<std::int64_t>({2})); }) == "");
+  CHECK(refusal_fault(op, "no item has the label 2", [&] { macro_auc(zeros({2, 3}), swapped); }) == "");
+  const auto none = zeros<std::int64_t>({0});
+  CHECK(refusal_fault(mean, "no item has the label 0", [&] { mean_average_precision(zeros({0, 2}), none); }) == "");
+  CHECK(refusal_fault(mean, "item 1", [&] { mean_average_precision(lost, swapped); }) == "");
 }
 
 TEST_CASE("figures of rankings without a value are refused", "[evaluate]") {
