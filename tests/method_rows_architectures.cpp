@@ -39,7 +39,7 @@ Tensor<T> items(Index count = 5) {
 
 template <class T>
 auto hard_sharing() {
-  return HardSharing(Layer<T>(kIn, kWide, Random(1)), layers<T>(3, kWide, kOut, 2));
+  return HardSharing{Layer<T>(kIn, kWide, Random(1)), layers<T>(3, kWide, kOut, 2)};
 }
 template <class T>
 auto cross_stitch(double own) {
@@ -143,17 +143,17 @@ const bool hard_sharing_row = add_method_rows({{
     .header = "graft/multitask/hard_sharing.hpp",
     .paper = "Caruana, Multitask learning, Machine Learning 1997",
     .functions = {"HardSharing"},
-    .use = "HardSharing(trunk, heads)(x, task, context)",
+    .use = "HardSharing{trunk, heads}(x, task, context)",
     .run = [](const Random&) { return trained(hard_sharing<float>()); },
     .loss = loss_of(hard_sharing<double>()),
     .loss_at = to_vector(hard_sharing<double>()),
-    .errors = {no_such_task(hard_sharing<double>()), bad_use<ValueError>(
-                                                         [] {
-                                                           HardSharing(Layer<double>(kIn, kWide, Random(1)),
-                                                                       std::vector<Layer<double>>{})
-                                                               .all(items<double>(), Context());
-                                                         },
-                                                         "no tasks")},
+    .errors = {no_such_task(hard_sharing<double>()),
+               bad_use<ValueError>(
+                   [] {
+                     HardSharing{Layer<double>(kIn, kWide, Random(1)), std::vector<Layer<double>>{}}.all(
+                         items<double>(), Context());
+                   },
+                   "no tasks")},
     .properties = {{"all answers are the tasks' own", [] { check_tasks(hard_sharing<double>()); }}},
 }});
 
@@ -220,7 +220,7 @@ const bool mmoe_row = add_method_rows({{
                    {"one expert is hard sharing",
                     [] {
                       const auto net = mmoe<double>(1);
-                      const HardSharing sharing(net.experts[0], net.heads);
+                      const HardSharing sharing{net.experts[0], net.heads};
                       CHECK(gap(net.all(items<double>(), Context()), sharing.all(items<double>(), Context())) == 0);
                     }},
                    {"gates of zeros take the mean of the experts",
