@@ -31,8 +31,7 @@ Tensor<T> grace_loss(const Tensor<T>& a, const Tensor<T>& b, double temperature,
     fail<ShapeError>("grace_loss", "expected two tensors [nodes, width] of one node or more",
                      {{"a", a.shape()}, {"b", b.shape()}}, site);
   detail::check_option<T>("grace_loss", "temperature", temperature, detail::Range::positive, site);
-  const auto unit = [](const Tensor<T>& x) { return x / maximum(norm(x, {1}, true), 1e-12); };
-  const Tensor<T> u = unit(a), v = unit(b);
+  const Tensor<T> u = unit_rows(a, site), v = unit_rows(b, site);
   const Index nodes = a.size(0);
   const Tensor<bool> same = generate({nodes, nodes}, [](Index i, Index j) { return i == j; });
   const auto similar = [&](const Tensor<T>& x, const Tensor<T>& y) {

@@ -68,7 +68,7 @@ struct Sage {
   Tensor<T> layer(const Graph& graph, const X& x_sources, const Y& x_destinations, Site site) const {
     Tensor<T> out = lin ? heard(graph, relu((*lin)(x_sources, site)), site) : heard(graph, x_sources, site);
     if (lin_r) out = out + (*lin_r)(x_destinations, site);
-    if (options.normalise) out = out / maximum(norm(out, {-1}, true), 1e-12);
+    if (options.normalise) out = unit_rows(out, site);
     return out;
   }
   /// W_1 mean_j x_j + b, or of another aggregate.

@@ -110,7 +110,7 @@ Tensor<T> sentence_vectors(const Tensor<T>& hidden, const Tensor<bool>& mask, Si
   const Tensor<T> known = cast<T>(mask), weights = known / maximum(sum(known, {1}, true), T(1));
   const Tensor<T> means = matmul(reshape(weights, {mask.size(0), 1, mask.size(1)}), hidden, {}, site);
   const Tensor<T> rows = reshape(means, {hidden.size(0), hidden.size(2)});
-  return rows / maximum(norm(rows, {1}, true), T(1e-12));
+  return unit_rows(rows, site);
 }
 
 }  // namespace GRAFT_ABI

@@ -9,7 +9,6 @@
 #include "graft/ops/map.hpp"
 #include "graft/ops/matmul.hpp"
 #include "graft/ops/reduce.hpp"
-#include "graft/ops/statistics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -44,13 +43,6 @@ Tensor<T> finite_mean_row(const Tensor<T>& x) {
 }
 
 }  // namespace detail
-
-/// Rows over their norms, x / max(|x|, 1e-12): x [items, width] -> the same shape. Throws ShapeError.
-template <Real T>
-Tensor<T> unit_rows(const Tensor<T>& x, Site site = Site::current()) {
-  if (x.rank() != 2) fail<ShapeError>("unit_rows", "expected [items, width]", {{"x", x.shape()}}, site);
-  return x / maximum(norm(x, {1}, true), 1e-12);
-}
 
 /// Squared Euclidean distances |a_i - b_j|^2: `a` [m, width], `b` [n, width] -> [m, n]. They are computed as |a_i|^2 +
 /// |b_j|^2 - 2 a_i b_j from what is left of both after subtracting the mean row of b, so that a part that all share

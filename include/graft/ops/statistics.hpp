@@ -129,6 +129,13 @@ Tensor<T> norm(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Sit
   return detail::drop_marked(fused("norm", composite, forward, backward, x), x.shape(), marked, keep);
 }
 
+/// Rows over their norms, x / max(|x|, 1e-12): x [items, width] -> the same shape. Throws ShapeError.
+template <Real T>
+Tensor<T> unit_rows(const Tensor<T>& x, Site site = Site::current()) {
+  if (x.rank() != 2) fail<ShapeError>("unit_rows", "expected [items, width]", {{"x", x.shape()}}, site);
+  return x / maximum(norm(x, {1}, true), 1e-12);
+}
+
 /// Norm of order p = `ord` over `axes` (default: all): (sum of |x|^p)^(1/p) for p > 0, and the largest |x| for
 /// infinity, where equal ones share the gradient. Numbers that are 0, and norms that are, pass no derivative of any
 /// order on. Throws ValueError for an order that is not positive.

@@ -8,7 +8,8 @@
 #include "graft/core/options.hpp"
 #include "graft/model/fields.hpp"
 #include "graft/ops/losses.hpp"
-#include "graft/ops/prototypes.hpp"
+#include "graft/ops/matmul.hpp"
+#include "graft/ops/statistics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
