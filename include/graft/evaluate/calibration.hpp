@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-#include "graft/core/tensor.hpp"
+#include "graft/evaluate/metrics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -31,11 +31,10 @@ struct Confidence {
   bool right = false;
 };
 
+/// Throws as `check_logits`, ValueError for no items and IndexError for a label out of range.
 template <Real T>
-void check_logits(const char* op, const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Site site) {
-  if (logits.rank() != 2 || labels.rank() != 1 || labels.size(0) != logits.size(0))
-    fail<ShapeError>(op, "expected logits [items, classes] and labels [items]",
-                     {{"logits", logits.shape()}, {"labels", labels.shape()}}, site);
+void check_labelled_logits(const char* op, const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Site site) {
+  check_logits(op, logits, labels, site);
   if (labels.count() == 0) fail(op, "of no items", {{"logits", logits.shape()}}, site);
   for (const std::int64_t label : host(labels))
     if (label < 0 || label >= logits.size(1))
@@ -46,7 +45,7 @@ void check_logits(const char* op, const Tensor<T>& logits, const Tensor<std::int
 template <Real T>
 std::vector<Confidence> confidences_of(const char* op, const Tensor<T>& logits, const Tensor<std::int64_t>& labels,
                                        Site site) {
-  check_logits(op, logits, labels, site);
+  check_labelled_logits(op, logits, labels, site);
   std::vector<Confidence> items;
   const auto classes = static_cast<std::size_t>(logits.size(1));
   const T* row = std::data(host(logits));
@@ -188,7 +187,7 @@ LossSlopes scaled_loss_slopes(const Tensor<T>& logits, const Tensor<std::int64_t
 template <Real T>
 double fit_temperature(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Site site = Site::current()) {
   const char* op = "fit_temperature";
-  detail::check_logits(op, logits, labels, site);
+  detail::check_labelled_logits(op, logits, labels, site);
   const auto classes = static_cast<std::size_t>(logits.size(1)), items = static_cast<std::size_t>(labels.count());
   const auto numbers = host(logits);
   for (std::size_t i = 0; i < numbers.size(); ++i)

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "graft/core/list.hpp"
-#include "graft/core/tensor.hpp"
+#include "graft/evaluate/metrics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -44,9 +44,7 @@ class ConfusionCounts {
 template <Integer I>
 Tensor<std::int64_t> confusion_matrix(const Tensor<I>& predicted, const Tensor<I>& labels, Index classes,
                                       Site site = Site::current()) {
-  if (predicted.rank() != 1 || !(predicted.shape() == labels.shape()))
-    fail<ShapeError>("confusion_matrix", "expected predicted and right labels [items]",
-                     {{"predicted", predicted.shape()}, {"labels", labels.shape()}}, site);
+  detail::check_predictions("confusion_matrix", predicted, labels, site);
   if (classes < 1) fail("confusion_matrix", {"of ", classes, " classes"}, {}, site);
   detail::ConfusionCounts counts(classes, site);
   const auto taken = host(predicted), right = host(labels);
@@ -59,9 +57,7 @@ Tensor<std::int64_t> confusion_matrix(const Tensor<I>& predicted, const Tensor<I
 template <Real T>
 Tensor<std::int64_t> confusion_matrix(const Tensor<T>& logits, const Tensor<std::int64_t>& labels,
                                       Site site = Site::current()) {
-  if (logits.rank() != 2 || labels.rank() != 1 || labels.size(0) != logits.size(0))
-    fail<ShapeError>("confusion_matrix", "expected logits [items, classes] and labels [items]",
-                     {{"logits", logits.shape()}, {"labels", labels.shape()}}, site);
+  detail::check_logits("confusion_matrix", logits, labels, site);
   const Index classes = logits.size(1);
   if (classes < 1) fail("confusion_matrix", "of no classes", {{"logits", logits.shape()}}, site);
   detail::ConfusionCounts counts(classes, site);

@@ -10,14 +10,31 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+namespace detail {
+
+/// Throws ShapeError unless there is a row of logits and a label for each item.
+template <Real T>
+void check_logits(const char* op, const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Site site) {
+  if (logits.rank() != 2 || labels.rank() != 1 || labels.size(0) != logits.size(0))
+    fail<ShapeError>(op, "expected logits [items, classes] and labels [items]",
+                     {{"logits", logits.shape()}, {"labels", labels.shape()}}, site);
+}
+/// Throws ShapeError unless there is a prediction and a right label for each item.
+template <Integer I>
+void check_predictions(const char* op, const Tensor<I>& predicted, const Tensor<I>& labels, Site site) {
+  if (predicted.rank() != 1 || !(predicted.shape() == labels.shape()))
+    fail<ShapeError>(op, "expected predicted and right labels [items]",
+                     {{"predicted", predicted.shape()}, {"labels", labels.shape()}}, site);
+}
+
+}  // namespace detail
+
 /// Share of the items whose label is the place of the first of their largest logits; a row that holds a NaN is wrong.
 /// `logits` [items, classes], `labels` [items] in 0 .. classes-1. Throws ShapeError, IndexError for a label out of
 /// range, ValueError for no items.
 template <Real T>
 double accuracy(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Site site = Site::current()) {
-  if (logits.rank() != 2 || labels.rank() != 1 || labels.size(0) != logits.size(0))
-    fail<ShapeError>("accuracy", "expected logits [items, classes] and labels [items]",
-                     {{"logits", logits.shape()}, {"labels", labels.shape()}}, site);
+  detail::check_logits("accuracy", logits, labels, site);
   const Index items = logits.size(0), classes = logits.size(1);
   if (items == 0) fail("accuracy", "of no items", {}, site);
   const T* row = std::data(host(logits));
@@ -37,9 +54,7 @@ double accuracy(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Sit
 /// Share of the items whose predicted label is the right one: both [items]. Throws ShapeError, ValueError for no items.
 template <Integer I>
 double accuracy(const Tensor<I>& predicted, const Tensor<I>& labels, Site site = Site::current()) {
-  if (predicted.rank() != 1 || !(predicted.shape() == labels.shape()))
-    fail<ShapeError>("accuracy", "expected predicted and right labels [items]",
-                     {{"predicted", predicted.shape()}, {"labels", labels.shape()}}, site);
+  detail::check_predictions("accuracy", predicted, labels, site);
   if (labels.count() == 0) fail("accuracy", "of no items", {}, site);
   Index right = 0;
   const auto a = host(predicted), b = host(labels);
