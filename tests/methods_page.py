@@ -1,25 +1,23 @@
 #!/usr/bin/env python3
-"""docs/methods.md: every method with its header, paper, needs and a line of use, from the method table's rows
-(tests/method_rows_*.cpp) and the headers. --check (the default) fails where the page is not what they say, where a row
-lacks a line of use, and where a header of a method folder has no row; --write makes the page; --self-test shows that
-rows and needs are read as they should be."""
-import pathlib
+"""docs/methods.md: every method with its header, paper and a line of use, from the method table's rows
+(tests/method_rows_*.cpp). --check (the default) fails where the page is not what they say, where a row lacks a line of
+use, and where a header of a method folder has no row; --write makes the page; --self-test shows that rows are read as
+they should be."""
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from api_page import as_cell
+from public_names import ROOT
+
 PAGE = ROOT / "docs" / "methods.md"
 INCLUDE = ROOT / "include"
 FOLDERS = {"fewshot": "Few-shot learning", "multitask": "Several tasks", "pretrain": "Pre-training",
-           "placeholder": "Placeholders", "generalise": "Domain generalisation", "transfer": "Transfer",
-           "protocol": "The protocol"}
+           "generalise": "Domain generalisation", "protocol": "The protocol"}
 OPENING = """# Methods
 
-Every method is one header that reads like its paper's algorithm. *Needs* says what an answer to a query may depend on besides the labelled
-support (inductive: nothing, semi-supervised: unlabelled items, transductive: the other queries), the order of derivatives that training
-takes, and whether the number of ways is fixed by the model.
+Every method is one header that reads like its paper's algorithm, and a row of the method table, which tests it.
 
-`tests/methods_page.py --write` makes this page from the headers and the method table.
+`tests/methods_page.py --write` makes this page from the method table.
 """
 NO_METHODS = {"graft/fewshot/episode_learner.hpp"}  # what methods of the folder are put together by
 STRING = r'"((?:[^"\\]|\\.)*)"'
@@ -43,36 +41,16 @@ def rows_of(text):
     return rows
 
 
-def needs_of(header):
-    """What a header's Needs say, in words; "" if it declares none."""
-    found = re.search(r"static constexpr Needs needs\s*(?:=\s*Needs\s*)?\{([^}]*)\}", header)
-    if not found:
-        return ""
-    text = found.group(1)
-    sees = re.search(r"Sees::(\w+)", text)
-    words = [{"unlabelled": "semi-supervised", "queries": "transductive"}.get(sees and sees.group(1), "inductive")]
-    order = re.search(r"\.derivatives\s*=\s*(\d)", text)
-    words.append({"0": "nothing trained", "2": "second derivatives"}.get(order and order.group(1), "first derivatives"))
-    if re.search(r"\.any_ways\s*=\s*false", text):
-        words.append("fixed ways")
-    return ", ".join(words)
-
-
-def cell(text):
-    return text.replace("|", "\\|")
-
-
-def page(rows, text_of):
+def page(rows):
     parts = [OPENING]
     for folder, title in FOLDERS.items():
         chosen = [row for row in rows if row["header"].startswith(f"graft/{folder}/")]
         if not chosen:
             continue
-        parts.append(f"\n## {title}\n\n| method | header | needs | paper |\n|---|---|---|---|\n")
+        parts.append(f"\n## {title}\n\n| method | header | paper |\n|---|---|---|\n")
         for row in sorted(chosen, key=lambda row: row["name"]):
-            needs = needs_of(text_of(row["header"]))
-            parts.append(f"| {cell(row['name'])}: `{cell(row.get('use', ''))}` | `{row['header']}` | {needs} | "
-                         f"{cell(row['paper'])} |\n")
+            use = as_cell(f"{row['name']}: `{row.get('use', '')}`")
+            parts.append(f"| {use} | `{row['header']}` | {as_cell(row['paper'])} |\n")
     return "".join(parts)
 
 
@@ -101,15 +79,9 @@ def self_test():
     rows = rows_of(SAMPLE)
     assert [row["name"] for row in rows] == ["first", "second"]
     assert rows[0]["paper"] == 'Somebody, A "method", 2020' and rows[0]["use"] == "first(x)"
-    assert needs_of("static constexpr Needs needs{};") == "inductive, first derivatives"
-    assert needs_of("static constexpr Needs needs{.sees = Sees::queries, .derivatives = 0};") == \
-        "transductive, nothing trained"
-    assert needs_of("static constexpr Needs needs{.derivatives = 2, .any_ways = false};") == \
-        "inductive, second derivatives, fixed ways"
-    assert needs_of("struct None {};") == ""
     assert faults(rows, ["graft/fewshot/first.hpp", "graft/fewshot/third.hpp"]) == [
         "second: the row has no line of use", "graft/fewshot/third.hpp: no row of the method table"]
-    made = page(rows, lambda header: "")
+    made = page(rows)
     assert "## Few-shot learning" in made and "| first: `first(x)` | `graft/fewshot/first.hpp` |" in made
 
 
@@ -120,12 +92,12 @@ def main():
             for row in rows_of(file.read_text(encoding="utf-8"))]
     headers = {str(file.relative_to(INCLUDE)) for folder in FOLDERS if folder != "protocol"
                for file in (INCLUDE / "graft" / folder).glob("*.hpp")} - NO_METHODS
-    text = page(rows, lambda header: (INCLUDE / header).read_text(encoding="utf-8"))
+    text = page(rows)
     if "--write" in sys.argv:
         PAGE.write_text(text, encoding="utf-8")
     wrong = faults(rows, headers)
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        wrong.append("docs/methods.md is not what the headers and rows say; tests/methods_page.py --write makes it")
+        wrong.append("docs/methods.md is not what the rows say; tests/methods_page.py --write makes it")
     print("\n".join(wrong) or f"{len(rows)} methods")
     return 1 if wrong else 0
 
