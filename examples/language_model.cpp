@@ -42,8 +42,8 @@ Tensor<std::int64_t> written(const Gpt<>& net, const Tensor<std::int64_t>& start
 void language_model(examples::Program& program, Settings& o) {
   if (o.steps == 0) o.steps = program.full() ? 3000 : 60;
   const Random root(program.seed);
-  const SentenceText drawn = make_sentences(4000, root.stream("text"));
-  const std::string text = o.text.empty() ? drawn.text : InputFile(o.text).read_text();
+  const auto [text, entropy] =
+      o.text.empty() ? make_sentences(4000, root.stream("text")) : SentenceText{InputFile(o.text).read_text(), 0};
   const CharacterVocabulary vocabulary(text);
   const Tensor<std::int64_t> tokens = vocabulary.encode(text);
   const Index trained_on = tokens.count() * 9 / 10;
@@ -93,7 +93,7 @@ void language_model(examples::Program& program, Settings& o) {
   const double loss = -trained.history.back(), speed = double(trained.items) / trained.seconds;
   std::printf("\n%d parameters, %d steps: validation loss %.4f nats a character (perplexity %.3f), %.0f characters/s\n",
               int(count(start)), int(o.steps), loss, std::exp(loss), speed);
-  if (o.text.empty()) std::printf("The source's entropy, which no model beats on average: %.4f\n", drawn.entropy);
+  if (o.text.empty()) std::printf("The source's entropy, which no model beats on average: %.4f\n", entropy);
   std::printf("\n%s\n", vocabulary.decode(written(trained.model, slice(tokens, 0, 0, 1), o, root)).c_str());
   program.record.add({"gpt", "loss", loss, 0, 1, trained.seconds});
   program.record.add({"gpt", "perplexity", std::exp(loss), 0, 1, trained.seconds});

@@ -1,8 +1,6 @@
 // The fuzz targets, without libFuzzer, over their corpora: what is named read-* is read, what is named refused-* is
 // refused, in one line that names the file and without the memory that it claims. tests/long.sh runs them for longer.
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <string>
@@ -18,6 +16,7 @@
 #include "fuzz/published.cpp"
 #include "fuzz/safetensors.cpp"
 #include "fuzz/wordpiece.cpp"
+#include "graft/evaluate/machine.hpp"
 
 namespace {
 
@@ -29,13 +28,6 @@ std::vector<std::string> names_in(const std::string& folder, bool folders) {
       names.push_back(folders ? entry.path().filename() : entry.path().stem());
   std::sort(names.begin(), names.end());
   return names;
-}
-
-/// The most memory that the process has held so far, in KiB.
-long memory() {
-  rusage usage;
-  ::getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss;
 }
 
 }  // namespace
@@ -53,11 +45,11 @@ TEST_CASE("fuzz targets read or refuse each file of their corpora as its name sa
     for (const auto& entry : std::filesystem::directory_iterator(folder + "/corpus/" + target.name)) {
       const std::string file = entry.path().filename(), bytes = bytes_of(entry.path());
       INFO(target.name << "/" << file);
-      const long before = memory();
+      const graft::Index before = graft::peak_bytes();
       const bool is_read = target.run(bytes);
       CHECK(is_read == (file.compare(0, 5, "read-") == 0));
       CHECK(is_read != (file.compare(0, 8, "refused-") == 0));
-      CHECK(memory() - before < 256 << 10);
+      CHECK(graft::peak_bytes() - before < 256 << 20);
       ++(is_read ? read : refused);
     }
     INFO(target.name);

@@ -83,6 +83,13 @@ inline void check(const graft::Array& array) {
   numbers(std::uint8_t{});
 }
 
+/// `again` is what was read of `all` after it was written.
+inline void check_again(const graft::ArrayFile& all, const graft::ArrayFile& again) {
+  require(again.arrays.size() == all.arrays.size(), "all arrays are written");
+  for (const auto& [name, array] : all.arrays)
+    require(same(again.at(name), array), "what was read is written and read again");
+}
+
 }  // namespace fuzz
 
 /// Defines the target `name`: what follows is the body of a function of `bytes`.

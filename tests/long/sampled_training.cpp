@@ -2,13 +2,13 @@
 // seeds with fan-out 10 x 10. The loss must fall below a third of its first value, the process stay under 4 GB, and
 // with every neighbour a batch must give the bits of the whole graph.
 
-#include <chrono>
 #include <cstdio>
 
 #include "graft/evaluate/machine.hpp"
 #include "graft/graft.hpp"
 #include "graft/graph/sage.hpp"
 #include "graft/graph/sampling.hpp"
+#include "graft/train/progress.hpp"
 
 using namespace graft;
 
@@ -48,7 +48,7 @@ void check(bool right, const char* what) {
 }  // namespace
 
 int main() {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const Random random(1);
   const Graph graph = make_graph(random.stream("graph"));
   std::vector<std::int64_t> classes;
@@ -86,8 +86,7 @@ int main() {
   const Tensor<float> h = relu(net.first(graph, features, context));
   check(same_bits(sampled, slice(net.second(graph, h, context), 0, 0, 256)),
         "all neighbours give the whole graph's bits");
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  std::printf("peak %.2f GB, %.0f s\n", static_cast<double>(peak_bytes()) / 1e9, seconds.count());
+  std::printf("peak %.2f GB, %.0f s\n", static_cast<double>(peak_bytes()) / 1e9, watch.seconds());
   check(peak_bytes() < 4'000'000'000, "memory stays under 4 GB");
   return failures;
 }
