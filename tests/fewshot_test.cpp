@@ -66,7 +66,7 @@ GraphTransformer<T> random_model(GraphTransformerOptions options, std::uint64_t 
 template <class T>
 Tensor<T> logits_of(const GraphTransformer<T>& model, const Embedded<T>& e) {
   Context evaluation;
-  return model(e.support, e.labels, e.query, e.ways, evaluation);
+  return model(Episode<T>{{e.support, e.labels}, {e.query, {}}, e.ways}, evaluation);
 }
 
 }  // namespace
@@ -256,7 +256,7 @@ TEST_CASE("second order runs through the convolutional backbone and the graph Tr
   const auto loss = [&](const Learner& m) {
     const Tensor<double> z = m.embedding(images);
     Context evaluation;
-    return cross_entropy(m.head(slice(z, 0, 0, 3), labels, slice(z, 0, 3, 7), 3, evaluation), answers);
+    return cross_entropy(m.head(Episode<double>{{slice(z, 0, 0, 3), labels}, {slice(z, 0, 3, 7), {}}, 3}, evaluation), answers);
   };
   Learner direction = learner;
   for_each_parameter([](auto& leaf) { leaf = randn<double>(leaf.shape(), Random(16)); }, direction);
@@ -315,7 +315,7 @@ TEST_CASE("dropout acts in training only, and repeats with its stream", "[method
   CHECK(same_bits(logits_of(model, e), logits_of(sure, e)));
   const auto training = [&](std::uint64_t seed) {
     Context context(Phase::training, Random(seed));
-    return model(e.support, e.labels, e.query, 3, context);
+    return model(Episode<float>{{e.support, e.labels}, {e.query, {}}, 3}, context);
   };
   CHECK(same_bits(training(1), training(1)));
   CHECK_FALSE(same_bits(training(1), training(2)));

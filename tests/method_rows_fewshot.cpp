@@ -221,6 +221,7 @@ struct Embedded {
   Tensor<double> support, query;
   Tensor<std::int64_t> labels;
   Tensor<double> logits(Index ways) const { return protonet_logits(support, labels, query, ways); }
+  Episode<double> episode(Index ways) const { return {{support, labels}, {query, {}}, ways}; }
 };
 /// 3 classes in turn, `shots` each, and 5 queries in 4 dimensions.
 Embedded embedded(Index shots) {
@@ -365,7 +366,7 @@ const bool graph_transformer_row = add_method_rows({{
           const GraphTransformer<float> model(random.stream("model"));
           const Tensor<float> query = randn<float>({100, 64}, random.stream("query"));
           const auto [logits, gradient] =
-              vjp([&](const Tensor<float>& support) { return model(support, episode_labels(20, 2), query, 20, Context()); },
+              vjp([&](const Tensor<float>& support) { return model(Episode<float>{{support, episode_labels(20, 2)}, {query, {}}, 20}, Context()); },
                   randn<float>({40, 64}, random.stream("support")), ones<float>({100, 20}));
           return concat(std::vector{reshape(logits, {-1}), reshape(gradient, {-1})}, 0);
         },
@@ -374,7 +375,7 @@ const bool graph_transformer_row = add_method_rows({{
         [](const Tensor<double>& x) {
           const GraphTransformer<double> model(
               Random(7), {.width = 4, .heads = 2, .graph_layers = 0, .hidden = 6, .gate = 0.5, .scale = 0.5});
-          return cross_entropy(model(slice(x, 0, 0, 6), episode_labels(3, 2), slice(x, 0, 6, 9), 3, Context()),
+          return cross_entropy(model(Episode<double>{{slice(x, 0, 0, 6), episode_labels(3, 2)}, {slice(x, 0, 6, 9), {}}, 3}, Context()),
                                episode_labels(3, 1));
         },
     .loss_at = randn<double>({9, 4}, Random(3)),
@@ -405,7 +406,7 @@ const bool graph_transformer_row = add_method_rows({{
                                                                .hidden = 6,
                                                                .gate = gate,
                                                                .scale = 1});
-              return model(e.support, e.labels, e.query, 3, Context());
+              return model(e.episode(3), Context());
             };
             CHECK(same_bits(logits(0, 2), e.logits(3)));
             CHECK(same_bits(logits(0.5, 0), e.logits(3)));
@@ -420,7 +421,7 @@ const bool graph_transformer_row = add_method_rows({{
             const Tensor<double> nodes = concat(std::vector{c, e.support, e.query}, 0);
             Tensor<bool> known = generate({1, 14}, [](Index, Index node) { return node < 9; });
             const Tensor<double> masked = model.transformer(nodes, {.key_mask = known}, Context());
-            CHECK(distance(model(e.support, e.labels, e.query, 3, Context()),
+            CHECK(distance(model(e.episode(3), Context()),
                            -squared_distances(slice(masked, 0, 9, 14), slice(masked, 0, 0, 3))) < 1e-13);
           }}},
 }});

@@ -23,6 +23,7 @@ template <class T = float>
 struct Episode {
   LabelledSet<T> support, query;
   Index ways = 0;
+  Tensor<T> unlabelled = {};  ///< [items, ...]: items of the task whose labels are not told; none, if not defined
 };
 
 /// The sizes of an episode.

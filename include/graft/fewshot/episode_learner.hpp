@@ -3,9 +3,9 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "graft/data/episodes.hpp"
-#include "graft/model/context.hpp"
+#include "graft/common/few_shot.hpp"
 #include "graft/nn/backbones.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/reduce.hpp"
@@ -46,25 +46,82 @@ inline ImageEmbedding make_image_embedding(const std::string& name, Index size, 
   return embedding;
 }
 
-/// Logits of an episode's queries [queries, ways]: support and query are embedded in one batch by `embedding(items,
-/// context)`, and answered by `head(support, labels, query, ways, context)`.
+/// Logits of an episode's queries [queries, ways]: all its items are embedded in one batch by `embedding(items,
+/// context)`, and the episode of embeddings is answered by `head(episode, context)`.
 template <class Embedding, class Head>
 struct EpisodeLearner {
   Embedding embedding;
   Head head;
   GRAFT_FIELDS(embedding, head)
 
+  /// The episode with embeddings [items, width] in the place of items; parts that it does not have stay away.
   template <class T>
-  Tensor<T> operator()(const Episode<T>& episode, Context& context, Site site = Site::current()) const {
+  Episode<T> embed(Episode<T> episode, ContextRef context, Site site = Site::current()) const {
     const Named here("EpisodeLearner", site);
-    const Index supports = episode.support.x.size(0);
-    const Tensor<T> all = embedding(concat<T>({episode.support.x, episode.query.x}, 0, site), context);
-    return head(slice(all, 0, 0, supports), episode.support.y, slice(all, 0, supports, all.size(0)), episode.ways,
-                context);
+    std::vector<Tensor<T>*> parts;
+    std::vector<Tensor<T>> items;
+    for (Tensor<T>* part : {&episode.support.x, &episode.query.x, &episode.unlabelled})
+      if (part->defined()) {
+        parts.push_back(part);
+        items.push_back(*part);
+      }
+    if (items.empty()) fail("EpisodeLearner", "the episode has no items", {}, site);
+    const Tensor<T> all = answer_of(embedding, concat(items, 0, site), context);
+    Index at = 0;
+    for (Tensor<T>* part : parts) {
+      const Index end = at + part->size(0);
+      *part = slice(all, 0, at, end);
+      at = end;
+    }
+    return episode;
+  }
+
+  template <class T>
+  Tensor<T> operator()(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
+    return head(embed(episode, context, site), context);
   }
 };
 template <class Embedding, class Head>
 EpisodeLearner(Embedding, Head) -> EpisodeLearner<Embedding, Head>;
+
+/// An `EpisodeLearner` that knows a task: its support, and unlabelled items, as embeddings.
+template <class Embedding, class Head, class T>
+struct AdaptedLearner {
+  EpisodeLearner<Embedding, Head> learner;
+  Episode<T> known;
+
+  /// Logits [queries, ways]. A transductive head sees the queries of one call together.
+  Tensor<T> predict(const Tensor<T>& queries, ContextRef context = Context(), Site site = Site::current()) const {
+    const Named here("EpisodeLearner", site);
+    Episode<T> episode = known;
+    episode.query.x = answer_of(learner.embedding, queries, context);
+    return learner.head(episode, context);
+  }
+};
+
+/// The few-shot method (common/few_shot.hpp) whose model is an `EpisodeLearner` of this head: trained with the head's
+/// own `loss(embedded episode, context)` where it has one, else with the cross-entropy of its logits.
+template <class Head>
+struct HeadMethod {
+  static constexpr Needs needs = Head::needs;
+
+  template <class Embedding, class T>
+  Tensor<T> train_loss(const EpisodeLearner<Embedding, Head>& model, const Episode<T>& episode, ContextRef context,
+                       Site site = Site::current()) const {
+    const Episode<T> embedded = model.embed(episode, context, site);
+    if constexpr (requires { model.head.loss(embedded, context); })
+      return model.head.loss(embedded, context);
+    else
+      return cross_entropy(model.head(embedded, context), episode.query.y, {}, site);
+  }
+
+  template <class Embedding, class T>
+  AdaptedLearner<Embedding, Head, T> adapt(const EpisodeLearner<Embedding, Head>& model, const LabelledSet<T>& support,
+                                           const Tensor<T>& unlabelled = {}, ContextRef context = Context(),
+                                           Site site = Site::current()) const {
+    return {model, model.embed(Episode<T>{support, {}, ways_of(support.y, site), unlabelled}, context, site)};
+  }
+};
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <vector>
 
+#include "graft/common/few_shot.hpp"
 #include "graft/core/options.hpp"
 #include "graft/graph/gatv2.hpp"
 #include "graft/graph/knn.hpp"
@@ -98,6 +99,7 @@ struct GraphTransformer {
   GraphTransformerOptions options;
   GRAFT_FIELDS(kinds, graph_layers, transformer, log_scale)
   GRAFT_CONFIG(options)
+  static constexpr Needs needs{};
 
   GraphTransformer() = default;
   explicit GraphTransformer(const Random& random, const GraphTransformerOptions& o = {}, Site site = Site::current())
@@ -119,10 +121,12 @@ struct GraphTransformer {
                               {.layer = layer}, site);
   }
 
-  /// `support` [items, width] with `labels` [items] in 0 .. ways-1, `query` [queries, width] -> [queries, ways].
-  Tensor<T> operator()(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
-                       ContextRef context, Site site = Site::current()) const {
+  /// Logits [queries, ways] of an episode of embeddings.
+  Tensor<T> operator()(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
     const Named here("GraphTransformer", site);
+    const auto& [support, labels] = episode.support;
+    const Tensor<T>& query = episode.query.x;
+    const Index ways = episode.ways;
     const Index memory = ways + support.size(0);
     const Dropout drop{options.dropout};
     Tensor<T> x = concat<T>({prototypes(support, labels, ways, site) + slice(kinds, 0, 0, 1),

@@ -2,7 +2,7 @@
 // Prototypical networks. Snell, Swersky, Zemel, "Prototypical networks for few-shot learning", NeurIPS 2017,
 // Algorithm 1.
 
-#include "graft/model/context.hpp"
+#include "graft/common/few_shot.hpp"
 #include "graft/ops/prototypes.hpp"
 
 namespace graft {
@@ -18,12 +18,12 @@ Tensor<T> protonet_logits(const Tensor<T>& support, const Tensor<std::int64_t>& 
 
 /// `protonet_logits` as the head of an `EpisodeLearner`: it has no parameters.
 struct ProtoNetHead {
+  static constexpr Needs needs{};
   GRAFT_FIELDS()
 
   template <Real T>
-  Tensor<T> operator()(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
-                       Context&, Site site = Site::current()) const {
-    return protonet_logits(support, labels, query, ways, site);
+  Tensor<T> operator()(const Episode<T>& e, ContextRef, Site site = Site::current()) const {
+    return protonet_logits(e.support.x, e.support.y, e.query.x, e.ways, site);
   }
 };
 
