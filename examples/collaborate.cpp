@@ -63,9 +63,9 @@ void collaborate(examples::Program& program, Settings& o) {
     std::vector<std::vector<Index>> tasks = data.tasks.by_alphabet;
     if (name == "no-collaboration") tasks = {data.tasks.all};
     const TrainOptions rounds{.name = name, .steps = o.rounds, .quiet = program.quiet, .stop = program.stop()};
-    auto trained =
-        train_on_episodes(learner, data.train, tasks, validation,
-                          {training, protocol, aggregators().make(o.aggregate), o.rate, rounds}, checkpoints);
+    auto trained = train_on_episodes(
+        learner, data.train, tasks, validation,
+        {training, protocol, aggregators().make(o.aggregate, std::ssize(tasks)), o.rate, rounds}, checkpoints);
     results.push_back([&, name, trained = std::move(trained)]() -> MethodResult {
       return {name, episode_accuracies(trained.model, data.test, test, program.stop()), trained.seconds, trained.items,
               trained.dropped};

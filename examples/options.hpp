@@ -139,6 +139,7 @@ class Options {
       std::string line = "  " + option.name + (option.is_flag() ? "" : " " + kind(option));
       line += std::string(line.size() < 30 ? 30 - line.size() : 1, ' ') + option.text;
       page += line + (option.shown.empty() ? "" : " [" + option.shown + "]") + "\n";
+      if (kind(option) == "NAME") page += choices_in_lines(option.choices);
     }
     return page + "  --help                      print this and end\n";
   }
@@ -154,10 +155,24 @@ class Options {
     if (!option.choices.empty()) {
       std::string list;
       for (const std::string& choice : option.choices) list += (list.empty() ? "" : "|") + choice;
-      return list;
+      return list.size() < 25 ? list : "NAME";
     }
     if (std::holds_alternative<std::string*>(option.place)) return "TEXT";
     return std::holds_alternative<double*>(option.place) ? "NUMBER" : "N";
+  }
+  /// "one of a, b, c" under the text of an option, in lines of at most 110 characters.
+  static std::string choices_in_lines(const std::vector<std::string>& choices) {
+    const std::string indent(30, ' ');
+    std::string page, line = indent + "one of";
+    for (const std::string& choice : choices) {
+      const std::string next = " " + choice + (&choice == &choices.back() ? "" : ",");
+      if (line.size() + next.size() > 110) {
+        page += line + "\n";
+        line = indent.substr(1);
+      }
+      line += next;
+    }
+    return page + line + "\n";
   }
   static std::string default_of(const Option& option) {
     if (option.is_flag()) return "";

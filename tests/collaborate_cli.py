@@ -142,7 +142,7 @@ class Collaborate(unittest.TestCase):
         self.succeed("--rounds", 2, "--aggregate", "pcgrad", "--validation", "alphabet_0,alphabet_2", "--shots", 2)
         self.succeed("--rounds", 2, "--embedding", "patch", "--eval", self.others)
         help_text = self.succeed("--help")
-        for option in "--ways", "--checkpoint", "--aggregate", "--quiet", "--profile", "[0.004]", "mean|pcgrad":
+        for option in "--ways", "--checkpoint", "--aggregate", "--quiet", "--profile", "[0.004]", "conv|patch", "pcgrad,":
             self.assertIn(option, help_text)
 
     def test_threads_do_not_change_results(self):

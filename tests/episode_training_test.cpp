@@ -101,7 +101,7 @@ TEST_CASE("a learner that is trained on episodes tells their classes apart", "[t
                      test = draw_suite("test", characters, tasks, sizes, 40, Random(2));
   EpisodeTraining how{.episode = {.ways = 6, .shots = 1, .queries = 3},
                       .protocol = {.tasks_per_round = 2, .seed = 3},
-                      .aggregator = aggregators().make("mean"),
+                      .aggregator = aggregators().make("mean", 2),
                       .learning_rate = 1e-2,
                       .train = {.name = "run", .steps = 60, .validations = 4, .quiet = true}};
   const auto trained = train_on_episodes(make_learner(), characters, tasks.by_alphabet, validation, how);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "graft/fewshot/episode_learner.hpp"
 #include "graft/fewshot/graph_transformer.hpp"
 #include "graft/fewshot/protonet.hpp"
 #include "graft/model/grad.hpp"
@@ -256,7 +257,8 @@ TEST_CASE("second order runs through the convolutional backbone and the graph Tr
   const auto loss = [&](const Learner& m) {
     const Tensor<double> z = m.embedding(images);
     Context evaluation;
-    return cross_entropy(m.head(Episode<double>{{slice(z, 0, 0, 3), labels}, {slice(z, 0, 3, 7), {}}, 3}, evaluation), answers);
+    const Episode<double> embedded{{slice(z, 0, 0, 3), labels}, {slice(z, 0, 3, 7), {}}, 3};
+    return cross_entropy(m.head(embedded, evaluation), answers);
   };
   Learner direction = learner;
   for_each_parameter([](auto& leaf) { leaf = randn<double>(leaf.shape(), Random(16)); }, direction);
@@ -333,4 +335,55 @@ TEST_CASE("the backbones' answer for an image does not depend on the others", "[
   CHECK(same_bits(slice(patches(images, evaluation), 0, 3, 4), patches(one, evaluation)));
   REQUIRE_THROWS_WITH(conv(rand<float>({28, 28}, Random(1))), contains("Conv4") && contains("[28, 28]"));
   REQUIRE_THROWS_WITH(Conv4<float>(Random(1), {.channels = {12}, .groups = 8}), contains("8 groups"));
+}
+
+namespace {
+
+/// A head with a loss of its own, which sees unlabelled items.
+struct Counting {
+  static constexpr Needs needs{.sees = Sees::unlabelled, .derivatives = 0};
+  GRAFT_FIELDS()
+  Tensor<double> operator()(const Episode<double>& e, ContextRef) const {
+    const Index unlabelled = e.unlabelled.defined() ? e.unlabelled.size(0) : 0;
+    return full<double>({e.query.x.size(0), e.ways}, static_cast<double>(100 * unlabelled + e.support.x.size(0)));
+  }
+  Tensor<double> loss(const Episode<double>&, ContextRef) const { return Tensor<double>(7); }
+};
+
+}  // namespace
+
+TEST_CASE("a head makes a few-shot method of an episode learner", "[fewshot]") {
+  const auto e = random_episode<double>(3, 2, 5, 4, 1);
+  const Tensor<std::int64_t> answers = tensor<std::int64_t>({0, 1, 2, 0, 1});
+  const Episode<double> episode{{e.support, e.labels}, {e.query, answers}, 3};
+  const EpisodeLearner learner{Linear<double>(4, 6, Random(2)), ProtoNetHead()};
+  const HeadMethod<ProtoNetHead> method;
+  STATIC_REQUIRE(method.needs.sees == Sees::support);
+
+  const Episode<double> embedded = learner.embed(episode, Context());
+  CHECK(all_close(embedded.support.x, learner.embedding(e.support), 1e-14, 1e-14));
+  CHECK(all_close(embedded.query.x, learner.embedding(e.query), 1e-14, 1e-14));
+  CHECK_FALSE(embedded.unlabelled.defined());
+  const Tensor<double> logits = learner(episode, Context());
+  CHECK(same_bits(method.train_loss(learner, episode, Context()), cross_entropy(logits, answers)));
+  // An embedding that looks at items one by one: the answers to a task that was adapted to are the learner's.
+  CHECK(all_close(method.adapt(learner, episode.support).predict(e.query), logits, 1e-12, 1e-12));
+
+  const EpisodeLearner counting{Linear<double>(4, 6, Random(2)), Counting()};
+  const HeadMethod<Counting> own;
+  CHECK(own.train_loss(counting, episode, Context()).item() == 7);
+  CHECK(own.adapt(counting, episode.support, zeros<double>({9, 4})).predict(e.query).at({0, 0}) == 906);
+  Episode<double> with_more = episode;
+  with_more.unlabelled = zeros<double>({2, 4});
+  CHECK(counting(with_more, Context()).at({4, 2}) == 206);
+
+  CHECK_THROWS_WITH(learner.embed(Episode<double>(), Context()), contains("EpisodeLearner: the episode has no items"));
+  CHECK_THROWS_WITH(method.adapt(learner, LabelledSet<double>{e.support, zeros<std::int64_t>({0})}), contains("ways_of: no labels"));
+}
+
+TEST_CASE("the number of classes is one more than the largest label", "[fewshot]") {
+  CHECK(ways_of(tensor<std::int64_t>({0, 3, 1})) == 4);
+  CHECK(ways_of(tensor<std::int64_t>({0})) == 1);
+  CHECK_THROWS_WITH(ways_of(tensor<std::int64_t>({0, -1})), contains("label -1") && contains("fewshot_test.cpp"));
+  CHECK_THROWS_AS(ways_of(zeros<std::int64_t>({0})), ValueError);
 }

@@ -40,6 +40,12 @@ const std::vector<QuadraticTask> quadratics{{{1, 0}, {1, 0}}, {{3, 1}, {3, 1}}};
 Tensor<double> quadratic(const Tensor<double>& theta, const Quadratic& task) {
   return 0.5 * task.a * square(theta - task.c);
 }
+/// The same with the call that methods make.
+struct QuadraticLoss {
+  Tensor<double> operator()(const Tensor<double>& theta, const Quadratic& task, ContextRef) const {
+    return quadratic(theta, task);
+  }
+};
 double meta_gradient(double theta, const MamlOptions& options) {
   double total = 0;
   for (const QuadraticTask& task : quadratics)
@@ -121,7 +127,7 @@ const bool maml_row = add_method_rows({{
     .name = "maml",
     .header = "graft/fewshot/maml.hpp",
     .paper = "Finn, Abbeel, Levine, Model-agnostic meta-learning for fast adaptation of deep networks, ICML 2017",
-    .functions = {"maml_adapt", "maml_loss"},
+    .functions = {"maml_adapt", "maml_loss", "Maml"},
     .use = "maml_loss(net, episode, loss, {.alpha = 0.4})",
     .run =
         [](const Random& random) {
@@ -138,7 +144,16 @@ const bool maml_row = add_method_rows({{
     .errors = {bad_use<ValueError>([] { maml_loss(Tensor<double>(1), quadratics[0], quadratic, {.steps = -1}); },
                                    "steps is -1"),
                bad_use<ValueError>(
-                   [] { maml_adapt(Tensor<double>(1), quadratics[0].support, quadratic, {.alpha = NAN}); }, "alpha")},
+                   [] { maml_adapt(Tensor<double>(1), quadratics[0].support, quadratic, {.alpha = NAN}); }, "alpha"),
+               bad_use<ValueError>(
+                   [] { Maml<QuadraticLoss>{{.alpha = 1e100, .steps = 9}}.adapt(Tensor<double>(1), Quadratic{4, 0}); },
+                   "Maml: the support loss is not finite at step 2"),
+               bad_use<ValueError>(
+                   [] { Maml<QuadraticLoss>{{.alpha = 1e200}}.train_loss(Tensor<double>(0), quadratics[1], Context()); },
+                   "Maml: the query loss is not finite after 1 steps"),
+               bad_use<ValueError>(
+                   [] { Maml<QuadraticLoss>{{.alpha = 1e200}}.adapt(Tensor<double>(1), Quadratic{1e120, 0}); },
+                   "Maml: the adapted parameters are not finite after 1 steps")},
     .properties =
         {{"fixed points on quadratic tasks",
           [] {
@@ -194,6 +209,21 @@ const bool maml_row = add_method_rows({{
             CHECK(distance(gradient(true), to_vector(grad([&](const auto& phi) { return loss_on(phi, task.query); },
                                                           adapted))) < 1e-14);
             CHECK(distance(gradient(true), gradient(false)) > 1e-3);
+          }},
+         {"the method of three members is these functions, bit for bit",
+          [] {
+            const Net<double> net(3, 2, Random(3));
+            const Episode<double> task = episode<double>(2, 5, Random(4));
+            for (const bool first_order : {false, true}) {
+              const MamlOptions options{.alpha = 0.3, .steps = 2, .first_order = first_order};
+              const Maml<> method{options};
+              const auto adapted = method.adapt(net, task.support);
+              CHECK(same_bits(to_vector(adapted.model), to_vector(maml_adapt(net, task.support, net_loss, options))));
+              CHECK(same_bits(adapted.predict(task.query.x), adapted.model(task.query.x)));
+              const auto loss = [&](const auto& theta) { return maml_loss(theta, task, net_loss, options); };
+              const auto of_method = [&](const auto& theta) { return method.train_loss(theta, task, Context()); };
+              CHECK(same_bits(to_vector(grad(of_method, net)), to_vector(grad(loss, net))));
+            }
           }},
          {"adapting an untracked model leaves no tape behind",
           [] {
@@ -366,7 +396,10 @@ const bool graph_transformer_row = add_method_rows({{
           const GraphTransformer<float> model(random.stream("model"));
           const Tensor<float> query = randn<float>({100, 64}, random.stream("query"));
           const auto [logits, gradient] =
-              vjp([&](const Tensor<float>& support) { return model(Episode<float>{{support, episode_labels(20, 2)}, {query, {}}, 20}, Context()); },
+              vjp(
+                  [&](const Tensor<float>& support) {
+                    return model(Episode<float>{{support, episode_labels(20, 2)}, {query, {}}, 20}, Context());
+                  },
                   randn<float>({40, 64}, random.stream("support")), ones<float>({100, 20}));
           return concat(std::vector{reshape(logits, {-1}), reshape(gradient, {-1})}, 0);
         },
@@ -375,8 +408,8 @@ const bool graph_transformer_row = add_method_rows({{
         [](const Tensor<double>& x) {
           const GraphTransformer<double> model(
               Random(7), {.width = 4, .heads = 2, .graph_layers = 0, .hidden = 6, .gate = 0.5, .scale = 0.5});
-          return cross_entropy(model(Episode<double>{{slice(x, 0, 0, 6), episode_labels(3, 2)}, {slice(x, 0, 6, 9), {}}, 3}, Context()),
-                               episode_labels(3, 1));
+          const Episode<double> e{{slice(x, 0, 0, 6), episode_labels(3, 2)}, {slice(x, 0, 6, 9), {}}, 3};
+          return cross_entropy(model(e, Context()), episode_labels(3, 1));
         },
     .loss_at = randn<double>({9, 4}, Random(3)),
     .errors = {bad_use<ValueError>([] { GraphTransformer<float>(Random(1), {.width = 10, .heads = 4}); }, "4 heads"),

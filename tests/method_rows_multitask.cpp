@@ -27,7 +27,7 @@ const Numbers conflicting = tensor<double>({{-4, 1, 1}, {6, 1, 1}});
 /// What the aggregator of that name makes of the gradients.
 template <class M>
 M combined(const std::vector<M>& gradients, const std::string& name, const Random& random) {
-  Aggregator aggregator = aggregators().make(name);
+  Aggregator aggregator = aggregators().make(name, static_cast<Index>(gradients.size()));
   return aggregate(gradients, aggregator, random);
 }
 /// Rows i scaled by c_i.
@@ -58,7 +58,7 @@ const bool pcgrad_row = add_method_rows({{
     .header = "graft/multitask/pcgrad.hpp",
     .paper = "Yu, Kumar, Gupta, Levine, Hausman, Finn, Gradient surgery for multi-task learning, NeurIPS 2020",
     .functions = {"pcgrad"},
-    .use = "aggregators().make(\"pcgrad\")",
+    .use = "aggregators().make(\"pcgrad\", tasks)",
     .run =
         [](const Random& random) {
           return pcgrad(randn<float>({6, 5000}, random.stream("rows")), random);
@@ -151,7 +151,7 @@ const bool mean_row = add_method_rows({{
     .header = "graft/multitask/mean.hpp",
     .paper = "the sum of losses, scaled",
     .functions = {"MeanGradient", "TaskGradients"},
-    .use = "aggregators().make(\"mean\")",
+    .use = "aggregators().make(\"mean\", tasks)",
     .run =
         [](const Random& random) {
           TaskGradients gradients(randn<double>({6, 5000}, random.stream("rows")), {}, random);
@@ -203,9 +203,24 @@ const bool aggregate_row = add_method_rows({{
                       CHECK(gap(to_vector(combined(agree, "pcgrad", Random(1))),
                                 to_vector(combined(agree, "mean", Random(1)))) < 1e-15);
                     }},
+                   {"the Gramian that aggregators see is the Jacobian's product, symmetric",
+                    [] {  // that the Jacobian is not made for it: gramian_test.cpp
+                      std::vector<Parts<float>> gradients;
+                      for (std::uint64_t task = 0; task < 4; ++task)
+                        gradients.push_back(
+                            {randn<float>({40}, Random(task)), {randn<float>({50, 700}, Random(~task))}});
+                      for (const std::vector<bool>& shared : {std::vector{true, true}, std::vector{false, true}}) {
+                        detail::ModelGradients<Parts<float>> tasks(gradients, shared, {}, Random(1));
+                        const Numbers products = tasks.gramian(), rows = tasks.jacobian();
+                        // |g_i| |g_j| is about 35 000.
+                        CHECK(gap(products, matmul(rows, rows, {.transpose_b = true})) < 35000 * 1e-12);
+                        CHECK(same_bits(products, transpose(products)));
+                      }
+                    }},
                    {"one gradient is itself",
                     [] {
-                      for (const std::string& how : aggregators().names())
+                      for (const char* how :
+                           {"mean", "sum", "config", "dualproj", "gradvac", "imtl_g", "mgda", "pcgrad", "upgrad"})
                         CHECK(gap(to_vector(combined(std::vector{golden[0]}, how, Random(1))), row(conflicting, 0)) ==
                               0);
                     }}},

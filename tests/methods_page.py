@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""docs/methods.md: every method with its header, paper and a line of use, from the method table's rows
-(tests/method_rows_*.cpp). --check (the default) fails where the page is not what they say, where a row lacks a line of
-use, and where a header of a method folder has no row; --write makes the page; --self-test shows that rows are read as
-they should be."""
+"""docs/methods.md: every method with its header, paper, needs and a line of use, from the method table's rows
+(tests/method_rows_*.cpp) and the headers: a few-shot method's `needs`, and what an aggregator reads of the tasks.
+--check (the default) fails where the page is not what they say, where a row lacks a line of use, and where a header of
+a method folder has no row; --write makes the page; --self-test shows that rows are read as they should be."""
 import re
 import sys
 
@@ -16,6 +16,11 @@ FOLDERS = {"fewshot": "Few-shot learning", "multitask": "Several tasks", "pretra
 OPENING = """# Methods
 
 Every method is one header that reads like its paper's algorithm, and a row of the method table, which tests it.
+
+Needs of a few-shot method are its `needs`: what it looks at to answer a query, the labelled support alone (inductive),
+unlabelled items of the task (semi-supervised) or the other queries too (transductive); the order of derivatives that
+its training takes, where it is not 1; and whether every episode must have the same number of classes. Needs of an
+aggregator are what it reads of the tasks in a round.
 
 `tests/methods_page.py --write` makes this page from the method table.
 """
@@ -36,21 +41,52 @@ def rows_of(text):
             found = re.search(rf"\.{field}\s*=\s*((?:{STRING}\s*)+)", rest)
             if found:
                 row[field] = "".join(re.findall(STRING, found.group(1))).replace('\\"', '"')
+        listed = re.search(r"\.functions\s*=\s*\{([^}]*)\}", rest)
+        row["functions"] = re.findall(STRING, listed.group(1)) if listed else []
         if "header" in row:
             rows.append(row)
     return rows
 
 
-def page(rows):
+SEES = {"support": "inductive", "unlabelled": "semi-supervised", "queries": "transductive"}
+
+
+def needs_of(row, header):
+    """What a method needs, in words, by the text of its header."""
+    found = {}
+    for struct in re.finditer(r"^struct (\w+)[^;]*?\{$", header, re.M):
+        end = header.find("\n};", struct.end())
+        declared = re.search(r"static constexpr Needs needs\s*(?:\{(.*?)\}|=\s*([^;]*));", header[struct.end():end], re.S)
+        if declared:
+            found[struct.group(1)] = declared
+    names = [name for name in row["functions"] if name in found] or list(found)
+    if names:
+        text, other = found[names[0]].groups()
+        if other:
+            return "as its base"
+        sees = re.search(r"\.sees = Sees::(\w+)", text)
+        order = re.search(r"\.derivatives = (\d)", text)
+        words = [SEES[sees.group(1) if sees else "support"]]
+        if order and order.group(1) != "1":
+            words.append("no training" if order.group(1) == "0" else f"order {order.group(1)}")
+        if ".any_ways = false" in text:
+            words.append("fixed ways")
+        return ", ".join(words)
+    reads = {"jacobian": "gradients", "gramian": "Gramian", "losses": "losses"}
+    return ", ".join(word for call, word in reads.items() if f"gradients.{call}()" in header)
+
+
+def page(rows, headers):
     parts = [OPENING]
     for folder, title in FOLDERS.items():
         chosen = [row for row in rows if row["header"].startswith(f"graft/{folder}/")]
         if not chosen:
             continue
-        parts.append(f"\n## {title}\n\n| method | header | paper |\n|---|---|---|\n")
+        parts.append(f"\n## {title}\n\n| method | header | needs | paper |\n|---|---|---|---|\n")
         for row in sorted(chosen, key=lambda row: row["name"]):
             use = as_cell(f"{row['name']}: `{row.get('use', '')}`")
-            parts.append(f"| {use} | `{row['header']}` | {as_cell(row['paper'])} |\n")
+            needs = needs_of(row, headers.get(row["header"], ""))
+            parts.append(f"| {use} | `{row['header']}` | {needs} | {as_cell(row['paper'])} |\n")
     return "".join(parts)
 
 
@@ -81,8 +117,20 @@ def self_test():
     assert rows[0]["paper"] == 'Somebody, A "method", 2020' and rows[0]["use"] == "first(x)"
     assert faults(rows, ["graft/fewshot/first.hpp", "graft/fewshot/third.hpp"]) == [
         "second: the row has no line of use", "graft/fewshot/third.hpp: no row of the method table"]
-    made = page(rows)
-    assert "## Few-shot learning" in made and "| first: `first(x)` | `graft/fewshot/first.hpp` |" in made
+    first = """
+template <class T>
+struct Shape {
+  int sides;
+};
+struct first {
+  static constexpr Needs needs{.sees = Sees::queries, .derivatives = 2, .any_ways = false};
+};
+"""
+    second = "struct Second {\n  Combination operator()(TaskGradients& gradients) { return f(gradients.gramian()); }\n};\n"
+    made = page(rows, {"graft/fewshot/first.hpp": first, "graft/multitask/second.hpp": second})
+    assert "## Few-shot learning" in made
+    assert "| first: `first(x)` | `graft/fewshot/first.hpp` | transductive, order 2, fixed ways |" in made
+    assert "| `graft/multitask/second.hpp` | Gramian |" in made
 
 
 def main():
@@ -92,7 +140,7 @@ def main():
             for row in rows_of(file.read_text(encoding="utf-8"))]
     headers = {str(file.relative_to(INCLUDE)) for folder in FOLDERS if folder != "protocol"
                for file in (INCLUDE / "graft" / folder).glob("*.hpp")} - NO_METHODS
-    text = page(rows)
+    text = page(rows, {name: (INCLUDE / name).read_text(encoding="utf-8") for name in headers})
     if "--write" in sys.argv:
         PAGE.write_text(text, encoding="utf-8")
     wrong = faults(rows, headers)

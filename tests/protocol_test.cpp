@@ -12,6 +12,7 @@
 #include "graft/io/checkpoint.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/multitask.hpp"
+#include "graft/multitask/curriculum.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/ops/arithmetic.hpp"
 #include "graft/ops/losses.hpp"
@@ -42,9 +43,9 @@ TaskAnswer<> regress(const Net& net, Index task, const Random& random) {
 }
 
 using State = ProtocolState<Net, Adam<Net>>;
-State start(Index tasks, Aggregator aggregator = MeanGradient()) {
+State start(Index tasks, Aggregator aggregator = MeanGradient(), Scheduler scheduler = UniformTasks()) {
   const Net net = make_net();
-  return start_protocol(net, Adam<Net>(net), tasks, std::move(aggregator));
+  return start_protocol(net, Adam<Net>(net), tasks, std::move(aggregator), std::move(scheduler));
 }
 
 /// The mean of this round's and all earlier gradients' weights on the tasks: remembers how often each took part.
@@ -53,7 +54,8 @@ struct Counting {
   GRAFT_FIELDS(seen)
 
   Combination operator()(TaskGradients& gradients) {
-    if (!seen.value.defined() || seen.value.count() != gradients.all_tasks) seen.value = zeros<double>({gradients.all_tasks});
+    if (!seen.value.defined() || seen.value.count() != gradients.all_tasks)
+      seen.value = zeros<double>({gradients.all_tasks});
     std::vector<double> counts(seen.value.span().begin(), seen.value.span().end()), weights;
     for (Index task : gradients.ids) weights.push_back(1 / ++counts[static_cast<std::size_t>(task)]);
     seen.value = from_vector(counts);
@@ -67,7 +69,7 @@ Aggregator counting(Index tasks) {
 }
 
 bool equal_bits(const State& a, const State& b) {
-  bool equal = same_bits(a.draws, b.draws) && same_bits(a.round, b.round);
+  bool equal = same_bits(a.draws, b.draws) && same_bits(a.round, b.round) && same_bits(a.losses.value, b.losses.value);
   const auto compare = [&](const auto& x, const auto& y) { equal = equal && same_bits(x, y); };
   for_each_parameter(compare, a.model, b.model);
   for_each_parameter(compare, a.optimizer, b.optimizer);
@@ -103,11 +105,11 @@ TEST_CASE("any number of threads gives the same bits over a whole run", "[protoc
   for (const std::string& how : aggregators().names()) {
     const ProtocolOptions options{.tasks_per_round = 5, .seed = 5, .clip = 1};
     set_threads(1);
-    const State one = run(start(7, aggregators().make(how)), 15, options);
+    const State one = run(start(7, aggregators().make(how, 7)), 15, options);
     CHECK(one.round.item() == 15);
     for (int threads : {2, 3, 8}) {
       set_threads(threads);
-      CHECK(equal_bits(run(start(7, aggregators().make(how)), 15, options), one));
+      CHECK(equal_bits(run(start(7, aggregators().make(how, 7)), 15, options), one));
     }
     set_threads(0);
   }
@@ -116,9 +118,11 @@ TEST_CASE("any number of threads gives the same bits over a whole run", "[protoc
 TEST_CASE("resuming at any round equals never having stopped, bit for bit", "[protocol]") {
   const ProtocolOptions options{.tasks_per_round = 3, .seed = 7};
   const std::string file = scratch("resume.npz");
-  for (const Aggregator& aggregator : {aggregators().make("pcgrad"), counting(5)}) {  // the second remembers
+  std::vector<Aggregator> all{counting(5)};
+  for (const std::string& name : aggregators().names()) all.push_back(aggregators().make(name, 5));
+  for (const Aggregator& aggregator : all) {
     const State whole = run(start(5, aggregator), 9, options);
-    for (int stop = 0; stop <= 9; ++stop) {
+    for (int stop : {0, 1, 2, 5, 9}) {
       save_checkpoint(file, run(start(5, aggregator), stop, options));
       State resumed = start(5, aggregator);
       load_checkpoint(file, resumed);
@@ -127,6 +131,88 @@ TEST_CASE("resuming at any round equals never having stopped, bit for bit", "[pr
     }
   }
   std::filesystem::remove(file);
+}
+
+TEST_CASE("whatever the scheduler remembers is resumed, bit for bit", "[protocol]") {
+  const ProtocolOptions options{.tasks_per_round = 3, .seed = 7};
+  const std::string file = scratch("scheduler.npz");
+  const Tensor<double> sizes = tensor<double>({5, 1, 30, 8, 0.5});
+  std::vector<Scheduler> all{TemperatureSampling(sizes, {.annealing = 6, .low_discrepancy = true}),
+                             CompetenceCurriculum(sizes, {.rounds = 8}), SelfPaced({.growth = 1.05})};
+  for (const std::string& name : schedulers().names()) all.push_back(schedulers().make(name, sizes));
+  for (const Scheduler& scheduler : all) {
+    const auto begin = [&] { return start(5, MeanGradient(), scheduler); };
+    const State whole = run(begin(), 16, options);
+    for (int stop : {0, 1, 5, 11, 16}) {
+      save_checkpoint(file, run(begin(), stop, options));
+      State resumed = begin();
+      load_checkpoint(file, resumed);
+      resumed = run(std::move(resumed), 16 - stop, options);
+      CHECK(equal_bits(resumed, whole));
+      save_checkpoint(file, resumed);  // the scheduler's own state too: no array differs
+      State loaded = begin();
+      load_checkpoint(file, loaded);
+      CHECK(equal_bits(run(std::move(loaded), 2, options), run(whole, 2, options)));
+    }
+  }
+  std::filesystem::remove(file);
+}
+
+TEST_CASE("a scheduler sees the round and the latest loss of each task that took part", "[protocol]") {
+  struct Recording {
+    std::vector<ScheduleInput>* seen;
+    GRAFT_FIELDS()
+    GRAFT_CONFIG(seen)
+    std::vector<Index> operator()(const ScheduleInput& input) const {
+      seen->push_back(input);
+      // Task 1 twice, task 0 in even rounds, task 2, which fails, always; task 3 never.
+      return input.round % 2 == 0 ? std::vector<Index>{0, 1, 1, 2} : std::vector<Index>{1, 1, 2};
+    }
+  };
+  std::vector<ScheduleInput> seen;
+  State state = start(4, MeanGradient(), Recording{&seen});
+  Index call = 0;
+  set_threads(1);
+  // Task 0 answers round + 1; task 1 twice, 10 and 20 more than the round; task 2 once with a loss, then with none.
+  const auto answer = [&](const Net& net, Index task, const Random&) {
+    const Index round = static_cast<Index>(seen.size()) - 1;
+    double loss = static_cast<double>(round) + 1;
+    if (task == 1) loss += call++ % 2 == 0 ? 10 : 20;
+    if (task == 2 && round > 0) loss = std::numeric_limits<double>::quiet_NaN();
+    return TaskAnswer<>{0.0 * sum(net.head.weight) + loss, 0};
+  };
+  for (int round = 0; round < 4; ++round) run_round(state, answer, 1e-2, {.tasks_per_round = 4, .seed = 3});
+  set_threads(0);
+  REQUIRE(seen.size() == 4);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<std::vector<double>> expected{
+      {nan, nan, nan, nan}, {1, 16, 1, nan}, {1, 17, 1, nan}, {3, 18, 1, nan}};
+  for (std::size_t round = 0; round < 4; ++round) {
+    CHECK(seen[round].round == static_cast<Index>(round));
+    CHECK(seen[round].tasks == 4);
+    CHECK(seen[round].wanted == 4);
+    CHECK(seen[round].random == Random(3).stream("scheduler").stream(static_cast<std::uint64_t>(round)));
+    for (std::size_t i = 0; i < 4; ++i) {
+      const double loss = seen[round].losses.at({static_cast<Index>(i)}), right = expected[round][i];
+      CHECK((loss == right || (std::isnan(loss) && std::isnan(right))));
+    }
+  }
+  CHECK(state.losses.value.at({0}) == 3);
+  CHECK(state.losses.value.at({1}) == 19);
+  // They are numbers of the state, no parameters: what walks over parameters does not see a NaN.
+  CHECK(all_finite(state.model));
+  int visited = 0;
+  for_each_named_parameter([&](const std::string& name, const auto&) { visited += name == "losses"; }, state);
+  CHECK(visited == 0);
+}
+
+TEST_CASE("an error of a scheduler names the caller of the round", "[protocol]") {
+  State state = start(4, MeanGradient(), TemperatureSampling(ones<double>({3})));
+  CHECK_THROWS_WITH(run_round(state, regress, 1e-2, {}),
+                    contains("TemperatureSampling: made for 3 tasks, not 4") && contains("protocol_test.cpp"));
+  State uniform = start(4);
+  CHECK_THROWS_WITH(run_round(uniform, regress, 1e-2, {.tasks_per_round = 0}),
+                    contains("uniform_tasks: 0 of 4 tasks") && contains("protocol_test.cpp"));
 }
 
 TEST_CASE("a task that fails is dropped and leaves the others' draws unchanged", "[protocol]") {
@@ -233,20 +319,23 @@ TEST_CASE("the mean of the aggregation is the arithmetic mean of the gradients",
 }
 
 TEST_CASE("an aggregator acts on the shared parameters; private ones keep their own gradient", "[protocol]") {
-  // Two tasks with opposite gradients of the shared layer and a head each: the other head's gradient is zero.
+  // Two tasks with opposite gradients of the shared layer and a head each, and one without: a head's gradient is zero
+  // for the others.
   struct Heads {
     Tensor<> shared, first, second;
     GRAFT_FIELDS(shared, first, second)
   };
   const std::vector<Heads> gradients{{full<float>({2}, 1.0f), full<float>({3}, 5.0f), zeros<float>({3})},
-                                     {full<float>({2}, -3.0f), zeros<float>({3}), full<float>({3}, 7.0f)}};
+                                     {full<float>({2}, -3.0f), zeros<float>({3}), full<float>({3}, 7.0f)},
+                                     {full<float>({2}, 5.0f), zeros<float>({3}), zeros<float>({3})}};
   for (const std::string& name : aggregators().names()) {
-    Aggregator aggregator = aggregators().make(name);
-    const Heads direction = aggregate(gradients, aggregator, Random(1), {"shared"});
+    Aggregator aggregator = aggregators().make(name, 3);
+    const Heads direction = aggregate(gradients, aggregator, Random(1), {"shared"}, tensor<double>({1, 2, 3}));
     CHECK(same_bits(direction.first, gradients[0].first));
     CHECK(same_bits(direction.second, gradients[1].second));
-    // By hand: the mean of 1 and -3; both project to 0.
-    CHECK(all_close(direction.shared, full<float>({2}, name == "mean" ? -1.0f : 0.0f), 0, 1e-6));
+    // By hand: the mean of 1, -3 and 5; of two opposite ones, projected, nothing is left.
+    if (name == "mean") CHECK(all_close(direction.shared, full<float>({2}, 1.0f), 0, 1e-6));
+    if (name == "pcgrad") CHECK(all_close(direction.shared, zeros<float>({2}), 0, 1e-6));
   }
   Aggregator average = MeanGradient();
   CHECK_THROWS_AS(aggregate(gradients, average, Random(1), {"trunk"}), ValueError);
@@ -269,15 +358,14 @@ TEST_CASE("a direction of an aggregator's own is cut into the shared parameters"
 }
 
 TEST_CASE("what is chosen by name names its choices when there is none", "[protocol]") {
-  CHECK_THROWS_WITH(aggregators().make("median"), contains("'median'") && contains("mean, pcgrad"));
-  CHECK_THROWS_WITH(schedulers().make("greedy"), contains("'greedy'") && contains("uniform"));
+  CHECK_THROWS_WITH(aggregators().make("median", 2), contains("'median'") && contains("mean, sum"));
+  CHECK_THROWS_WITH(schedulers().make("greedy", ones<double>({2})),
+                    contains("'greedy'") && contains("uniform, round_robin"));
 }
 
 TEST_CASE("a finite gradient of any size takes part in a round", "[protocol]") {
   // The squares of 1e20 and their sum are beyond float's range.
-  const auto answer = [](const Net& net, Index, const Random&) {
-    return TaskAnswer<>{1e20 * sum(net.head.weight), 0};
-  };
+  const auto answer = [](const Net& net, Index, const Random&) { return TaskAnswer<>{1e20 * sum(net.head.weight), 0}; };
   State state = start(2);
   const RoundReport report = run_round(state, answer, 1e-2, {.tasks_per_round = 2, .seed = 1, .clip = 1});
   CHECK(report.dropped == 0);

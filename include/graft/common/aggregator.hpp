@@ -35,9 +35,9 @@ class TaskGradients {
     if (!jacobian_.defined()) jacobian_ = make_jacobian();
     return jacobian_;
   }
-  /// [tasks, tasks]: their inner products.
+  /// [tasks, tasks]: their inner products. Gradients that are models give them without `jacobian()`.
   const Tensor<double>& gramian() {
-    if (!gramian_.defined()) gramian_ = matmul(jacobian(), jacobian(), {.transpose_b = true});
+    if (!gramian_.defined()) gramian_ = make_gramian();
     return gramian_;
   }
 
@@ -54,6 +54,7 @@ class TaskGradients {
     for (Index i = 0; i < tasks; ++i) ids.push_back(i);
   }
   virtual Tensor<double> make_jacobian() const { return {}; }
+  virtual Tensor<double> make_gramian() { return matmul(jacobian(), jacobian(), {.transpose_b = true}); }
 
  private:
   Index tasks_;

@@ -5,8 +5,8 @@
 //     train_loss(model, episode, context)                      the scalar whose gradient trains `model`
 //     adapt(model, support, unlabelled, context)               -> a value with predict(queries): logits [queries, ways]
 //
-// A method for an `EpisodeLearner` is a head of it (`HeadMethod` in fewshot/episode_learner.hpp makes the three members);
-// one that adapts all of a model stands by itself.
+// A method for an `EpisodeLearner` is a head of it (`HeadMethod` in fewshot/episode_learner.hpp makes the three
+// members); one that adapts all of a model stands by itself.
 
 #include <algorithm>
 #include <vector>
@@ -69,7 +69,8 @@ namespace detail {
 /// every class at least, query [queries, width], and nothing unlabelled or [items, width].
 template <class T>
 void check_embedded(const char* op, const Episode<T>& episode, Site site) {
-  const auto& [x, labels] = episode.support;
+  const Tensor<T>& x = episode.support.x;
+  const Tensor<std::int64_t>& labels = episode.support.y;
   const auto has_width = [&](const Tensor<T>& items) { return items.rank() == 2 && items.size(1) == x.size(1); };
   if (x.rank() != 2 || labels.rank() != 1 || labels.size(0) != x.size(0) || !has_width(episode.query.x))
     fail<ShapeError>(op, "expected support [items, width], labels [items] and query [queries, width]",

@@ -5,7 +5,11 @@
 //
 //     auto meta_loss = [&](const Net& theta) { return maml_loss(theta, episode, loss, {.alpha = 0.4}); };
 //     const auto [value, gradient] = value_and_grad(meta_loss, net);
+//
+// `Maml` is the same as a few-shot method (common/few_shot.hpp): `Maml<>{{.alpha = 0.4}}.train_loss(net, episode,
+// context)`.
 
+#include "graft/common/inner_loop.hpp"
 #include "graft/model/descent.hpp"
 
 namespace graft {
@@ -37,6 +41,40 @@ template <Model M, class Task, class Loss>
 auto maml_loss(const M& theta, const Task& task, Loss loss, const MamlOptions& options, Site site = Site::current()) {
   return loss(maml_adapt(theta, task.support, loss, options, site), task.query);
 }
+
+/// MAML, or FOMAML with `options.first_order`, as a few-shot method for any model that `loss(model, set, context)`
+/// takes. `task` has a `support` and a `query`. Throws as `maml_adapt`, and ValueError when a support loss, the query
+/// loss or an adapted parameter is not finite.
+template <class Loss = ClassificationLoss>
+struct Maml {
+  static constexpr Needs needs{.derivatives = 2, .any_ways = false};
+  MamlOptions options = {};
+  Loss loss = {};
+
+  template <Model M, class Task>
+  auto train_loss(const M& model, const Task& task, ContextRef context, Site site = Site::current()) const {
+    const Named here("Maml", site);
+    const M phi = adapted(model, task.support, context, site);
+    return detail::finite_query("Maml", loss(phi, task.query, context), options.steps, site);
+  }
+
+  template <Model M, class Set>
+  AdaptedModel<M> adapt(const M& model, const Set& support, const Tensor<ModelScalar<M>>& = {},
+                        ContextRef context = Context(), Site site = Site::current()) const {
+    const Named here("Maml", site);
+    return {detail::finite_model("Maml", adapted(model, support, context, site), options.steps, site)};
+  }
+
+ private:
+  template <class M, class Set>
+  M adapted(const M& theta, const Set& support, ContextRef context, Site site) const {
+    int step = 0;
+    const auto support_loss = [&](const M& phi, const Set& set) {
+      return detail::finite_support("Maml", loss(phi, set, context), step++, site);
+    };
+    return maml_adapt(theta, support, support_loss, options, site);
+  }
+};
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

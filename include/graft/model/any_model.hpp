@@ -48,16 +48,16 @@ class ErasedModel {
   }
 
  protected:
-  R call(Args... args) const {
-    if (!held_) fail("AnyModel", "called before it was given a model");
-    return held_->call(std::forward<Args>(args)...);
+  R call(Args... args, Site site) const {
+    if (!held_) fail("AnyModel", "called before it was given a model", {}, site);
+    return held_->call(std::forward<Args>(args)..., site);
   }
 
  private:
   struct Held {
     virtual ~Held() = default;
     virtual Held* copy() const = 0;
-    virtual R call(Args... args) = 0;
+    virtual R call(Args... args, Site site) = 0;
     virtual void gather(LeafList& list) const = 0;
     static void* operator new(std::size_t bytes) { return allocate_block(bytes); }
     static void operator delete(void* from, std::size_t bytes) { free_block(from, bytes); }
@@ -69,11 +69,12 @@ class ErasedModel {
 
     explicit Holds(M m) : model(std::move(m)) {}
     Held* copy() const override { return new Holds(model); }
-    R call(Args... args) override {
-      if constexpr (changes)
-        return model(std::forward<Args>(args)...);
+    R call(Args... args, Site site) override {
+      std::conditional_t<changes, M, const M>& callee = model;
+      if constexpr (requires { callee(std::forward<Args>(args)..., site); })
+        return callee(std::forward<Args>(args)..., site);
       else
-        return std::as_const(model)(std::forward<Args>(args)...);
+        return callee(std::forward<Args>(args)...);
     }
     void gather(LeafList& list) const override {
       list.note(reinterpret_cast<std::size_t>(&kType));
@@ -90,15 +91,15 @@ template <class R, class... Args, Real T>
 class AnyModel<R(Args...) const, T> : public detail::ErasedModel<T, false, R, Args...> {
  public:
   using detail::ErasedModel<T, false, R, Args...>::ErasedModel;
-  /// Throws ValueError when no model was put in.
-  R operator()(Args... args) const { return this->call(std::forward<Args>(args)...); }
+  /// Throws ValueError when no model was put in. A model whose call takes a Site last is told that of this call.
+  R operator()(Args... args, Site site = Site::current()) const { return this->call(std::forward<Args>(args)..., site); }
 };
 template <class R, class... Args, Real T>
 class AnyModel<R(Args...), T> : public detail::ErasedModel<T, true, R, Args...> {
  public:
   using detail::ErasedModel<T, true, R, Args...>::ErasedModel;
-  /// Throws ValueError when no model was put in.
-  R operator()(Args... args) { return this->call(std::forward<Args>(args)...); }
+  /// Throws ValueError when no model was put in. A model whose call takes a Site last is told that of this call.
+  R operator()(Args... args, Site site = Site::current()) { return this->call(std::forward<Args>(args)..., site); }
 };
 
 namespace detail {

@@ -2,7 +2,7 @@
 // Projecting conflicting gradients. Yu, Kumar, Gupta, Levine, Hausman, Finn, "Gradient surgery for multi-task
 // learning", NeurIPS 2020, Algorithm 1.
 
-#include "graft/common/aggregator.hpp"
+#include "graft/common/gramian.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -11,12 +11,11 @@ inline namespace GRAFT_ABI {
 ///   p_i = g_i;  for j != i in random order: if <p_i, g_j> < 0: p_i -= <p_i, g_j> / |g_j|^2 g_j;  direction = sum_i
 ///   p_i.
 /// Each p_i is kept as its weights on the rows, p_i = sum_k w_k g_k, so only the Gramian is needed. A zero gradient
-/// changes nothing. `random` decides the orders. Carries no gradient. Throws ShapeError.
+/// changes nothing. `random` decides the orders. Carries no gradient. Throws ShapeError for a Gramian that is not
+/// square, ValueError without tasks and for numbers that are not finite.
 inline Tensor<double> pcgrad_weights(const Tensor<double>& gramian, const Random& random, Site site = Site::current()) {
-  if (gramian.rank() != 2 || gramian.size(0) != gramian.size(1))
-    fail<ShapeError>("pcgrad", "expected a Gramian [tasks, tasks]", {{"gramian", gramian.shape()}}, site);
-  const Index tasks = gramian.size(0);
-  const auto inner = [&, products = std::data(host(gramian))](Index i, Index j) { return products[i * tasks + j]; };
+  const detail::HostGramian inner("pcgrad", gramian, site);
+  const Index tasks = inner.tasks();
   List<double> weights(tasks);
   for (Index i = 0; i < tasks; ++i) {
     List<double> w(tasks);

@@ -1,5 +1,5 @@
 #pragma once
-// What methods that classify by nearness share: class means and squared distances.
+// What methods that classify by nearness share: class means, squared distances and cosines.
 
 #include <algorithm>
 #include <limits>
@@ -9,6 +9,7 @@
 #include "graft/ops/map.hpp"
 #include "graft/ops/matmul.hpp"
 #include "graft/ops/reduce.hpp"
+#include "graft/ops/statistics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -57,6 +58,16 @@ Tensor<T> squared_distances(const Tensor<T>& a, const Tensor<T>& b, Site site = 
   const Tensor<T> inner = matmul(u, v, {.transpose_b = true}, site);
   const Tensor<T> d = sum(square(u), {1}, true) + reshape(sum(square(v), {1}), {1, b.size(0)}) - T(2) * inner;
   return d - minimum(d.detach(), 0);
+}
+
+/// Cosines of the angles between rows, <a_i, b_j> / (|a_i| |b_j|): `a` [m, width], `b` [n, width] -> [m, n]. Those with
+/// a row of zeros are 0, and it gets no gradient; see `unit_rows`. Throws ShapeError.
+template <Real T>
+Tensor<T> cosine_similarities(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::current()) {
+  if (a.rank() != 2 || b.rank() != 2 || a.size(1) != b.size(1))
+    fail<ShapeError>("cosine_similarities", "expected [m, width] and [n, width]", {{"a", a.shape()}, {"b", b.shape()}},
+                     site);
+  return matmul(unit_rows(a), unit_rows(b), {.transpose_b = true}, site);
 }
 
 }  // namespace GRAFT_ABI

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "graft/ops/map.hpp"
 #include "graft/ops/reduce.hpp"
@@ -129,11 +130,24 @@ Tensor<T> norm(const Tensor<T>& x, const Axes& axes = {}, bool keep = false, Sit
   return detail::drop_marked(fused("norm", composite, forward, backward, x), x.shape(), marked, keep);
 }
 
-/// Rows over their norms, x / max(|x|, 1e-12): x [items, width] -> the same shape. Throws ShapeError.
+/// Rows over their norms, x / max(|x|, 1e-12): x [items, width] -> the same shape. Rows of zeros stay so and pass no
+/// derivative of any order on; squares of large numbers do not overflow. Throws ShapeError.
 template <Real T>
 Tensor<T> unit_rows(const Tensor<T>& x, Site site = Site::current()) {
   if (x.rank() != 2) fail<ShapeError>("unit_rows", "expected [items, width]", {{"x", x.shape()}}, site);
-  return x / maximum(norm(x, {1}, true), 1e-12);
+  const auto [zero, scale] = [&] {
+    Recording off(false);
+    using Fold = cpu::Extreme<T, 1>;
+    constexpr bool marked[kMaxRank] = {false, true};
+    const Tensor<T> largest = detail::fold_marked<Fold, Fold, T>(abs(x), marked);
+    // A constant, since it cancels; 1 for ordinary rows, which so are divided once.
+    const auto if_large = [](auto m) {
+      return where(m > T(1e15), where(m < std::numeric_limits<T>::infinity(), m, 1), 1);
+    };
+    return std::pair(largest == 0, map(if_large, largest));
+  }();
+  const Tensor<T> v = x / scale;
+  return where(zero, 0, v / maximum(norm(v, {1}, true), 1e-12));
 }
 
 /// Norm of order p = `ord` over `axes` (default: all): (sum of |x|^p)^(1/p) for p > 0, and the largest |x| for

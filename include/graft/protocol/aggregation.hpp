@@ -6,6 +6,7 @@
 
 #include "graft/common/aggregator.hpp"
 #include "graft/model/arithmetic.hpp"
+#include "graft/model/gramian.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -40,6 +41,17 @@ class ModelGradients final : public TaskGradients {
     std::vector<Tensor<double>> rows;
     for (const M& gradient : gradients_) rows.push_back(shared_vector(gradient, shared_));
     return stack(rows);
+  }
+  /// Slice by slice of the shared parameters: the Jacobian, as large as all gradients in double, is not made for it.
+  Tensor<double> make_gramian() override {
+    GradientRows rows;
+    for (const M& gradient : gradients_) {
+      const LeafList leaves = parameters_of(gradient);
+      rows.emplace_back(leaves.size());
+      for (std::size_t i = 0; i < leaves.size(); ++i)
+        if (shared_[i]) rows.back()[i] = *leaves[i].tensor;
+    }
+    return symmetric_products<M>(parameters_of(gradients_[0]), rows);
   }
 
  private:
@@ -88,7 +100,7 @@ M aggregate(const std::vector<M>& gradients, Aggregator& aggregator, const Rando
     tasks.ids = ids;
     tasks.all_tasks = all;
   }
-  const Combination answer = aggregator(tasks);
+  const Combination answer = aggregator(tasks, site);
   if (answer.weights.defined() == answer.direction.defined() ||
       (answer.weights.defined() && !(answer.weights.shape() == Shape{tasks.tasks()})))
     fail<ShapeError>("aggregate", {"an aggregator must give weights for ", tasks.tasks(), " tasks or a direction"}, {},

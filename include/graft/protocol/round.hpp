@@ -9,6 +9,7 @@
 // resumed run continues bit for bit; nothing depends on the number of threads.
 
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -31,7 +32,9 @@ struct ProtocolState {
   Aggregator aggregator;
   Tensor<std::int64_t> draws;  ///< [tasks]: episodes that each task has drawn so far
   Tensor<std::int64_t> round;  ///< []: rounds done so far
-  GRAFT_FIELDS(model, optimizer, scheduler, aggregator, draws, round)
+  /// [tasks]: the mean loss of each task in the latest round that it took part in, NaN before; no parameter
+  Buffer<double> losses;
+  GRAFT_FIELDS(model, optimizer, scheduler, aggregator, draws, round, losses)
 };
 
 /// A state at round 0 for `tasks` tasks.
@@ -39,8 +42,13 @@ template <Model M, class Optimizer>
 ProtocolState<M, Optimizer> start_protocol(M model, Optimizer optimizer, Index tasks,
                                            Aggregator aggregator = MeanGradient(),
                                            Scheduler scheduler = UniformTasks()) {
-  return {std::move(model),      std::move(optimizer),         std::move(scheduler),
-          std::move(aggregator), zeros<std::int64_t>({tasks}), zeros<std::int64_t>({})};
+  return {std::move(model),
+          std::move(optimizer),
+          std::move(scheduler),
+          std::move(aggregator),
+          zeros<std::int64_t>({tasks}),
+          zeros<std::int64_t>({}),
+          {full<double>({tasks}, std::numeric_limits<double>::quiet_NaN())}};
 }
 
 /// How rounds are run.
@@ -78,7 +86,8 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   // What may change itself is copied, and put back when the round has succeeded.
   Scheduler scheduler = state.scheduler;
   Aggregator aggregator = state.aggregator;
-  const std::vector<Index> chosen = scheduler({tasks, options.tasks_per_round, root.stream("scheduler").stream(round)});
+  const std::vector<Index> chosen = scheduler({tasks, options.tasks_per_round, root.stream("scheduler").stream(round),
+                                               static_cast<Index>(round), state.losses.value, site});
   for (Index task : chosen)
     if (task < 0 || task >= tasks)
       fail<IndexError>("run_round", {"the scheduler chose task ", task, " of ", tasks}, {}, site);
@@ -113,6 +122,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   std::vector<M> gradients;
   List<double> losses;
   List<Index> ids;
+  List<double> latest(host(state.losses.value)), times(tasks);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Part& part = parts[i];
     if (!part.gradient) {
@@ -125,6 +135,10 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
     gradients.push_back(std::move(*part.gradient));
     losses.push_back(part.loss);
     ids.push_back(chosen[i]);
+    // The mean of those so far, for a task that is in the round more than once.
+    double& loss = latest[chosen[i]];
+    loss = times[chosen[i]] == 0 ? part.loss : loss + (part.loss - loss) / (times[chosen[i]] + 1);
+    ++times[chosen[i]];
   }
   parts.clear();
   const auto finish = [&] {
@@ -132,6 +146,7 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
     state.aggregator = std::move(aggregator);
     state.draws = from_vector(draws);
     state.round = Tensor<std::int64_t>(static_cast<std::int64_t>(round) + 1);
+    state.losses.value = from_vector(latest);
   };
   if (gradients.empty()) {
     finish();

@@ -1,57 +1,42 @@
 #pragma once
-// Which tasks take part in a round of the collaborative protocol. A scheduler is a value with its own state, like an
-// aggregator.
+// The schedulers of the collaborative protocol by name; what a scheduler is: common/scheduler.hpp.
 
-#include <algorithm>
-#include <utility>
 #include <vector>
 
-#include "graft/core/random.hpp"
+#include "graft/common/scheduler.hpp"
 #include "graft/core/registry.hpp"
-#include "graft/model/any_model.hpp"
+#include "graft/multitask/exp3.hpp"
+#include "graft/multitask/loss_sampling.hpp"
+#include "graft/multitask/round_robin.hpp"
+#include "graft/multitask/self_paced.hpp"
+#include "graft/multitask/temperature_sampling.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
-
-/// What a scheduler sees before a round.
-struct ScheduleInput {
-  Index tasks;    ///< that there are
-  Index wanted;   ///< places in the round
-  Random random;  ///< the round's own stream
-};
-
-/// A callable `std::vector<Index>(const ScheduleInput&)`: the tasks of the round, in task order; a task may be in it
-/// twice.
-using Scheduler = AnyModel<std::vector<Index>(const ScheduleInput&), double>;
-
-/// `chosen` of `tasks` tasks, uniformly without replacement as long as there are enough (then again from all), in task
-/// order. Depends on the stream only.
-inline std::vector<Index> uniform_tasks(Index tasks, Index chosen, const Random& random, Site site = Site::current()) {
-  if (tasks < 1 || chosen < 1) fail("uniform_tasks", {chosen, " of ", tasks, " tasks"}, {}, site);
-  std::vector<Index> drawn;
-  for (std::uint64_t lap = 0; static_cast<Index>(drawn.size()) < chosen; ++lap) {
-    const auto order =
-        random.stream(lap).permutation(tasks, std::min(tasks, chosen - static_cast<Index>(drawn.size())));
-    drawn.insert(drawn.end(), order.begin(), order.end());
-  }
-  std::sort(drawn.begin(), drawn.end());
-  return drawn;
-}
 
 /// `uniform_tasks` as a scheduler.
 struct UniformTasks {
   GRAFT_FIELDS()
 
   std::vector<Index> operator()(const ScheduleInput& input) const {
-    return uniform_tasks(input.tasks, input.wanted, input.random);
+    return uniform_tasks(input.tasks, input.wanted, input.random, input.site);
   }
 };
 
-/// The schedulers that a program can choose by name; a new one is a line.
-inline const Registry<Scheduler()>& schedulers() {
-  static const Registry<Scheduler()> list("schedulers", {
-                                                            {"uniform", []() -> Scheduler { return UniformTasks(); }},
-                                                        });
+/// The schedulers that a program can choose by name, each with its defaults; a new one is a line. They are made for
+/// tasks of these `sizes` [tasks], how many items each has: ones where that is not known. `CompetenceCurriculum` is not
+/// among them: it must be told how difficult the tasks are.
+inline const Registry<Scheduler(const Tensor<double>&)>& schedulers() {
+  using Sizes = const Tensor<double>&;
+  static const Registry<Scheduler(Sizes)> list(
+      "schedulers", {
+                        {"uniform", [](Sizes) -> Scheduler { return UniformTasks(); }},
+                        {"round_robin", [](Sizes) -> Scheduler { return RoundRobin(); }},
+                        {"temperature", [](Sizes sizes) -> Scheduler { return TemperatureSampling(sizes); }},
+                        {"loss_proportional", [](Sizes sizes) -> Scheduler { return LossProportional(sizes.count()); }},
+                        {"self_paced", [](Sizes) -> Scheduler { return SelfPaced(); }},
+                        {"exp3", [](Sizes sizes) -> Scheduler { return Exp3(sizes.count()); }},
+                    });
   return list;
 }
 

@@ -1,0 +1,82 @@
+#pragma once
+// What weightings of the tasks' losses share: the losses of a round by task, and state that is a number a task.
+
+#include <algorithm>
+#include <cmath>
+
+#include "graft/common/aggregator.hpp"
+#include "graft/core/options.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+namespace detail {
+
+/// The losses of a round.
+struct TaskLosses {
+  Index tasks = 0;      ///< that there are
+  List<Index> ids;      ///< the task behind each row
+  List<double> rows;    ///< the loss of each row
+  List<Index> present;  ///< the tasks with a row, each once, in order
+  List<double> mean;    ///< [tasks]: of a task's rows; 0 for an absent one
+};
+
+/// Throws ValueError for a loss outside the range: all of them are finite.
+inline void check_loss(const char* op, double loss, Index task, Range range, Site site) {
+  const bool in_range = range == Range::positive ? loss > 0 : range == Range::not_negative ? loss >= 0 : loss == loss;
+  if (std::isfinite(loss) && in_range) return;
+  const char* expected = range == Range::positive       ? "a finite number above 0"
+                         : range == Range::not_negative ? "a finite number, 0 or more"
+                                                        : "a finite number";
+  fail(op, {"the loss of task ", task, " is ", loss, ", expected ", expected}, {}, site);
+}
+
+/// Throws ValueError without losses or for one outside the range, IndexError for a row of no task.
+inline TaskLosses task_losses(const char* op, const TaskGradients& gradients, Range range, Site site) {
+  if (!gradients.losses().defined()) fail(op, "weighs losses, and was given gradients only", {}, site);
+  TaskLosses round{gradients.all_tasks, gradients.ids, List<double>(host(gradients.losses())), {}, {}};
+  if (round.ids.size() != round.rows.size())
+    fail<ShapeError>(op, {round.ids.size(), " tasks for ", round.rows.size(), " losses"}, {}, site);
+  round.mean = List<double>(round.tasks);
+  List<double> count(round.tasks);
+  for (Index row = 0; row < round.rows.size(); ++row) {
+    const Index task = round.ids[row];
+    if (task < 0 || task >= round.tasks) fail<IndexError>(op, {"task ", task, " of ", round.tasks}, {}, site);
+    check_loss(op, round.rows[row], task, range, site);
+    round.mean[task] += (round.rows[row] - round.mean[task]) / ++count[task];
+  }
+  for (Index task = 0; task < round.tasks; ++task)
+    if (count[task] > 0) round.present.push_back(task);
+  return round;
+}
+
+/// Throws ValueError for a negative number of tasks.
+inline void check_tasks(const char* op, Index tasks, Site site) {
+  if (tasks < 0) fail(op, {"tasks is ", tasks, ", expected 0 or more"}, {}, site);
+}
+/// Makes a state [tasks] of equal numbers where there is none; throws ShapeError for one of another number of tasks.
+inline void start_state(const char* op, Tensor<double>& state, Index tasks, double value, Site site) {
+  if (!state.defined()) state = full<double>({tasks}, value);
+  if (!(state.shape() == Shape{tasks}))
+    fail<ShapeError>(op, {"the state is not one of ", tasks, " tasks"}, {{"state", state.shape()}}, site);
+}
+
+/// total softmax(scores); exactly total / count for equal scores.
+inline List<double> softmax_weights(List<double> scores, double total) {
+  const double largest = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (double& score : scores) sum += score = std::exp(score - largest);
+  for (double& score : scores) score *= total / sum;
+  return scores;
+}
+
+/// Throws ShapeError unless both are [tasks], of one task or more.
+template <class T>
+void check_losses(const char* op, const Tensor<T>& losses, const char* name, const Tensor<T>& other, Site site) {
+  if (losses.rank() != 1 || losses.count() < 1 || !(other.shape() == losses.shape()))
+    fail<ShapeError>(op, {"expected losses [tasks] of one task or more, and ", name, " [tasks]"},
+                     {{"losses", losses.shape()}, {name, other.shape()}}, site);
+}
+
+}  // namespace detail
+}  // namespace GRAFT_ABI
+}  // namespace graft
