@@ -371,6 +371,7 @@ TEST_CASE("a head makes a few-shot method of an episode learner", "[fewshot]") {
 
   const EpisodeLearner counting{Linear<double>(4, 6, Random(2)), Counting()};
   const HeadMethod<Counting> own;
+  STATIC_REQUIRE(own.needs.sees == Sees::unlabelled);
   CHECK(own.train_loss(counting, episode, Context()).item() == 7);
   CHECK(own.adapt(counting, episode.support, zeros<double>({9, 4})).predict(e.query).at({0, 0}) == 906);
   Episode<double> with_more = episode;
