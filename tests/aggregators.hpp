@@ -5,54 +5,67 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "gap.hpp"
 #include "graft/ops/arithmetic.hpp"
 #include "graft/ops/indexing.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/matmul.hpp"
+#include "graft/ops/reduce.hpp"
+
+using Numbers = graft::Tensor<double>;
+
+inline double at(const Numbers& x, graft::Index i) { return graft::host(x)[static_cast<std::size_t>(i)]; }
+inline double at(const Numbers& x, graft::Index i, graft::Index j) { return at(x, i * x.size(1) + j); }
+inline Numbers row_of(const Numbers& x, graft::Index i) {
+  return graft::reshape(graft::slice(x, 0, i, i + 1), {x.size(1)});
+}
+inline double inner(const Numbers& a, const Numbers& b) { return sum(a * b).item(); }
+/// The catalogue's rows: |g1|^2 = 18, |g2|^2 = 38, <g1, g2> = -22.
+inline const Numbers golden = graft::tensor<double>({{-4, 1, 1}, {6, 1, 1}});
 
 /// One gradient a row, [tasks, n].
 struct TestJacobian {
   std::string name;
-  graft::Tensor<double> rows;
+  Numbers rows;
   bool stationary = false;  ///< some convex combination of the rows is 0 (a row of zeros is one)
 };
 
 /// [tasks, tasks]
-inline graft::Tensor<double> gramian_of(const graft::Tensor<double>& jacobian) {
-  return graft::matmul(jacobian, jacobian, {.transpose_b = true});
-}
+inline Numbers gramian_of(const Numbers& jacobian) { return graft::matmul(jacobian, jacobian, {.transpose_b = true}); }
 /// sum_i weights_i g_i, [n].
-inline graft::Tensor<double> direction_of(const graft::Tensor<double>& weights, const graft::Tensor<double>& jacobian) {
+inline Numbers direction_of(const Numbers& weights, const Numbers& jacobian) {
   return graft::reshape(graft::matmul(graft::reshape(weights, {1, jacobian.size(0)}), jacobian), {jacobian.size(1)});
 }
 /// |x|, without overflow for numbers below 1e150.
-inline double length_of(const graft::Tensor<double>& x) {
+inline double length_of(const Numbers& x) {
   double squared = 0;
   for (double value : graft::host(x)) squared += value * value;
   return std::sqrt(squared);
 }
 /// The rows' lengths.
-inline std::vector<double> lengths_of(const graft::Tensor<double>& jacobian) {
+inline std::vector<double> lengths_of(const Numbers& jacobian) {
   std::vector<double> lengths;
   for (graft::Index i = 0; i < jacobian.size(0); ++i) lengths.push_back(length_of(graft::slice(jacobian, 0, i, i + 1)));
   return lengths;
 }
+inline double cosine(const Numbers& a, const Numbers& b) { return inner(a, b) / (length_of(a) * length_of(b)); }
 /// sum_i |weights_i| |g_i|: what the direction's rounding errors are relative to.
-inline double size_of(const graft::Tensor<double>& weights, const graft::Tensor<double>& jacobian) {
+inline double size_of(const Numbers& weights, const Numbers& jacobian) {
   const std::vector<double> lengths = lengths_of(jacobian);
   double size = 0;
   for (std::size_t i = 0; i < lengths.size(); ++i) size += std::abs(graft::host(weights)[i]) * lengths[i];
   return size;
 }
 /// Row i times scales_i.
-inline graft::Tensor<double> scale_rows(const graft::Tensor<double>& scales, const graft::Tensor<double>& jacobian) {
+inline Numbers scale_rows(const Numbers& scales, const Numbers& jacobian) {
   return graft::reshape(scales, {scales.count(), 1}) * jacobian;
 }
 /// Rows in the order given.
-inline graft::Tensor<double> reorder(const graft::Tensor<double>& jacobian, const std::vector<graft::Index>& order) {
-  std::vector<graft::Tensor<double>> rows;
+inline Numbers reorder(const Numbers& jacobian, const std::vector<graft::Index>& order) {
+  std::vector<Numbers> rows;
   for (graft::Index i : order) rows.push_back(graft::slice(jacobian, 0, i, i + 1));
   return graft::concat(rows, 0);
 }
@@ -60,7 +73,6 @@ inline graft::Tensor<double> reorder(const graft::Tensor<double>& jacobian, cons
 /// Random rows, dependent ones, zeros, tiny and huge ones, one task, opposite ones.
 inline std::vector<TestJacobian> test_jacobians() {
   using graft::Index;
-  using Numbers = graft::Tensor<double>;
   const auto random = [](Index tasks, Index n, std::uint64_t stream) {
     return graft::randn<double>({tasks, n}, graft::Random(41).stream(stream));
   };
@@ -71,8 +83,7 @@ inline std::vector<TestJacobian> test_jacobians() {
     const Numbers x = random(tasks, n - 1, stream);
     return graft::concat(std::vector{graft::full<double>({tasks, 1}, 2.0), x}, 1);
   };
-  const Numbers golden = graft::tensor<double>({{-4, 1, 1}, {6, 1, 1}}), row = random(1, 5, 1), wide = ahead(4, 30, 2),
-                uneven = graft::tensor<double>({1, 1e-6, 1e3, 0.02});
+  const Numbers row = random(1, 5, 1), wide = ahead(4, 30, 2), uneven = graft::tensor<double>({1, 1e-6, 1e3, 0.02});
   std::vector<TestJacobian> all{
       {"golden", golden},
       {"at right angles", graft::tensor<double>({{2, 0, 0}, {0, 3, 0}, {0, 0, 0.5}})},
@@ -111,9 +122,8 @@ inline std::vector<TestJacobian> test_jacobians() {
 }
 
 /// <g_i, d> >= 0 for all tasks, but for rounding: `tolerance` is relative to |g_i| sum_k |weights_k| |g_k|.
-inline bool never_conflicts(const graft::Tensor<double>& weights, const graft::Tensor<double>& jacobian,
-                            double tolerance = 1e-9) {
-  const graft::Tensor<double> along = graft::matmul(jacobian, graft::reshape(direction_of(weights, jacobian), {-1, 1}));
+inline bool never_conflicts(const Numbers& weights, const Numbers& jacobian, double tolerance = 1e-9) {
+  const Numbers along = graft::matmul(jacobian, graft::reshape(direction_of(weights, jacobian), {-1, 1}));
   const std::vector<double> lengths = lengths_of(jacobian);
   const double size = size_of(weights, jacobian);
   for (std::size_t i = 0; i < lengths.size(); ++i)
@@ -122,8 +132,7 @@ inline bool never_conflicts(const graft::Tensor<double>& weights, const graft::T
 }
 
 /// |sum_i weights_i g_i - direction| relative to sum_i |weights_i| |g_i|, and to the direction's length if it is more.
-inline double direction_gap(const graft::Tensor<double>& weights, const graft::Tensor<double>& jacobian,
-                            const graft::Tensor<double>& direction) {
+inline double direction_gap(const Numbers& weights, const Numbers& jacobian, const Numbers& direction) {
   const double apart = length_of(direction_of(weights, jacobian) - direction);
   const double size = std::max(size_of(weights, jacobian), length_of(direction));
   return size == 0 ? apart : apart / size;
@@ -131,11 +140,11 @@ inline double direction_gap(const graft::Tensor<double>& weights, const graft::T
 
 /// d(c J) = c d(J) for some c, where `weights_of(gramian)` are an aggregator's weights.
 template <class WeightsOf>
-bool scales_linearly(const WeightsOf& weights_of, const graft::Tensor<double>& jacobian, double tolerance = 1e-9) {
-  const graft::Tensor<double> weights = weights_of(gramian_of(jacobian));
+bool scales_linearly(const WeightsOf& weights_of, const Numbers& jacobian, double tolerance = 1e-9) {
+  const Numbers weights = weights_of(gramian_of(jacobian));
   for (double c : {3.0, 1e-7, 1e9}) {
-    const graft::Tensor<double> scaled = c * jacobian;
-    const graft::Tensor<double> expected = c * direction_of(weights, jacobian);
+    const Numbers scaled = c * jacobian;
+    const Numbers expected = c * direction_of(weights, jacobian);
     const double size = c * size_of(weights, jacobian);
     const double apart = length_of(direction_of(weights_of(gramian_of(scaled)), scaled) - expected);
     if (!(apart <= tolerance * size)) return false;
@@ -143,18 +152,41 @@ bool scales_linearly(const WeightsOf& weights_of, const graft::Tensor<double>& j
   return true;
 }
 
+/// The mean over draws of direction(rows, random) [n] does not depend on the order of the tasks, up to 4 standard
+/// errors; single draws differ.
+template <class Direction>
+bool permutes_on_average(const Direction& direction, const Numbers& jacobian) {
+  constexpr int draws = 2000;
+  const auto moments = [&](const Numbers& rows, const char* name) {
+    Numbers total = graft::zeros<double>({rows.size(1)}), squares = total;
+    for (int draw = 0; draw < draws; ++draw) {
+      const Numbers d = direction(rows, graft::Random(19).stream(name, draw));
+      total = total + d;
+      squares = squares + d * d;
+    }
+    const Numbers mean = total / static_cast<double>(draws);
+    return std::pair(mean, squares / static_cast<double>(draws) - mean * mean);
+  };
+  std::vector<graft::Index> order;
+  for (graft::Index i = 0; i < jacobian.size(0); ++i) order.push_back((i + 1) % jacobian.size(0));
+  const auto [first, spread] = moments(jacobian, "as it is");
+  const auto [second, other_spread] = moments(reorder(jacobian, order), "reordered");
+  const Numbers allowed = 4.0 * sqrt((spread + other_spread) / static_cast<double>(draws));
+  return max(spread).item() > 0 && max(abs(first - second) - allowed).item() <= 1e-12;
+}
+
 /// The direction does not depend on the order of the tasks.
 template <class WeightsOf>
-bool permutes(const WeightsOf& weights_of, const graft::Tensor<double>& jacobian, double tolerance = 1e-9) {
+bool permutes(const WeightsOf& weights_of, const Numbers& jacobian, double tolerance = 1e-9) {
   const graft::Index tasks = jacobian.size(0);
-  const graft::Tensor<double> weights = weights_of(gramian_of(jacobian)), direction = direction_of(weights, jacobian);
+  const Numbers weights = weights_of(gramian_of(jacobian)), direction = direction_of(weights, jacobian);
   std::vector<graft::Index> backwards, shifted, mixed = graft::Random(7).permutation(tasks);
   for (graft::Index i = 0; i < tasks; ++i) {
     backwards.push_back(tasks - 1 - i);
     shifted.push_back((i + 1) % tasks);
   }
   for (const auto& order : {backwards, shifted, mixed}) {
-    const graft::Tensor<double> other = reorder(jacobian, order);
+    const Numbers other = reorder(jacobian, order);
     const double apart = length_of(direction_of(weights_of(gramian_of(other)), other) - direction);
     if (!(apart <= tolerance * size_of(weights, jacobian))) return false;
   }

@@ -379,7 +379,8 @@ TEST_CASE("a head makes a few-shot method of an episode learner", "[fewshot]") {
   CHECK(counting(with_more, Context()).at({4, 2}) == 206);
 
   CHECK_THROWS_WITH(learner.embed(Episode<double>(), Context()), contains("EpisodeLearner: the episode has no items"));
-  CHECK_THROWS_WITH(method.adapt(learner, LabelledSet<double>{e.support, zeros<std::int64_t>({0})}), contains("ways_of: no labels"));
+  const LabelledSet<double> unlabelled{e.support, zeros<std::int64_t>({0})};
+  CHECK_THROWS_WITH(method.adapt(learner, unlabelled), contains("ways_of: no labels"));
 }
 
 TEST_CASE("the number of classes is one more than the largest label", "[fewshot]") {

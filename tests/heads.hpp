@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "gap.hpp"
 #include "graft/common/few_shot.hpp"
 #include "graft/model/arithmetic.hpp"
 #include "graft/model/grad.hpp"
@@ -32,18 +33,6 @@ graft::Episode<T> embedded_episode(const EmbeddedSizes& sizes, const graft::Rand
 template <class T = double>
 graft::Episode<T> embedded_episode(const EmbeddedSizes& sizes = {}, std::uint64_t seed = 1) {
   return embedded_episode<T>(sizes, graft::Random(seed));
-}
-
-/// The largest difference of two tensors; NaN if there is one.
-template <class T>
-double gap(const graft::Tensor<T>& a, const graft::Tensor<T>& b) {
-  REQUIRE(a.shape() == b.shape());
-  double most = 0;
-  for (std::size_t i = 0; i < a.span().size(); ++i) {
-    const double d = std::abs(static_cast<double>(a.span()[i]) - static_cast<double>(b.span()[i]));
-    if (!(d <= most)) most = d;
-  }
-  return most;
 }
 
 /// The support items in a random order.

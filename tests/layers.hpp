@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graft/model/context.hpp"
+#include "graft/nn/linear.hpp"
 
 using Names = std::vector<std::string>;
 
@@ -14,6 +15,16 @@ using Names = std::vector<std::string>;
 inline graft::Context training(std::uint64_t seed = 1) {
   return graft::Context(graft::Phase::training, graft::Random(seed));
 }
+
+/// tanh(W x + b): a layer with curvature.
+template <class T>
+struct TanhLayer {
+  graft::Linear<T> map;
+  GRAFT_FIELDS(map)
+  TanhLayer() = default;
+  TanhLayer(graft::Index in, graft::Index out, const graft::Random& random) : map(in, out, random) {}
+  graft::Tensor<T> operator()(const graft::Tensor<T>& x) const { return tanh(map(x)); }
+};
 
 /// Largest |x|.
 template <class T>

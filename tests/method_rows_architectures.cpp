@@ -3,12 +3,15 @@
 #include <cmath>
 
 #include "catch.hpp"
+#include "graft/model/arithmetic.hpp"
+#include "graft/model/grad.hpp"
 #include "graft/model/names.hpp"
 #include "graft/multitask/cross_stitch.hpp"
 #include "graft/multitask/hard_sharing.hpp"
 #include "graft/multitask/mmoe.hpp"
 #include "graft/multitask/mtan.hpp"
 #include "graft/multitask/ple.hpp"
+#include "layers.hpp"
 #include "method_table.hpp"
 
 using namespace graft;
@@ -17,18 +20,9 @@ namespace {
 
 constexpr Index kIn = 4, kWide = 6, kOut = 3;
 
-/// tanh(W x + b): a layer with curvature.
 template <class T>
-struct Layer {
-  Linear<T> map;
-  GRAFT_FIELDS(map)
-  Layer() = default;
-  Layer(Index in, Index out, const Random& random) : map(in, out, random) {}
-  Tensor<T> operator()(const Tensor<T>& x) const { return tanh(map(x)); }
-};
-template <class T>
-std::vector<Layer<T>> layers(Index count, Index in, Index out, std::uint64_t seed) {
-  std::vector<Layer<T>> all;
+std::vector<TanhLayer<T>> layers(Index count, Index in, Index out, std::uint64_t seed) {
+  std::vector<TanhLayer<T>> all;
   for (Index i = 0; i < count; ++i) all.emplace_back(in, out, Random(seed).stream("layer", i));
   return all;
 }
@@ -39,43 +33,44 @@ Tensor<T> items(Index count = 5) {
 
 template <class T>
 auto hard_sharing() {
-  return HardSharing{Layer<T>(kIn, kWide, Random(1)), layers<T>(3, kWide, kOut, 2)};
+  return HardSharing{TanhLayer<T>(kIn, kWide, Random(1)), layers<T>(3, kWide, kOut, 2)};
 }
 template <class T>
 auto cross_stitch(double own) {
-  std::vector<std::vector<Layer<T>>> nets;
+  std::vector<std::vector<TanhLayer<T>>> nets;
   for (std::uint64_t t = 0; t < 3; ++t)
-    nets.push_back({Layer<T>(kIn, kWide, Random(t)), Layer<T>(kWide, kWide, Random(t + 10)),
-                    Layer<T>(kWide, kOut, Random(t + 20))});
-  return CrossStitch<Layer<T>, T>(nets, {.own = own});
+    nets.push_back({TanhLayer<T>(kIn, kWide, Random(t)), TanhLayer<T>(kWide, kWide, Random(t + 10)),
+                    TanhLayer<T>(kWide, kOut, Random(t + 20))});
+  return CrossStitch<TanhLayer<T>, T>(nets, {.own = own});
 }
 template <class T>
 auto mmoe(Index experts) {
-  return Mmoe<Layer<T>, Layer<T>, T>(layers<T>(experts, kIn, kWide, 1), layers<T>(3, kWide, kOut, 2), kIn, Random(3));
+  return Mmoe<TanhLayer<T>, TanhLayer<T>, T>(layers<T>(experts, kIn, kWide, 1), layers<T>(3, kWide, kOut, 2), kIn,
+                                             Random(3));
 }
 /// Extractions of `own` experts a task and `shared` for all.
 template <class T>
 auto ple(Index extractions, Index own, Index shared) {
-  Ple<Layer<T>, Layer<T>, T> net;
+  Ple<TanhLayer<T>, TanhLayer<T>, T> net;
   for (Index l = 0; l < extractions; ++l) {
     const Index in = l == 0 ? kIn : kWide;
-    std::vector<std::vector<Layer<T>>> of_tasks;
+    std::vector<std::vector<TanhLayer<T>>> of_tasks;
     for (std::uint64_t t = 0; t < 3; ++t) of_tasks.push_back(layers<T>(own, in, kWide, 30 + t));
     net.extractions.push_back(
-        Extraction<Layer<T>, T>(of_tasks, layers<T>(shared, in, kWide, 1), in, Random(3).stream("gates", l)));
+        Extraction<TanhLayer<T>, T>(of_tasks, layers<T>(shared, in, kWide, 1), in, Random(3).stream("gates", l)));
   }
   net.heads = layers<T>(3, kWide, kOut, 2);
   return net;
 }
 template <class T>
-using Stage = MtanStage<Layer<T>, Layer<T>, T>;
+using Stage = MtanStage<TanhLayer<T>, TanhLayer<T>, T>;
 template <class T>
 auto mtan() {
   const BatchNormOptions norm{.mode = BatchNormMode::batch};
-  Mtan<Stage<T>, Layer<T>, Layer<T>, T> net;
+  Mtan<Stage<T>, TanhLayer<T>, TanhLayer<T>, T> net;
   for (Index j = 0; j < 2; ++j) {
-    Stage<T> stage{Layer<T>(j == 0 ? kIn : kWide, kWide, Random(40).stream("first", j)),
-                   Layer<T>(kWide, kWide, Random(40).stream("second", j)),
+    Stage<T> stage{TanhLayer<T>(j == 0 ? kIn : kWide, kWide, Random(40).stream("first", j)),
+                   TanhLayer<T>(kWide, kWide, Random(40).stream("second", j)),
                    {}};
     for (Index t = 0; t < 3; ++t)
       stage.masks.emplace_back(j == 0 ? kWide : 2 * kWide, 5, kWide, Random(41).stream("mask", 3 * j + t), norm);
@@ -87,8 +82,8 @@ auto mtan() {
 }
 
 /// Every ReLU far from its kink: normed numbers of twelve items lie within 3.4 of 0.
-Mtan<Stage<double>, Layer<double>, Layer<double>, double> off_the_kinks(
-    Mtan<Stage<double>, Layer<double>, Layer<double>, double> net) {
+Mtan<Stage<double>, TanhLayer<double>, TanhLayer<double>, double> off_the_kinks(
+    Mtan<Stage<double>, TanhLayer<double>, TanhLayer<double>, double> net) {
   for (auto& stage : net.stages)
     for (auto& mask : stage.masks) mask.squeeze_norm.bias = tensor<double>({4, -4, 4, 4, -4});
   return net;
@@ -150,7 +145,7 @@ const bool hard_sharing_row = add_method_rows({{
     .errors = {no_such_task(hard_sharing<double>()),
                bad_use<ValueError>(
                    [] {
-                     HardSharing{Layer<double>(kIn, kWide, Random(1)), std::vector<Layer<double>>{}}.all(
+                     HardSharing{TanhLayer<double>(kIn, kWide, Random(1)), std::vector<TanhLayer<double>>{}}.all(
                          items<double>(), Context());
                    },
                    "no tasks")},
@@ -166,16 +161,18 @@ const bool cross_stitch_row = add_method_rows({{
     .run = [](const Random&) { return trained(cross_stitch<float>(0.9)); },
     .loss = loss_of(cross_stitch<double>(0.9)),
     .loss_at = to_vector(cross_stitch<double>(0.9)),
-    .errors =
-        {no_such_task(cross_stitch<double>(0.9)), bad_use<ValueError>([] { cross_stitch<double>(NAN); }, "own is nan"),
-         bad_use<ValueError>([] { cross_stitch<double>(0.9)({items<double>()}, Context()); }, "1 inputs for 3"),
-         bad_use<ValueError>([] { CrossStitch<Layer<double>, double>(std::vector<std::vector<Layer<double>>>(3)); },
-                             "without layers"),
-         bad_use<ValueError>(
-             [] {
-               CrossStitch<Layer<double>, double>(std::vector{layers<double>(1, 2, 2, 1), layers<double>(2, 2, 2, 1)});
-             },
-             "nets of 1 and of 2 layers")},
+    .errors = {no_such_task(cross_stitch<double>(0.9)),
+               bad_use<ValueError>([] { cross_stitch<double>(NAN); }, "own is nan"),
+               bad_use<ValueError>([] { cross_stitch<double>(0.9)({items<double>()}, Context()); }, "1 inputs for 3"),
+               bad_use<ValueError>(
+                   [] { CrossStitch<TanhLayer<double>, double>(std::vector<std::vector<TanhLayer<double>>>(3)); },
+                   "without layers"),
+               bad_use<ValueError>(
+                   [] {
+                     CrossStitch<TanhLayer<double>, double>(
+                         std::vector{layers<double>(1, 2, 2, 1), layers<double>(2, 2, 2, 1)});
+                   },
+                   "nets of 1 and of 2 layers")},
     .properties = {{"all answers are the tasks' own", [] { check_tasks(cross_stitch<double>(0.9)); }},
                    {"the identity makes independent nets",
                     [] {
@@ -198,10 +195,12 @@ const bool cross_stitch_row = add_method_rows({{
                       for (const auto& layers : net.nets) expected.push_back(layers[2](second));
                       CHECK(gap(net.all(x, Context()), expected) < 1e-14);
                     }},
-                   {"rows of the stitches sum to 1 at first",
+                   {"the stitches start at 0.9 of a task's own activations and even shares of the others'",
                     [] {
-                      for (const Tensor<double>& a : cross_stitch<double>(0.9).stitches)
-                        CHECK(all_close(sum(a, {1}), ones<double>({3}), 1e-15, 0.0));
+                      const auto net = cross_stitch<double>(0.9);
+                      REQUIRE(net.stitches.size() == 2);
+                      for (const Tensor<double>& a : net.stitches)
+                        CHECK(all_close(a, 0.05 + 0.85 * eye<double>(3), 1e-14, 0.0));
                     }}},
 }});
 
@@ -265,7 +264,7 @@ const bool ple_row = add_method_rows({{
                    {"without experts of the tasks' own it is MMoE",
                     [] {
                       const auto net = ple<double>(1, 0, 3);
-                      Mmoe<Layer<double>, Layer<double>, double> other;
+                      Mmoe<TanhLayer<double>, TanhLayer<double>, double> other;
                       other.experts = net.extractions[0].shared;
                       other.heads = net.heads;
                       other.gates = net.extractions[0].gates;

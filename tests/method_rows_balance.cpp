@@ -20,19 +20,6 @@ using namespace graft;
 
 namespace {
 
-using Numbers = Tensor<double>;
-
-const Numbers golden = tensor<double>({{-4, 1, 1}, {6, 1, 1}});
-
-double at(const Numbers& x, Index i) { return host(x)[static_cast<std::size_t>(i)]; }
-double at(const Numbers& x, Index i, Index j) { return at(x, i * x.size(1) + j); }
-double inner(const Numbers& a, const Numbers& b) { return sum(a * b).item(); }
-double cosine(const Numbers& a, const Numbers& b) { return inner(a, b) / length_of(a) / length_of(b); }
-double gap(const Numbers& a, const Numbers& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a - b)).item();
-}
-Numbers row(const Numbers& x, Index i) { return reshape(slice(x, 0, i, i + 1), {x.size(1)}); }
 Numbers gains(const Numbers& jacobian, const Numbers& direction) {
   return reshape(matmul(jacobian, reshape(direction, {-1, 1})), {jacobian.size(0)});
 }
@@ -72,10 +59,6 @@ std::vector<BadUse> bad_gramians(F weights_of) {
               },
               "-1")};
 }
-std::vector<BadUse> operator+(std::vector<BadUse> some, std::vector<BadUse> more) {
-  for (BadUse& use : more) some.push_back(std::move(use));
-  return some;
-}
 
 /// The direction of an aggregator for six tasks of many parameters.
 Tensor<float> one_round(Aggregator aggregator, const Random& random) {
@@ -88,7 +71,7 @@ Numbers weights_by(Aggregator aggregator, const Numbers& jacobian, const Numbers
   return aggregator(gradients).weights;
 }
 
-// ---------------------------------------------------------------------------------------------------------------- MGDA
+// ---- MGDA -----------------------------------------------------------------------------------------------------------
 
 Numbers mgda(const Numbers& jacobian) { return direction_of(mgda_weights(gramian_of(jacobian)), jacobian); }
 
@@ -99,26 +82,26 @@ const bool mgda_row = add_method_rows({{
     .functions = {"mgda_weights", "Mgda"},
     .use = "aggregators().make(\"mgda\", tasks)",
     .run = [](const Random& random) { return one_round(Mgda{{.normalise = MgdaNormalise::loss_l2}}, random); },
-    .errors = bad_gramians([](const Numbers& m) { mgda_weights(m); }) +
-              std::vector<BadUse>{bad_use<ValueError>(
-                                      [] {
-                                        TaskGradients gradients(golden, {}, Random(1));
-                                        Mgda{{.normalise = MgdaNormalise::loss}}(gradients);
-                                      },
-                                      "losses are not known"),
-                                  bad_use<ValueError>(
-                                      [] {
-                                        TaskGradients gradients(golden, tensor<double>({1, 0}), Random(1));
-                                        Mgda{{.normalise = MgdaNormalise::loss_l2}}(gradients);
-                                      },
-                                      "loss of task 1 is 0"),
-                                  bad_use<ValueError>(
-                                      [] {
-                                        const double nan = std::numeric_limits<double>::quiet_NaN();
-                                        TaskGradients gradients(golden, tensor<double>({nan, 1}), Random(1));
-                                        Mgda{{.normalise = MgdaNormalise::loss}}(gradients);
-                                      },
-                                      "loss of task 0 is nan")},
+    .errors = joined(bad_gramians([](const Numbers& m) { mgda_weights(m); }),
+                     {bad_use<ValueError>(
+                          [] {
+                            TaskGradients gradients(golden, {}, Random(1));
+                            Mgda{{.normalise = MgdaNormalise::loss}}(gradients);
+                          },
+                          "losses are not known"),
+                      bad_use<ValueError>(
+                          [] {
+                            TaskGradients gradients(golden, tensor<double>({1, 0}), Random(1));
+                            Mgda{{.normalise = MgdaNormalise::loss_l2}}(gradients);
+                          },
+                          "loss of task 1 is 0"),
+                      bad_use<ValueError>(
+                          [] {
+                            const double nan = std::numeric_limits<double>::quiet_NaN();
+                            TaskGradients gradients(golden, tensor<double>({nan, 1}), Random(1));
+                            Mgda{{.normalise = MgdaNormalise::loss}}(gradients);
+                          },
+                          "loss of task 0 is nan")}),
     .properties =
         {{"the golden rows",
           [] {
@@ -130,8 +113,8 @@ const bool mgda_row = add_method_rows({{
             for (std::uint64_t seed = 0; seed < 50; ++seed) {
               const Numbers g = scale_rows(tensor<double>({1, std::pow(10, Random(4).uniform(seed, -2, 2))}),
                                            random_rows(2, 3, seed));
-              const Numbers apart = row(g, 1) - row(g, 0);
-              const double first = std::clamp(inner(apart, row(g, 1)) / inner(apart, apart), 0.0, 1.0);
+              const Numbers apart = row_of(g, 1) - row_of(g, 0);
+              const double first = std::clamp(inner(apart, row_of(g, 1)) / inner(apart, apart), 0.0, 1.0);
               CHECK(gap(mgda_weights(gramian_of(g)), tensor<double>({first, 1 - first})) < 1e-12);
             }
           }},
@@ -219,7 +202,7 @@ const bool mgda_row = add_method_rows({{
             const Numbers g = random_rows(3, 6, 4), c = tensor<double>({1, 50, 0.02});
             Numbers unit = g;
             for (Index i = 0; i < 3; ++i)
-              unit = concat(std::vector{slice(unit, 0, 1, 3), slice(unit, 0, 0, 1) / length_of(row(g, i))}, 0);
+              unit = concat(std::vector{slice(unit, 0, 1, 3), slice(unit, 0, 0, 1) / length_of(row_of(g, i))}, 0);
             const Numbers expected = mgda_weights(gramian_of(unit));
             const Mgda authors{{.normalise = MgdaNormalise::l2}},
                 normalised{{.normalise = MgdaNormalise::l2, .combine_normalised = true}};
@@ -251,7 +234,7 @@ const bool mgda_row = add_method_rows({{
          {"the weights are plain numbers", [] { CHECK_FALSE(mgda_weights(variable(gramian_of(golden))).tracked()); }}},
 }});
 
-// -------------------------------------------------------------------------------------------------------------- CAGrad
+// ---- CAGrad ---------------------------------------------------------------------------------------------------------
 
 /// <g_w, g_0> + c |g_0| |g_w|
 double cagrad_dual(const Numbers& g, double c, const Numbers& w) {
@@ -289,15 +272,14 @@ const bool cagrad_row = add_method_rows({{
     .functions = {"cagrad_weights", "CaGrad"},
     .use = "aggregators().make(\"cagrad\", tasks)",
     .run = [](const Random& random) { return one_round(CaGrad(), random); },
-    .errors =
-        bad_gramians([](const Numbers& m) { cagrad_weights(m); }) +
-        std::vector<BadUse>{bad_use<ValueError>([] { cagrad_weights(gramian_of(golden), {.c = -0.1}); }, "c is -0.1"),
-                            bad_use<ValueError>(
-                                [] {
-                                  TaskGradients gradients(golden, {}, Random(1));
-                                  CaGrad{{.c = std::numeric_limits<double>::infinity()}}(gradients);
-                                },
-                                "c is inf")},
+    .errors = joined(bad_gramians([](const Numbers& m) { cagrad_weights(m); }),
+                     {bad_use<ValueError>([] { cagrad_weights(gramian_of(golden), {.c = -0.1}); }, "c is -0.1"),
+                      bad_use<ValueError>(
+                          [] {
+                            TaskGradients gradients(golden, {}, Random(1));
+                            CaGrad{{.c = std::numeric_limits<double>::infinity()}}(gradients);
+                          },
+                          "c is inf")}),
     .properties =
         {{"the golden rows",
           [] {
@@ -380,7 +362,7 @@ const bool cagrad_row = add_method_rows({{
             const Numbers d = direction_of(cagrad_weights(gramian_of(with_zero), {.c = 0.9}), with_zero);
             CHECK(min(gains(with_zero, d)).item() >= -1e-12);
             // The projection of (2/3, 2/3, 2/3) onto <d, g_1> >= 0: + (4/3) / 18 g_1.
-            CHECK(gap(d, full<double>({3}, 2.0 / 3) + 4.0 / 3 / 18 * row(golden, 0)) < 1e-12);
+            CHECK(gap(d, full<double>({3}, 2.0 / 3) + 4.0 / 3 / 18 * row_of(golden, 0)) < 1e-12);
           }},
          {"no conflicts for c >= 1; linear in the gradients; independent of the tasks' order",
           [] {
@@ -406,8 +388,7 @@ const bool cagrad_row = add_method_rows({{
           [] { CHECK_FALSE(cagrad_weights(variable(gramian_of(golden))).tracked()); }}},
 }});
 
-// ------------------------------------------------------------------------------------------------ Nash-MTL and
-// FairGrad
+// ---- Nash-MTL and FairGrad ------------------------------------------------------------------------------------------
 
 /// The largest |a_i^(1/alpha) (M a)_i - 1| over the tasks with a weight, beyond what rounding (M a)_i may change.
 double bargain_error(const Numbers& jacobian, const Numbers& a, double alpha) {
@@ -453,19 +434,19 @@ const bool nash_mtl_row = add_method_rows({{
     .functions = {"nash_mtl_weights", "NashMtl"},
     .use = "aggregators().make(\"nash_mtl\", tasks)",
     .run = [](const Random& random) { return one_round(NashMtl(0, {.update_every = 2}), random); },
-    .errors = bad_gramians([](const Numbers& m) { nash_mtl_weights(m); }) +
-              std::vector<BadUse>{
-                  bad_use<ValueError>([] { nash_mtl_weights(gramian_of(golden), {.max_norm = -1}); }, "max_norm is -1"),
-                  bad_use<ValueError>([] { nash_mtl_weights(gramian_of(golden), {.iterations = 0}); }, "0 iterations"),
-                  bad_use<ValueError>([] { NashMtl(0, {.update_every = 0}); }, "update_every 0"),
-                  bad_use<ValueError>([] { NashMtl(-1); }, "tasks is -1"),
-                  bad_use<IndexError>(
-                      [] {
-                        TaskGradients gradients(golden, {}, Random(1));
-                        gradients.ids = {0, 2};
-                        NashMtl(2, {.update_every = 2})(gradients);
-                      },
-                      "task 2 of 2")},
+    .errors =
+        joined(bad_gramians([](const Numbers& m) { nash_mtl_weights(m); }),
+               {bad_use<ValueError>([] { nash_mtl_weights(gramian_of(golden), {.max_norm = -1}); }, "max_norm is -1"),
+                bad_use<ValueError>([] { nash_mtl_weights(gramian_of(golden), {.iterations = 0}); }, "iterations is 0"),
+                bad_use<ValueError>([] { NashMtl(0, {.update_every = 0}); }, "update_every is 0"),
+                bad_use<ValueError>([] { NashMtl(-1); }, "tasks is -1"),
+                bad_use<IndexError>(
+                    [] {
+                      TaskGradients gradients(golden, {}, Random(1));
+                      gradients.ids = {0, 2};
+                      NashMtl(2, {.update_every = 2})(gradients);
+                    },
+                    "task 2 of 2")}),
     .properties =
         {{"the golden rows",
           [] {
@@ -480,7 +461,8 @@ const bool nash_mtl_row = add_method_rows({{
               const Numbers g = random_rows(2, 3, 200 + seed), w = nash_mtl_weights(gramian_of(g), unclipped);
               for (Index i = 0; i < 2; ++i)
                 CHECK(at(w, i) ==
-                      Approx(1 / (length_of(row(g, i)) * std::sqrt(1 + cosine(row(g, 0), row(g, 1))))).epsilon(1e-12));
+                      Approx(1 / (length_of(row_of(g, i)) * std::sqrt(1 + cosine(row_of(g, 0), row_of(g, 1)))))
+                          .epsilon(1e-12));
             }
           }},
          {"M a = 1 / a, and |d|^2 is the number of tasks",
@@ -582,16 +564,16 @@ const bool fairgrad_row = add_method_rows({{
     .functions = {"fairgrad_weights", "FairGrad"},
     .use = "aggregators().make(\"fairgrad\", tasks)",
     .run = [](const Random& random) { return one_round(FairGrad{{.alpha = 2}}, random); },
-    .errors = bad_gramians([](const Numbers& m) { fairgrad_weights(m); }) +
-              std::vector<BadUse>{
-                  bad_use<ValueError>([] { fairgrad_weights(gramian_of(golden), {.alpha = 0}); }, "alpha is 0"),
-                  bad_use<ValueError>([] { fairgrad_weights(gramian_of(golden), {.alpha = 1e3}); }, "alpha is 1000"),
-                  bad_use<ValueError>(
-                      [] {
-                        TaskGradients gradients(golden, {}, Random(1));
-                        FairGrad{{.iterations = 0}}(gradients);
-                      },
-                      "0 iterations")},
+    .errors =
+        joined(bad_gramians([](const Numbers& m) { fairgrad_weights(m); }),
+               {bad_use<ValueError>([] { fairgrad_weights(gramian_of(golden), {.alpha = 0}); }, "alpha is 0"),
+                bad_use<ValueError>([] { fairgrad_weights(gramian_of(golden), {.alpha = 1e3}); }, "alpha is 1000"),
+                bad_use<ValueError>(
+                    [] {
+                      TaskGradients gradients(golden, {}, Random(1));
+                      FairGrad{{.iterations = 0}}(gradients);
+                    },
+                    "iterations is 0")}),
     .properties = {{"alpha = 1 is Nash's bargain, with the golden rows'",
                     [] {
                       CHECK(gap(fairgrad_weights(gramian_of(golden)), tensor<double>({0.5915, 0.4071})) < 5e-5);
@@ -713,7 +695,7 @@ const bool fairgrad_row = add_method_rows({{
                     }}},
 }});
 
-// -------------------------------------------------------------------------------------------------------------- IMTL-G
+// ---- IMTL-G ---------------------------------------------------------------------------------------------------------
 
 /// <d, g_i / |g_i|>
 Numbers projections(const Numbers& jacobian, const Numbers& direction) {
@@ -738,10 +720,18 @@ const bool imtl_g_row = add_method_rows({{
                     [] {
                       for (std::uint64_t seed = 0; seed < 20; ++seed) {
                         const Numbers g = random_rows(2, 3, 300 + seed), w = imtl_g_weights(gramian_of(g));
-                        const double a = length_of(row(g, 0)), b = length_of(row(g, 1));
+                        const double a = length_of(row_of(g, 0)), b = length_of(row_of(g, 1));
                         CHECK(gap(w, tensor<double>({b / (a + b), a / (a + b)})) < 1e-12);
                         CHECK(cosine(direction_of(w, g), direction_of(nash_mtl_weights(gramian_of(g)), g)) ==
                               Approx(1).epsilon(1e-12));
+                      }
+                    }},
+                   {"two tasks never conflict with their direction",
+                    [] {
+                      for (const TestJacobian& test : test_jacobians()) {
+                        INFO(test.name);
+                        if (test.rows.size(0) == 2)
+                          CHECK(never_conflicts(imtl_g_weights(gramian_of(test.rows)), test.rows));
                       }
                     }},
                    {"equal projections on independent gradients; weights of sum 1",
@@ -813,7 +803,7 @@ const bool imtl_g_row = add_method_rows({{
                     }}},
 }});
 
-// --------------------------------------------------------------------------------------------------------- Aligned-MTL
+// ---- Aligned-MTL ----------------------------------------------------------------------------------------------------
 
 Numbers aligned(const Numbers& jacobian, const AlignedMtlOptions& options = {}) {
   return direction_of(aligned_mtl_weights(gramian_of(jacobian), options), jacobian);
@@ -837,34 +827,33 @@ const bool aligned_mtl_row = add_method_rows({{
     .functions = {"aligned_mtl_weights", "AlignedMtl"},
     .use = "aggregators().make(\"aligned_mtl\", tasks)",
     .run = [](const Random& random) { return one_round(AlignedMtl(), random); },
-    .errors =
-        bad_gramians([](const Numbers& m) { aligned_mtl_weights(m); }) +
-        std::vector<BadUse>{bad_use<ValueError>([] { aligned_mtl_weights(gramian_of(golden), {.rank_tolerance = 1}); },
-                                                "rank_tolerance is 1"),
-                            bad_use<ValueError>(
-                                [] {
-                                  aligned_mtl_weights(gramian_of(golden), {.preference = {1, 2, 3}});
-                                },
-                                "2 tasks"),
-                            bad_use<ValueError>(
-                                [] {
-                                  aligned_mtl_weights(gramian_of(golden), {.preference = {1, -1}});
-                                },
-                                "-1"),
-                            bad_use<ValueError>(
-                                [] {
-                                  TaskGradients gradients(golden, {}, Random(1));
-                                  gradients.all_tasks = 3;
-                                  AlignedMtl{{.preference = {1, 1}}}(gradients);
-                                },
-                                "3 tasks"),
-                            bad_use<IndexError>(
-                                [] {
-                                  TaskGradients gradients(golden, {}, Random(1));
-                                  gradients.ids = {0, -1};
-                                  AlignedMtl{{.preference = {1, 1}}}(gradients);
-                                },
-                                "task -1 of 2")},
+    .errors = joined(bad_gramians([](const Numbers& m) { aligned_mtl_weights(m); }),
+                     {bad_use<ValueError>([] { aligned_mtl_weights(gramian_of(golden), {.rank_tolerance = 1}); },
+                                          "rank_tolerance is 1"),
+                      bad_use<ValueError>(
+                          [] {
+                            aligned_mtl_weights(gramian_of(golden), {.preference = {1, 2, 3}});
+                          },
+                          "2 tasks"),
+                      bad_use<ValueError>(
+                          [] {
+                            aligned_mtl_weights(gramian_of(golden), {.preference = {1, -1}});
+                          },
+                          "-1"),
+                      bad_use<ValueError>(
+                          [] {
+                            TaskGradients gradients(golden, {}, Random(1));
+                            gradients.all_tasks = 3;
+                            AlignedMtl{{.preference = {1, 1}}}(gradients);
+                          },
+                          "3 tasks"),
+                      bad_use<IndexError>(
+                          [] {
+                            TaskGradients gradients(golden, {}, Random(1));
+                            gradients.ids = {0, -1};
+                            AlignedMtl{{.preference = {1, 1}}}(gradients);
+                          },
+                          "task -1 of 2")}),
     .properties =
         {{"the golden rows",
           [] {
@@ -941,7 +930,7 @@ const bool aligned_mtl_row = add_method_rows({{
          {"the rank's tolerance: gradients that are the same but for it count as the same",
           [] {
             const Numbers g = tensor<double>({{1, 0}, {1, 1e-4}});  // eigenvalues about 2 and 5e-9
-            CHECK(gap(aligned(g, {.rank_tolerance = 1e-6}), row(g, 0)) < 1e-4);
+            CHECK(gap(aligned(g, {.rank_tolerance = 1e-6}), row_of(g, 0)) < 1e-4);
             CHECK(length_of(aligned(g)) == Approx(1e-4 / std::sqrt(2) / std::sqrt(2)).epsilon(1e-3));
             CHECK(gap(aligned(tensor<double>({{1, 2}, {1, 2}})), tensor<double>({1, 2})) < 1e-14);
           }},

@@ -13,6 +13,7 @@
 #include "graft/fewshot/tadam.hpp"
 #include "graft/optim/adam.hpp"
 #include "heads.hpp"
+#include "layers.hpp"
 
 using namespace graft;
 
@@ -20,15 +21,6 @@ namespace {
 
 using Numbers = Tensor<double>;
 
-/// tanh(W x + b): a layer with curvature.
-template <class T>
-struct Layer {
-  Linear<T> map;
-  GRAFT_FIELDS(map)
-  Layer() = default;
-  Layer(Index in, Index out, const Random& random) : map(in, out, random) {}
-  Tensor<T> operator()(const Tensor<T>& x) const { return tanh(map(x)); }
-};
 /// x as it is.
 struct Same {
   GRAFT_FIELDS()
@@ -46,11 +38,14 @@ M shaken(const M& model, double size = 0.3) {
 
 // ---- TADAM ----------------------------------------------------------------------------------------------------------
 template <class T>
-Tadam<Layer<T>, T> tadam(const TadamOptions& options = {}, Index wide = 6, Index in = 4, Index out = 5) {
+Tadam<TanhLayer<T>, T> tadam(const TadamOptions& options = {}, Index wide = 6, Index in = 4, Index out = 5) {
   const Random random(3);
-  return {{Layer<T>(in, wide, random.stream(1)), Layer<T>(wide, out, random.stream(2))}, {wide, out}, random, options};
+  return {{TanhLayer<T>(in, wide, random.stream(1)), TanhLayer<T>(wide, out, random.stream(2))},
+          {wide, out},
+          random,
+          options};
 }
-double weight_squares(const Tadam<Layer<double>, double>& model) {
+double weight_squares(const Tadam<TanhLayer<double>, double>& model) {
   double squares = 0;
   for (const auto& encoder : model.encoders)
     squares += std::pow(encoder.scale_weight.item(), 2) + std::pow(encoder.shift_weight.item(), 2);
@@ -82,14 +77,14 @@ const bool tadam_row = add_method_rows({{
                bad_use<ValueError>([] { tadam<float>({.penalty = -1}); }, "penalty is -1"),
                bad_use<ValueError>(
                    [] {
-                     Tadam<Layer<float>>({Layer<float>()}, {3, 4}, Random(1));
+                     Tadam<TanhLayer<float>>({TanhLayer<float>()}, {3, 4}, Random(1));
                    },
                    "widths of 2"),
                bad_use<ValueError>([] { TaskEncodingNetwork<float>(0, 4, 1, Random(1)); }, "from 0 to 4"),
                bad_use<ShapeError>(
                    [] {
                      auto model = tadam<double>();
-                     model.stages[1] = Layer<double>(6, 7, Random(1));
+                     model.stages[1] = TanhLayer<double>(6, 7, Random(1));
                      model(embedded_episode(), Context());
                    },
                    "[items, ..., 5]"),
@@ -198,19 +193,19 @@ const bool tadam_row = add_method_rows({{
 
 // ---- ARML -----------------------------------------------------------------------------------------------------------
 template <class T>
-using Net = Layer<T>;
+using Net = TanhLayer<T>;
 template <class T>
-Arml<Net<T>, Layer<T>, T> arml(const ArmlOptions& options, Index in = 4, Index ways = 3) {
+Arml<Net<T>, TanhLayer<T>, T> arml(const ArmlOptions& options, Index in = 4, Index ways = 3) {
   const Random random(7);
-  return {Net<T>(in, ways, random.stream("net")), Layer<T>(in, options.width, random.stream("embedding")), random,
+  return {Net<T>(in, ways, random.stream("net")), TanhLayer<T>(in, options.width, random.stream("embedding")), random,
           options};
 }
 const ArmlOptions small{.width = 5, .vertices = 4, .hidden = 3};
 /// A model whose vertices, and prototypes of `embedded_episode()`, differ by 0.2 or more in every number: |h_j - h_m|
 /// has a kink at 0.
-Arml<Net<double>, Layer<double>, double> smooth_arml() {
+Arml<Net<double>, TanhLayer<double>, double> smooth_arml() {
   auto model = shaken(arml<double>(small));
-  model.embedding = Layer<double>(4, 5, Random(15));
+  model.embedding = TanhLayer<double>(4, 5, Random(15));
   model.vertices = generate({4, 5}, [](Index v, Index w) { return 0.5 * static_cast<double>((v + w) % 4) - 0.8; });
   return model;
 }
@@ -260,10 +255,10 @@ const bool arml_row = add_method_rows({{
                bad_use<ShapeError>(
                    [] {
                      auto model = arml<double>(small);
-                     model.embedding = Layer<double>(4, 6, Random(1));
+                     model.embedding = TanhLayer<double>(4, 6, Random(1));
                      model.represent(embedded_episode().support, 3, Context());
                    },
-                   "must have 5 numbers")},
+                   "[items, 5]")},
     .properties =
         {{"gates of 1 are MAML, bit for bit",
           [] {
@@ -397,7 +392,7 @@ const bool in_context_row = add_method_rows({{
           all.push_back(bad_use<ValueError>([] { in_context<double>()(embedded_episode({.ways = 5}), Context()); },
                                             "5 ways, but there are codes for 4"));
           all.push_back(bad_use<ShapeError>([] { in_context<double>()(embedded_episode({.width = 5}), Context()); },
-                                            "must have 4 numbers"));
+                                            "[items, 4]"));
           all.push_back(bad_use<ValueError>([] { elmes_codes<float>(3, 2); }, "3 codes of width 2"));
           return all;
         }(),
@@ -522,7 +517,7 @@ const bool meta_mix_row = add_method_rows({{
           const auto a = embedded_episode<float>(sizes, random.stream("a")),
                      b = embedded_episode<float>(sizes, random.stream("b"));
           const double lambda = beta_draw(2, 2, random.stream("lambda"));
-          const auto mixed = mix_episode(interpolate_tasks(a, b, lambda, random.stream("tasks")), {}, random);
+          const auto mixed = mix_episode(interpolate_tasks(a, b, lambda, random.stream("tasks")), random);
           const auto shared = interpolate_shared_tasks(a, b, lambda, random.stream("tasks"));
           const auto flat = [](const Tensor<float>& x) { return reshape(x, {-1}); };
           return concat<float>({flat(mixed.support.x), flat(mixed.query.x), flat(mixed.query.y), flat(shared.query.x),
@@ -541,24 +536,24 @@ const bool meta_mix_row = add_method_rows({{
         },
     .loss_at = randn<double>({32}, Random(6)),
     .errors =
-        {bad_use<ValueError>([] { mix_episode(task_of(1), {.alpha = 0}, Random(1)); }, "alpha is 0"),
+        {bad_use<ValueError>([] { mix_episode(task_of(1), Random(1), {.alpha = 0}); }, "alpha is 0"),
          bad_use<ValueError>(
              [] {
-               mix_episode(with_queries(task_of(1), zeros<double>({2, 2})), {}, Random(1));
+               mix_episode(with_queries(task_of(1), zeros<double>({2, 2})), Random(1));
              },
              "with labels"),
          bad_use<ShapeError>(
              [] {
                Episode<double> e = task_of(1);
                e.query.x = zeros<double>({8, 3});
-               mix_episode(e, {}, Random(1));
+               mix_episode(e, Random(1));
              },
              "[8, 3]"),
          bad_use<IndexError>(
              [] {
                Episode<double> e = task_of(1);
                e.ways = 3;
-               mix_episode(e, {}, Random(1));
+               mix_episode(e, Random(1));
              },
              "index 3"),
          bad_use<ValueError>([] { interpolate_tasks(task_of(1), task_of(2), 1.5, Random(1)); }, "lambda is 1.5"),
@@ -575,7 +570,7 @@ const bool meta_mix_row = add_method_rows({{
         {{"a mixed query is lambda x + (1 - lambda) x' with its label's parts, partners used evenly",
           [] {
             const Episode<double> e = task_of(1, 2, 20);
-            const auto mixed = mix_episode(e, {}, Random(5));
+            const auto mixed = mix_episode(e, Random(5));
             CHECK(same_bits(mixed.support.x, e.support.x));
             CHECK((mixed.lambda > 0 && mixed.lambda < 1));
             std::vector<int> used(8);
@@ -596,12 +591,12 @@ const bool meta_mix_row = add_method_rows({{
             }
             CHECK(*std::min_element(used.begin(), used.end()) == 2);
             CHECK(*std::max_element(used.begin(), used.end()) == 3);
-            CHECK_FALSE(same_bits(mix_episode(e, {}, Random(6)).query.x, mixed.query.x));
+            CHECK_FALSE(same_bits(mix_episode(e, Random(6)).query.x, mixed.query.x));
           }},
          {"lambda is Beta(2, 2) once an episode",
           [] {
             const Episode<double> e = task_of(1, 1, 4);
-            const auto drawn = many(2000, [&](const Random& random) { return mix_episode(e, {}, random).lambda; });
+            const auto drawn = many(2000, [&](const Random& random) { return mix_episode(e, random).lambda; });
             CHECK(kolmogorov(drawn, [](double x) { return x * x * (3 - 2 * x); }) < 2.2);
           }},
          {"a method's loss on mixed queries is the cross-entropy with the mixed labels",
@@ -609,15 +604,15 @@ const bool meta_mix_row = add_method_rows({{
             const Episode<double> e = task_of(1, 2, 20);
             const EpisodeLearner learner{Same(), ProtoNetHead()};
             const MetaMix<HeadMethod<ProtoNetHead>> method;
-            const auto mixed = mix_episode(e, {}, Context().stream("meta mix"));
+            const auto mixed = mix_episode(e, Context().stream("meta mix"));
             const Numbers logits = learner(with_queries(e, mixed.query.x), Context());
             CHECK(method.train_loss(learner, e, Context()).item() ==
                   Approx(cross_entropy(logits, mixed.query.y).item()).epsilon(1e-12));
             CHECK(same_bits(method.adapt(learner, e.support).predict(e.query.x), learner(e, Context())));
             // The same of MAML, which takes the mixed episode as it is.
-            const Layer<double> net(2, 4, Random(3));
+            const TanhLayer<double> net(2, 4, Random(3));
             const MamlOptions inner{.alpha = 0.2, .steps = 2};
-            const auto soft = [](const Layer<double>& phi, const auto& set) {
+            const auto soft = [](const TanhLayer<double>& phi, const auto& set) {
               return SoftClassificationLoss()(phi, set);
             };
             const MetaMix<Maml<>> maml{.method = {inner}};

@@ -25,21 +25,9 @@ using namespace graft;
 
 namespace {
 
-using Numbers = Tensor<double>;
-
-double inner(const Numbers& a, const Numbers& b) { return sum(a * b).item(); }
-double gap(const Numbers& a, const Numbers& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a - b)).item();
-}
-Numbers row(const Numbers& x, Index i) { return reshape(slice(x, 0, i, i + 1), {x.size(1)}); }
-double at(const Numbers& x, Index i) { return host(x)[static_cast<std::size_t>(i)]; }
 Numbers normal(Index tasks, Index n, std::uint64_t stream) {
   return randn<double>({tasks, n}, Random(17).stream(stream));
 }
-double cosine(const Numbers& a, const Numbers& b) { return inner(a, b) / (length_of(a) * length_of(b)); }
-/// The catalogue's rows: |g1|^2 = 18, |g2|^2 = 38, <g1, g2> = -22.
-const Numbers golden = tensor<double>({{-4, 1, 1}, {6, 1, 1}});
 const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
 
 /// The direction that an aggregator gives.
@@ -70,7 +58,7 @@ void scan(const Check& check) {
   }
 }
 
-// ---- the projection onto the dual cone, by trying every active set -------------------------------------------------
+// ---- the projection onto the dual cone, by trying every active set --------------------------------------------------
 using Wide = long double;
 
 /// Solves a small symmetric system by elimination; false if it is singular.
@@ -147,7 +135,7 @@ void check_projection(const Numbers& jacobian, const List<double>& u, const Numb
   for (Index i = 0; i < jacobian.size(0); ++i) {
     CHECK(at(v, i) >= u[i]);
     if (at(v, i) > u[i])
-      CHECK(std::abs(inner(row(jacobian, i), x)) <= 1e-12 * lengths[static_cast<std::size_t>(i)] * size);
+      CHECK(std::abs(inner(row_of(jacobian, i), x)) <= 1e-12 * lengths[static_cast<std::size_t>(i)] * size);
   }
 }
 List<double> equal_preference(const Numbers& jacobian) {
@@ -161,7 +149,7 @@ const bool upgrad_row = add_method_rows({{
     .name = "upgrad",
     .header = "graft/multitask/upgrad.hpp",
     .paper = "Quinton, Rey, Jacobian descent for multi-objective optimization, arXiv 2406.16232, 2024",
-    .functions = {"upgrad", "upgrad_weights", "UpGrad"},
+    .functions = {"upgrad_weights", "UpGrad"},
     .use = "aggregators().make(\"upgrad\", tasks)",
     .run = [](const Random& random) { return use(UpGrad(), random); },
     .errors = {bad_use<ShapeError>(
@@ -288,7 +276,7 @@ const bool upgrad_row = add_method_rows({{
                                     more = tensor<double>({3, 0.1, 1, 1});
                       const auto d = [&](const Numbers& scales) { return direction(UpGrad(), scale_rows(scales, g)); };
                       CHECK(gap(d(c + more), d(c) + d(more)) < 1e-14);
-                      CHECK(gap(d(tensor<double>({1, 0, 0, 0})), 0.25 * row(g, 0)) < 1e-15);
+                      CHECK(gap(d(tensor<double>({1, 0, 0, 0})), 0.25 * row_of(g, 0)) < 1e-15);
                     }},
                    {"scales with all gradients, and the tasks have no order",
                     [] {
@@ -320,7 +308,7 @@ const bool dualproj_row = add_method_rows({{
     .name = "dualproj",
     .header = "graft/multitask/dualproj.hpp",
     .paper = "Lopez-Paz, Ranzato, Gradient episodic memory for continual learning, NeurIPS 2017",
-    .functions = {"dualproj", "dualproj_weights", "DualProj"},
+    .functions = {"dualproj_weights", "DualProj"},
     .use = "aggregators().make(\"dualproj\", tasks)",
     .run = [](const Random& random) { return use(DualProj(), random); },
     .errors = {bad_use<ShapeError>(
@@ -394,18 +382,17 @@ const bool dualproj_row = add_method_rows({{
                     }}},
 }});
 
-// ---- GradVac
-// ---------------------------------------------------------------------------------------------------------
+// ---- GradVac --------------------------------------------------------------------------------------------------------
 Numbers targets_of(Index tasks, double r) { return full<double>({tasks, tasks}, r); }
 /// The rounds on vectors, with the random orders that `gradvac_step` documents: task i's is stream i.
 Numbers vaccinated(const Numbers& g, const Numbers& targets, const Random& random) {
   const Index tasks = g.size(0);
   Numbers total = zeros<double>({g.size(1)});
   for (Index i = 0; i < tasks; ++i) {
-    Numbers p = row(g, i);
+    Numbers p = row_of(g, i);
     for (Index j : random.stream(static_cast<std::uint64_t>(i)).permutation(tasks)) {
       if (j == i) continue;
-      const Numbers other = row(g, j);
+      const Numbers other = row_of(g, j);
       const double c = cosine(p, other), r = at(targets, i * tasks + j);
       if (c >= r) continue;
       // In the plane of both, p' = p + s g_j at the angle acos r to g_j: its part across g_j is p's.
@@ -423,7 +410,7 @@ const bool gradvac_row = add_method_rows({{
     .header = "graft/multitask/gradvac.hpp",
     .paper = "Wang, Tsvetkov, Firat, Cao, Gradient vaccine: investigating and improving multi-task optimization in "
              "massively multilingual models, ICLR 2021",
-    .functions = {"gradvac", "gradvac_step", "GradVac"},
+    .functions = {"gradvac_step", "GradVac"},
     .use = "aggregators().make(\"gradvac\", tasks)",
     .run =
         [](const Random& random) {
@@ -491,13 +478,14 @@ const bool gradvac_row = add_method_rows({{
           [] {
             for (std::uint64_t i = 0; i < 20; ++i) {
               const Numbers g = normal(2, 4, i), m = gramian_of(g);
-              const double c = cosine(row(g, 0), row(g, 1));
+              const double c = cosine(row_of(g, 0), row_of(g, 1));
               for (double r : {-0.95, -0.4, 0.0, 0.3, 0.9, 0.999}) {
                 // p1 = g1 + (w2 - 1) g2 and p2 = (w1 - 1) g1 + g2.
                 const Numbers w = gradvac_step(m, targets_of(2, r), Random(i)).weights;
-                const Numbers p1 = row(g, 0) + (at(w, 1) - 1) * row(g, 1), p2 = (at(w, 0) - 1) * row(g, 0) + row(g, 1);
-                CHECK(cosine(p1, row(g, 1)) == Approx(std::max(c, r)).margin(1e-13));
-                CHECK(cosine(p2, row(g, 0)) == Approx(std::max(c, r)).margin(1e-13));
+                const Numbers p1 = row_of(g, 0) + (at(w, 1) - 1) * row_of(g, 1),
+                              p2 = (at(w, 0) - 1) * row_of(g, 0) + row_of(g, 1);
+                CHECK(cosine(p1, row_of(g, 1)) == Approx(std::max(c, r)).margin(1e-13));
+                CHECK(cosine(p2, row_of(g, 0)) == Approx(std::max(c, r)).margin(1e-13));
                 if (c >= r) CHECK(gap(w, ones<double>({2})) == 0);
               }
             }
@@ -588,6 +576,13 @@ const bool gradvac_row = add_method_rows({{
               CHECK(permutes(later, one.rows));
             });
           }},
+         {"of several tasks the order does not matter on average over the draws",
+          [] {
+            const auto once = [](const Numbers& g, const Random& random) {
+              return direction_of(gradvac_step(gramian_of(g), targets_of(3, 0.2), random).weights, g);
+            };
+            CHECK(permutes_on_average(once, tensor<double>({{1, 0, 0.1}, {-0.5, 0.8, 0.3}, {-0.5, -0.7, 0.2}})));
+          }},
          {"scales with all gradients",
           [] {
             for (std::uint64_t i = 0; i < 5; ++i)
@@ -599,7 +594,7 @@ const bool gradvac_row = add_method_rows({{
           [] {
             const Numbers g = abs(normal(4, 6, 1));
             CHECK(same_bits(direction(GradVac(), g), direction(MeanGradient(), g)));
-            CHECK(same_bits(direction(GradVac(), slice(g, 0, 0, 1)), row(g, 0)));
+            CHECK(same_bits(direction(GradVac(), slice(g, 0, 0, 1)), row_of(g, 0)));
           }},
          {"the random orders come from the stream",
           [] {
@@ -612,13 +607,12 @@ const bool gradvac_row = add_method_rows({{
           }}},
 }});
 
-// ---- ConFIG
-// ----------------------------------------------------------------------------------------------------------
+// ---- ConFIG ---------------------------------------------------------------------------------------------------------
 const bool config_row = add_method_rows({{
     .name = "config",
     .header = "graft/multitask/conflict_free.hpp",
     .paper = "Liu, Chu, Thuerey, ConFIG: towards conflict-free training of physics informed neural networks, ICLR 2025",
-    .functions = {"config", "config_weights", "ConFig"},
+    .functions = {"config_weights", "ConFig"},
     .use = "aggregators().make(\"config\", tasks)",
     .run = [](const Random& random) { return use(ConFig(), random); },
     .errors = {bad_use<ShapeError>(
@@ -650,7 +644,7 @@ const bool config_row = add_method_rows({{
         {{"the golden rows",
           [] {
             // Two unit gradients: along their sum s; <g1 + g2, s> / |s|^2 s. TorchJD's documentation has these numbers.
-            const Numbers s = row(golden, 0) / std::sqrt(18.0) + row(golden, 1) / std::sqrt(38.0);
+            const Numbers s = row_of(golden, 0) / std::sqrt(18.0) + row_of(golden, 1) / std::sqrt(38.0);
             const Numbers d = direction_of(config_of(gramian_of(golden)), golden);
             CHECK(gap(d, inner(s, tensor<double>({2, 2, 2})) / inner(s, s) * s) < 1e-14);
             CHECK(gap(d, tensor<double>({0.1588, 2.0706, 2.0706})) < 5e-5);
@@ -663,19 +657,19 @@ const bool config_row = add_method_rows({{
               const Numbers scales = rand<double>({tasks}, Random(i), 0.01, 100),
                             g = scale_rows(scales, normal(tasks, 9, i));
               const Numbers d = direction(ConFig(), g);
-              const double expected = cosine(row(g, 0), d);
+              const double expected = cosine(row_of(g, 0), d);
               CHECK(expected > 0);
-              for (Index k = 1; k < tasks; ++k) CHECK(cosine(row(g, k), d) == Approx(expected).epsilon(1e-11));
+              for (Index k = 1; k < tasks; ++k) CHECK(cosine(row_of(g, k), d) == Approx(expected).epsilon(1e-11));
               double along = 0;  // the length is the sum of the gradients' parts
-              for (Index k = 0; k < tasks; ++k) along += inner(row(g, k), d) / length_of(d);
+              for (Index k = 0; k < tasks; ++k) along += inner(row_of(g, k), d) / length_of(d);
               CHECK(length_of(d) == Approx(along / static_cast<double>(tasks)).epsilon(1e-12));
             }
           }},
          {"cosines in proportion to the preference, which is by task",
           [] {
             const Numbers g = normal(3, 6, 2), d = direction_of(config_weights(gramian_of(g), {1, 3, 0.5}), g);
-            CHECK(cosine(row(g, 1), d) == Approx(3 * cosine(row(g, 0), d)).epsilon(1e-12));
-            CHECK(cosine(row(g, 2), d) == Approx(0.5 * cosine(row(g, 0), d)).epsilon(1e-12));
+            CHECK(cosine(row_of(g, 1), d) == Approx(3 * cosine(row_of(g, 0), d)).epsilon(1e-12));
+            CHECK(cosine(row_of(g, 2), d) == Approx(0.5 * cosine(row_of(g, 0), d)).epsilon(1e-12));
             CHECK(gap(direction(ConFig{{3, 9, 0.5, 1}}, g, Random(1), {3, 0, 2}, 4), d / 3.0) < 1e-15);
           }},
          {"the nearest to equal cosines in least squares",
@@ -689,7 +683,7 @@ const bool config_row = add_method_rows({{
               double parts = 0, squares = 0;
               for (Index i = 0; i < tasks; ++i) {
                 const double length = lengths[static_cast<std::size_t>(i)];
-                along.push_back(length > 0 ? inner(row(one.rows, i), d) / length : 0);
+                along.push_back(length > 0 ? inner(row_of(one.rows, i), d) / length : 0);
                 parts += along.back(), squares += along.back() * along.back();
               }
               const double t = length_of(d) > 1e-12 * size_of(w, one.rows) ? parts / squares : 0;
@@ -697,7 +691,7 @@ const bool config_row = add_method_rows({{
               for (Index i = 0; i < tasks; ++i)
                 if (const double length = lengths[static_cast<std::size_t>(i)]; length > 0)
                   normal_equations =
-                      normal_equations + (t * along[static_cast<std::size_t>(i)] - 1) / length * row(one.rows, i);
+                      normal_equations + (t * along[static_cast<std::size_t>(i)] - 1) / length * row_of(one.rows, i);
               CHECK(length_of(normal_equations) < 1e-7);
               CHECK(all_finite(w));
             });
@@ -716,8 +710,8 @@ const bool config_row = add_method_rows({{
          {"equal gradients give that gradient, opposite ones nothing, zeros have no part",
           [] {
             const Numbers g = normal(1, 5, 2);
-            CHECK(gap(direction(ConFig(), concat(std::vector{g, g, g}, 0)), row(g, 0)) < 1e-14);
-            CHECK(same_bits(direction(ConFig(), g), row(g, 0)));
+            CHECK(gap(direction(ConFig(), concat(std::vector{g, g, g}, 0)), row_of(g, 0)) < 1e-14);
+            CHECK(same_bits(direction(ConFig(), g), row_of(g, 0)));
             CHECK(length_of(direction(ConFig(), concat(std::vector{g, -3.0 * g}, 0))) == 0);
             const Numbers several = normal(3, 5, 4);
             CHECK(length_of(direction(ConFig(), concat(std::vector{several, -2.0 * several}, 0))) < 1e-12);
@@ -734,8 +728,7 @@ const bool config_row = add_method_rows({{
           }}},
 }});
 
-// ---- GradDrop
-// --------------------------------------------------------------------------------------------------------
+// ---- GradDrop -------------------------------------------------------------------------------------------------------
 Numbers always_positive(const Numbers& purity) { return ones<double>(purity.shape()); }
 Numbers majority(const Numbers& purity) { return cast<double>(purity > 0.5); }
 
@@ -825,7 +818,7 @@ const bool graddrop_row = add_method_rows({{
             for (std::uint64_t seed = 0; seed < 5; ++seed) {
               CHECK(gap(graddrop(g, Random(seed)), sum(g, {0})) < 1e-15);
               CHECK(gap(direction(GradDrop(), g, Random(seed)), mean(g, {0})) < 1e-15);
-              CHECK(gap(direction(GradDrop(), slice(g, 0, 1, 2), Random(seed)), row(g, 1)) == 0);  // one task
+              CHECK(gap(direction(GradDrop(), slice(g, 0, 1, 2), Random(seed)), row_of(g, 1)) == 0);  // one task
             }
             CHECK(gap(graddrop(zeros<double>({3, 4}), Random(1)), zeros<double>({4})) == 0);
           }},
@@ -836,9 +829,9 @@ const bool graddrop_row = add_method_rows({{
             // The picked signs do not depend on the leaks: the direction is affine in each.
             const auto d = [&](double leak) { return graddrop(g, Random(1), {.leak = {0, leak, 0}}); };
             CHECK(gap(d(0.25), 0.75 * d(0) + 0.25 * d(1)) < 1e-15);
-            const Numbers others = maximum(row(g, 0), 0.0) + maximum(row(g, 2), 0.0);
-            CHECK(gap(graddrop(g, Random(1), {.leak = {0, 1, 0}, .probability = always_positive}), row(g, 1) + others) <
-                  1e-15);
+            const Numbers others = maximum(row_of(g, 0), 0.0) + maximum(row_of(g, 2), 0.0);
+            CHECK(gap(graddrop(g, Random(1), {.leak = {0, 1, 0}, .probability = always_positive}),
+                      row_of(g, 1) + others) < 1e-15);
             CHECK(same_bits(direction(GradDrop{{.leak = {0.5, 0.9, 0.1}}}, g, Random(1), {2, 0, 2}, 3),
                             graddrop(g, Random(1), {.leak = {0.1, 0.5, 0.1}}) / 3.0));
           }},
@@ -864,8 +857,7 @@ const bool graddrop_row = add_method_rows({{
           }}},
 }});
 
-// ---- Krum
-// ------------------------------------------------------------------------------------------------------------
+// ---- Krum -----------------------------------------------------------------------------------------------------------
 /// The definition, from differences of rows.
 Numbers krum_by_the_book(const Numbers& g, Index f, Index m) {
   const Index tasks = g.size(0);
@@ -873,7 +865,7 @@ Numbers krum_by_the_book(const Numbers& g, Index f, Index m) {
   for (Index i = 0; i < tasks; ++i) {
     std::vector<double> squared;
     for (Index j = 0; j < tasks; ++j)
-      if (j != i) squared.push_back(sum(square(row(g, i) - row(g, j))).item());
+      if (j != i) squared.push_back(sum(square(row_of(g, i) - row_of(g, j))).item());
     std::sort(squared.begin(), squared.end());
     double score = 0;
     for (std::size_t k = 0; k < static_cast<std::size_t>(tasks - f - 2); ++k) score += squared[k];
@@ -895,7 +887,7 @@ const bool krum_row = add_method_rows({{
     .header = "graft/multitask/krum.hpp",
     .paper = "Blanchard, El Mhamdi, Guerraoui, Stainer, Machine learning with adversaries: Byzantine tolerant gradient "
              "descent, NeurIPS 2017",
-    .functions = {"krum", "krum_weights", "Krum"},
+    .functions = {"krum_weights", "Krum"},
     .use = "Krum{{.byzantine = 1, .selected = 3}}",
     .run = [](const Random& random) { return use(Krum{{.byzantine = 1, .selected = 3}}, random); },
     .errors = {bad_use<ShapeError>(
@@ -988,8 +980,7 @@ const bool krum_row = add_method_rows({{
           }}},
 }});
 
-// ---- the trimmed mean
-// ------------------------------------------------------------------------------------------------
+// ---- the trimmed mean -----------------------------------------------------------------------------------------------
 Numbers trimmed_by_sorting(const Numbers& g, Index b) {
   List<double> result;
   for (Index k = 0; k < g.size(1); ++k) {
@@ -1055,8 +1046,8 @@ const bool trimmed_mean_row = add_method_rows({{
                       CHECK(gap(trimmed_mean(g, {.trimmed = 0}), mean(g, {0})) < 1e-15);
                       CHECK(gap(trimmed_mean(tensor<double>({{5}, {1}, {9}, {3}, {4}}), {.trimmed = 2}),
                                 tensor<double>({4})) == 0);
-                      CHECK(
-                          same_bits(direction(TrimmedMean{{.trimmed = 0}}, slice(g, 0, 0, 1)), row(g, 0)));  // one task
+                      CHECK(same_bits(direction(TrimmedMean{{.trimmed = 0}}, slice(g, 0, 0, 1)),
+                                      row_of(g, 0)));  // one task
                     }},
                    {"between the numbers of the honest rows, whatever the others are",
                     [] {
@@ -1079,13 +1070,12 @@ const bool trimmed_mean_row = add_method_rows({{
                    {"rows that are the same stay themselves",
                     [] {
                       const Numbers g = normal(1, 8, 2);
-                      CHECK(gap(trimmed_mean(concat(std::vector{g, g, g}, 0)), row(g, 0)) == 0);
+                      CHECK(gap(trimmed_mean(concat(std::vector{g, g, g}, 0)), row_of(g, 0)) == 0);
                       CHECK(gap(trimmed_mean(zeros<double>({3, 8})), zeros<double>({8})) == 0);
                     }}},
 }});
 
-// ---- the sum, and constant weights
-// -----------------------------------------------------------------------------------
+// ---- the sum, and constant weights ----------------------------------------------------------------------------------
 const bool sum_row = add_method_rows({{
     .name = "sum",
     .header = "graft/multitask/sum.hpp",
@@ -1114,7 +1104,7 @@ const bool constant_row = add_method_rows({{
     .name = "constant weights",
     .header = "graft/multitask/constant.hpp",
     .paper = "the weighted sum of losses",
-    .functions = {"constant", "ConstantWeights"},
+    .functions = {"ConstantWeights"},
     .use = "ConstantWeights{{0.7, 0.3}}",
     .run =
         [](const Random& random) {

@@ -16,10 +16,6 @@ namespace {
 using Double = Tensor<double>;
 using Labels = Tensor<std::int64_t>;
 
-std::vector<BadUse> with(std::vector<BadUse> all, std::vector<BadUse> more) {
-  for (BadUse& use : more) all.push_back(std::move(use));
-  return all;
-}
 Episode<double> broken(Episode<double> e) {
   e.support.x = e.support.x / 0.0;
   return e;
@@ -71,19 +67,19 @@ const bool ridge_row = add_method_rows({{
         },
     .loss = head_loss(Ridge(), embedded_episode()),
     .loss_at = head_point(Ridge(), embedded_episode()),
-    .errors = with(head_errors(Ridge(), embedded_episode()),
-                   {bad_use<ValueError>([] { Ridge({.lambda = 0}); }, "lambda is 0"),
-                    bad_use<ValueError>([] { Ridge({.scale = -1}); }, "scale is -1"),
-                    bad_use<ShapeError>(
-                        [] {
-                          ridge_weights(zeros({3, 2}), zeros({4, 2}), Tensor<float>(1.0f));
-                        },
-                        "y [4, 2]"),
-                    bad_use<ShapeError>(
-                        [] {
-                          ridge_weights(zeros({3, 2}), zeros({3, 2}), zeros({2}));
-                        },
-                        "lambda [2]")}),
+    .errors = joined(head_errors(Ridge(), embedded_episode()),
+                     {bad_use<ValueError>([] { Ridge({.lambda = 0}); }, "lambda is 0"),
+                      bad_use<ValueError>([] { Ridge({.scale = -1}); }, "scale is -1"),
+                      bad_use<ShapeError>(
+                          [] {
+                            ridge_weights(zeros({3, 2}), zeros({4, 2}), Tensor<float>(1.0f));
+                          },
+                          "y [4, 2]"),
+                      bad_use<ShapeError>(
+                          [] {
+                            ridge_weights(zeros({3, 2}), zeros({3, 2}), zeros({2}));
+                          },
+                          "lambda [2]")}),
     .properties =
         {{"inductive; classes and support items have no order",
           [] {
@@ -241,7 +237,7 @@ const bool svm_row = add_method_rows({{
         },
     .loss = head_loss(Svm({.c = 0.2}), embedded_episode({3, 3, 5, 4})),
     .loss_at = head_point(Svm({.c = 0.2}), embedded_episode({3, 3, 5, 4})),
-    .errors = with(
+    .errors = joined(
         head_errors(Svm(), embedded_episode()),
         {bad_use<ValueError>([] { Svm({.c = 0}); }, "c is 0"),
          bad_use<ValueError>([] { Svm({.ridge = 0}); }, "ridge is 0"),
@@ -414,9 +410,9 @@ const bool mahalanobis_row = add_method_rows({{
         },
     .loss = head_loss(Mahalanobis(), embedded_episode({3, 3, 5, 4})),
     .loss_at = head_point(Mahalanobis(), embedded_episode({3, 3, 5, 4})),
-    .errors = with(head_errors(Mahalanobis(), embedded_episode()),
-                   {bad_use<ValueError>([] { Mahalanobis({.beta = 0}); }, "beta is 0"),
-                    bad_use<ValueError>([] { MahalanobisHead<float>({.beta = 1e-50}); }, "float")}),
+    .errors = joined(head_errors(Mahalanobis(), embedded_episode()),
+                     {bad_use<ValueError>([] { Mahalanobis({.beta = 0}); }, "beta is 0"),
+                      bad_use<ValueError>([] { MahalanobisHead<float>({.beta = 1e-50}); }, "float")}),
     .properties = {{"inductive; classes and support items have no order",
                     [] {
                       for (const Index shots : {1, 4}) {

@@ -19,11 +19,6 @@ using Double = Tensor<double>;
 
 /// More than one thread's work.
 Episode<float> large_episode(const Random& random) { return embedded_episode<float>({20, 3, 200, 64}, random); }
-/// The bad uses of every head, and more.
-std::vector<BadUse> with(std::vector<BadUse> all, std::vector<BadUse> more) {
-  for (BadUse& use : more) all.push_back(std::move(use));
-  return all;
-}
 double inner(const Double& a, Index i, const Double& b, Index j) {
   double total = 0;
   for (Index w = 0; w < a.size(1); ++w) total += a.at({i, w}) * b.at({j, w});
@@ -69,10 +64,10 @@ const bool matching_row = add_method_rows({{
         },
     .loss = head_loss(Matching({.scale = 3, .learned = true}), embedded_episode()),
     .loss_at = head_point(Matching({.scale = 3, .learned = true}), embedded_episode()),
-    .errors = with(head_errors(Matching(), embedded_episode()),
-                   {bad_use<ValueError>([] { Matching({.scale = 0}); }, "scale is 0"),
-                    bad_use<ValueError>([] { Matching({.scale = INFINITY, .learned = true}); }, "scale is inf"),
-                    bad_use<ValueError>([] { MatchingHead<float>({.scale = 1e-60}); }, "float")}),
+    .errors = joined(head_errors(Matching(), embedded_episode()),
+                     {bad_use<ValueError>([] { Matching({.scale = 0}); }, "scale is 0"),
+                      bad_use<ValueError>([] { Matching({.scale = INFINITY, .learned = true}); }, "scale is inf"),
+                      bad_use<ValueError>([] { MatchingHead<float>({.scale = 1e-60}); }, "float")}),
     .properties = {{"inductive; classes and support items have no order",
                     [] {
                       for (const MatchingOptions& options :
@@ -190,16 +185,16 @@ const bool relation_row = add_method_rows({{
         },
     .loss = head_loss(off_the_kinks(), embedded_episode()),
     .loss_at = head_point(off_the_kinks(), embedded_episode()),
-    .errors = with(head_errors(Relation(Random(2), kSmall), embedded_episode()),
-                   {bad_use<ValueError>([] { Relation(Random(1), {.last = 0}); }, "64 and 0 units"),
-                    bad_use<ShapeError>([] { Relation(Random(1))(embedded_episode(), Context(), Site::current()); },
-                                        "[items, 64]"),
-                    bad_use<ShapeError>(
-                        [] {
-                          const Episode<double> e = embedded_episode();
-                          Relation(Random(2), kSmall).loss(with_queries(e, e.query.x), Context(), Site::current());
-                        },
-                        "label for each query")}),
+    .errors = joined(head_errors(Relation(Random(2), kSmall), embedded_episode()),
+                     {bad_use<ValueError>([] { Relation(Random(1), {.last = 0}); }, "64 and 0 units"),
+                      bad_use<ShapeError>([] { Relation(Random(1))(embedded_episode(), Context(), Site::current()); },
+                                          "[items, 64]"),
+                      bad_use<ShapeError>(
+                          [] {
+                            const Episode<double> e = embedded_episode();
+                            Relation(Random(2), kSmall).loss(with_queries(e, e.query.x), Context(), Site::current());
+                          },
+                          "label for each query")}),
     .properties =
         {{"inductive; classes and support items have no order",
           [] {
@@ -285,18 +280,18 @@ const bool simpleshot_row = add_method_rows({{
     .loss = head_loss(simpleshot(FeatureTransform::centred_l2), embedded_episode()),
     .loss_at = head_point(simpleshot(FeatureTransform::centred_l2), embedded_episode()),
     .errors =
-        with(head_errors(simpleshot(FeatureTransform::l2), embedded_episode()),
-             {bad_use<ValueError>([] { SimpleShotHead<double>()(embedded_episode(), Context(), Site::current()); },
-                                  "no base_mean"),
-              bad_use<ShapeError>(
-                  [] { simpleshot(FeatureTransform::centred_l2, 7)(embedded_episode(), Context(), Site::current()); },
-                  "base_mean [7]"),
-              bad_use<ShapeError>(
-                  [] {
-                    mean_feature(zeros({0, 3}));
-                  },
-                  "one item or more"),
-              bad_use<ShapeError>([] { mean_feature(zeros({3})); }, "features [3]")}),
+        joined(head_errors(simpleshot(FeatureTransform::l2), embedded_episode()),
+               {bad_use<ValueError>([] { SimpleShotHead<double>()(embedded_episode(), Context(), Site::current()); },
+                                    "no base_mean"),
+                bad_use<ShapeError>(
+                    [] { simpleshot(FeatureTransform::centred_l2, 7)(embedded_episode(), Context(), Site::current()); },
+                    "base_mean [7]"),
+                bad_use<ShapeError>(
+                    [] {
+                      mean_feature(zeros({0, 3}));
+                    },
+                    "one item or more"),
+                bad_use<ShapeError>([] { mean_feature(zeros({3})); }, "features [3]")}),
     .properties =
         {{"inductive; classes and support items have no order",
           [] {
@@ -409,24 +404,24 @@ const bool fewshot_gnn_row = add_method_rows({{
         },
     .loss = head_loss(smooth_gnn(), smooth_episode()),
     .loss_at = head_point(smooth_gnn(), smooth_episode()),
-    .errors = with(head_errors(Gnn(Random(4), kGnn), embedded_episode()),
-                   {bad_use<ValueError>([] { FewShotGnn<float>(Random(1), {.features = 0}); }, "0 features"),
-                    bad_use<ValueError>([] { FewShotGnn<float>(Random(1), {.slope = NAN}); }, "slope is nan"),
-                    bad_use<ValueError>(
-                        [] {
-                          Gnn(Random(4), kGnn)(embedded_episode({4, 1, 2, 4}), Context(), Site::current());
-                        },
-                        "4 ways, made for 3"),
-                    bad_use<ShapeError>(
-                        [] {
-                          Gnn(Random(4), kGnn)(embedded_episode({3, 1, 2, 5}), Context(), Site::current());
-                        },
-                        "[items, 4]"),
-                    bad_use<ShapeError>(
-                        [] {
-                          LearnedAdjacency<double>(4, kGnn, Random(1))(zeros<double>({2, 1, 4}));
-                        },
-                        "[2, 1, 4]")}),
+    .errors = joined(head_errors(Gnn(Random(4), kGnn), embedded_episode()),
+                     {bad_use<ValueError>([] { FewShotGnn<float>(Random(1), {.features = 0}); }, "0 features"),
+                      bad_use<ValueError>([] { FewShotGnn<float>(Random(1), {.slope = NAN}); }, "slope is nan"),
+                      bad_use<ValueError>(
+                          [] {
+                            Gnn(Random(4), kGnn)(embedded_episode({4, 1, 2, 4}), Context(), Site::current());
+                          },
+                          "4 ways, made for 3"),
+                      bad_use<ShapeError>(
+                          [] {
+                            Gnn(Random(4), kGnn)(embedded_episode({3, 1, 2, 5}), Context(), Site::current());
+                          },
+                          "[items, 4]"),
+                      bad_use<ShapeError>(
+                          [] {
+                            LearnedAdjacency<double>(4, Random(1), kGnn)(zeros<double>({2, 1, 4}));
+                          },
+                          "[2, 1, 4]")}),
     .properties = {{"inductive; support items have no order",
                     [] {
                       check_inductive(Gnn(Random(4), kGnn), embedded_episode());
@@ -443,7 +438,7 @@ const bool fewshot_gnn_row = add_method_rows({{
                    {"rows of the edges' weights sum to 1, none leads from a node to itself",
                     [] {
                       const Double x = randn<double>({2, 6, 4}, Random(3));
-                      const Double a = LearnedAdjacency<double>(4, kGnn, Random(1))(x);
+                      const Double a = LearnedAdjacency<double>(4, Random(1), kGnn)(x);
                       CHECK(a.shape() == Shape{2, 6, 6});
                       CHECK(gap(sum(a, {2}), ones<double>({2, 6})) < 1e-14);
                       CHECK(max(abs(a * eye<double>(6))).item() == 0);
@@ -451,7 +446,7 @@ const bool fewshot_gnn_row = add_method_rows({{
                     }},
                    {"edges depend on differences alone: like nodes hear the same",
                     [] {
-                      const LearnedAdjacency<double> adjacency(2, kGnn, Random(1));
+                      const LearnedAdjacency<double> adjacency(2, Random(1), kGnn);
                       const Double a = adjacency(reshape(tensor<double>({0, 0, 1, 2, 0, 0}), {1, 3, 2}));
                       CHECK(a.at({0, 1, 0}) == Approx(0.5).epsilon(1e-14));
                       CHECK(a.at({0, 0, 1}) == Approx(a.at({0, 2, 1})).epsilon(1e-14));
@@ -460,7 +455,7 @@ const bool fewshot_gnn_row = add_method_rows({{
                    {"edges do not see a common part of all nodes",
                     [] {
                       const Episode<double> e = on_a_grid(embedded_episode());
-                      const LearnedAdjacency<double> adjacency(4, kGnn, Random(1));
+                      const LearnedAdjacency<double> adjacency(4, Random(1), kGnn);
                       const auto edges = [&](double common) {
                         return adjacency(reshape(shifted(e, common).support.x, {1, 6, 4}));
                       };
@@ -468,7 +463,7 @@ const bool fewshot_gnn_row = add_method_rows({{
                     }},
                    {"the perceptron of the edges, by plain sums",
                     [] {
-                      const LearnedAdjacency<double> adjacency(4, kGnn, Random(1));
+                      const LearnedAdjacency<double> adjacency(4, Random(1), kGnn);
                       const Double x = randn<double>({1, 5, 4}, Random(3)), a = adjacency(x);
                       for (Index i = 0; i < 5; ++i) {
                         double weights[5] = {}, total = 0;

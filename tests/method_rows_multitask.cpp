@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "aggregators.hpp"
 #include "catch.hpp"
 #include "graft/multitask.hpp"
 #include "graft/protocol/aggregation.hpp"
@@ -11,28 +12,15 @@ using namespace graft;
 
 namespace {
 
-using Numbers = Tensor<double>;
-
-double inner(const Numbers& a, const Numbers& b) { return sum(a * b).item(); }
-double gap(const Numbers& a, const Numbers& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a - b)).item();
-}
-Numbers row(const Numbers& x, Index i) { return reshape(slice(x, 0, i, i + 1), {x.size(1)}); }
 Numbers random_rows(Index tasks, Index n, std::uint64_t stream) {
   return randn<double>({tasks, n}, Random(3).stream(stream));
 }
-/// Two rows at an angle above 90 degrees, lengths apart.
-const Numbers conflicting = tensor<double>({{-4, 1, 1}, {6, 1, 1}});
 /// What the aggregator of that name makes of the gradients.
 template <class M>
 M combined(const std::vector<M>& gradients, const std::string& name, const Random& random) {
   Aggregator aggregator = aggregators().make(name, static_cast<Index>(gradients.size()));
   return aggregate(gradients, aggregator, random);
 }
-/// Rows i scaled by c_i.
-Numbers scaled(const Numbers& c, const Numbers& x) { return reshape(c, {c.count(), 1}) * x; }
-
 /// Algorithm 1 on vectors, with the random orders that `pcgrad` documents: task i's is stream i.
 Numbers by_the_book(const Numbers& g, const Random& random) {
   const auto tasks = static_cast<std::size_t>(g.size(0)), n = static_cast<std::size_t>(g.size(1));
@@ -73,8 +61,8 @@ const bool pcgrad_row = add_method_rows({{
         {{"the golden rows",
           [] {
             // By hand: <g1, g2> = -22, |g1|^2 = 18, |g2|^2 = 38, so the weights are 1 + 22/18 and 1 + 22/38.
-            const Numbers d = pcgrad(conflicting, Random(1));
-            CHECK(gap(d, (1 + 22.0 / 18) * row(conflicting, 0) + (1 + 22.0 / 38) * row(conflicting, 1)) < 1e-14);
+            const Numbers d = pcgrad(golden, Random(1));
+            CHECK(gap(d, (1 + 22.0 / 18) * row_of(golden, 0) + (1 + 22.0 / 38) * row_of(golden, 1)) < 1e-14);
             CHECK(gap(d, tensor<double>({0.5848, 3.8012, 3.8012})) < 5e-5);
           }},
          {"Algorithm 1 on vectors gives the same",
@@ -88,38 +76,50 @@ const bool pcgrad_row = add_method_rows({{
           [] {
             // d = p1 + p2 with p1 at right angles to g2 and p2 to g1, hence <d, g_i> = <p_i, g_i> = |g_i|^2 (1 -
             // cos^2).
-            const Numbers d = pcgrad(conflicting, Random(1));
+            const Numbers d = pcgrad(golden, Random(1));
             const double sine = 1 - 22.0 * 22 / (18.0 * 38);
-            CHECK(inner(d, row(conflicting, 0)) == Approx(18 * sine).epsilon(1e-13));
-            CHECK(inner(d, row(conflicting, 1)) == Approx(38 * sine).epsilon(1e-13));
+            CHECK(inner(d, row_of(golden, 0)) == Approx(18 * sine).epsilon(1e-13));
+            CHECK(inner(d, row_of(golden, 1)) == Approx(38 * sine).epsilon(1e-13));
           }},
          {"the sum without conflicts",
           [] {
             const Numbers g = abs(random_rows(4, 6, 1));  // in one orthant
             CHECK(gap(pcgrad(g, Random(2)), sum(g, {0})) < 1e-14);
             CHECK(gap(pcgrad(eye<double>(3), Random(2)), ones<double>({3})) == 0);  // right angles are no conflict
-            CHECK(gap(pcgrad(slice(g, 0, 0, 1), Random(2)), row(g, 0)) == 0);       // one task
+            CHECK(gap(pcgrad(slice(g, 0, 0, 1), Random(2)), row_of(g, 0)) == 0);    // one task
           }},
          {"a zero gradient changes nothing",
           [] {
             const Numbers zero = zeros<double>({1, 3});
-            for (const Numbers& g :
-                 {concat(std::vector{zero, conflicting}, 0), concat(std::vector{conflicting, zero}, 0)})
-              CHECK(gap(pcgrad(g, Random(1)), pcgrad(conflicting, Random(1))) == 0);
+            for (const Numbers& g : {concat(std::vector{zero, golden}, 0), concat(std::vector{golden, zero}, 0)})
+              CHECK(gap(pcgrad(g, Random(1)), pcgrad(golden, Random(1))) == 0);
             CHECK(gap(pcgrad(zeros<double>({2, 3}), Random(1)), zeros<double>({3})) == 0);
           }},
          {"linear under scaling of the tasks",
           [] {
             const Numbers g = random_rows(4, 6, 2), c = tensor<double>({1, 2, 0.5, 4}),
                           more = tensor<double>({3, 0.1, 1, 1});
-            const auto d = [&](const Numbers& scales) { return pcgrad(scaled(scales, g), Random(6)); };
+            const auto d = [&](const Numbers& scales) { return pcgrad(scale_rows(scales, g), Random(6)); };
             CHECK(gap(d(c + more), d(c) + d(more)) < 1e-13);
             CHECK(gap(d(7 * c), 7 * d(c)) < 1e-12);
           }},
+         {"two tasks never conflict with their direction",
+          [] {
+            for (const TestJacobian& test : test_jacobians()) {
+              INFO(test.name);
+              if (test.rows.size(0) == 2)
+                CHECK(never_conflicts(pcgrad_weights(gramian_of(test.rows), Random(1)), test.rows, 1e-12));
+            }
+          }},
+         {"of several tasks the order does not matter on average over the draws",
+          [] {
+            CHECK(permutes_on_average([](const Numbers& g, const Random& random) { return pcgrad(g, random); },
+                                      tensor<double>({{1, 0, 0.1}, {-0.5, 0.8, 0.3}, {-0.5, -0.7, 0.2}})));
+          }},
          {"the order of two tasks does not matter",
           [] {
-            const Numbers swapped = concat(std::vector{slice(conflicting, 0, 1, 2), slice(conflicting, 0, 0, 1)}, 0);
-            CHECK(gap(pcgrad(swapped, Random(1)), pcgrad(conflicting, Random(1))) < 1e-14);
+            const Numbers swapped = concat(std::vector{slice(golden, 0, 1, 2), slice(golden, 0, 0, 1)}, 0);
+            CHECK(gap(pcgrad(swapped, Random(1)), pcgrad(golden, Random(1))) < 1e-14);
           }},
          {"the random orders come from the stream",
           [] {
@@ -130,7 +130,7 @@ const bool pcgrad_row = add_method_rows({{
               differs |= gap(pcgrad(g, Random(seed)), pcgrad(g, Random(1))) > 1e-9;
             CHECK(differs);
           }},
-         {"the direction is a plain number", [] { CHECK_FALSE(pcgrad(variable(conflicting), Random(1)).tracked()); }}},
+         {"the direction is a plain number", [] { CHECK_FALSE(pcgrad(variable(golden), Random(1)).tracked()); }}},
 }});
 
 /// A model of two parts with the golden rows as gradients.
@@ -144,7 +144,7 @@ Parts<double> cut(const Numbers& x) {
   const Numbers flat = reshape(x, {-1});
   return {slice(flat, 0, 0, 1), {reshape(slice(flat, 0, 1, 3), {2, 1})}};
 }
-const std::vector<Parts<double>> golden{cut(row(conflicting, 0)), cut(row(conflicting, 1))};
+const std::vector<Parts<double>> golden_parts{cut(row_of(golden, 0)), cut(row_of(golden, 1))};
 
 const bool mean_row = add_method_rows({{
     .name = "mean",
@@ -158,11 +158,19 @@ const bool mean_row = add_method_rows({{
           return cast<float>(MeanGradient()(gradients).weights);
         },
     .errors = {bad_use<ShapeError>([] { TaskGradients(zeros<double>({4}), {}, Random(1)); }, "[4]"),
-               bad_use<ShapeError>([] { TaskGradients(zeros<double>({4, 2}), zeros<double>({3}), Random(1)); }, "[3]"),
-               bad_use<ValueError>([] { TaskGradients(zeros<double>({0, 2}), {}, Random(1)); }, "no tasks")},
+               bad_use<ShapeError>(
+                   [] {
+                     TaskGradients(zeros<double>({4, 2}), zeros<double>({3}), Random(1));
+                   },
+                   "[3]"),
+               bad_use<ValueError>(
+                   [] {
+                     TaskGradients(zeros<double>({0, 2}), {}, Random(1));
+                   },
+                   "no tasks")},
     .properties = {{"weights are 1 / tasks",
                     [] {
-                      TaskGradients gradients(conflicting, {}, Random(1));
+                      TaskGradients gradients(golden, {}, Random(1));
                       CHECK(same_bits(MeanGradient()(gradients).weights, full<double>({2}, 0.5)));
                     }}},
 }});
@@ -184,46 +192,43 @@ const bool aggregate_row = add_method_rows({{
     .errors = {bad_use<ValueError>([] { combined(std::vector<Parts<double>>{}, "mean", Random(1)); }, "no gradients"),
                bad_use<ShapeError>(
                    [] {
-                     Parts<double> other = golden[0];
+                     Parts<double> other = golden_parts[0];
                      other.first = zeros<double>({2});
-                     combined(std::vector{golden[0], other}, "pcgrad", Random(1));
+                     combined(std::vector{golden_parts[0], other}, "pcgrad", Random(1));
                    },
                    "first")},
-    .properties = {{"mean and pcgrad of the golden rows",
-                    [] {
-                      CHECK(gap(to_vector(combined(golden, "mean", Random(1))), ones<double>({3})) == 0);
-                      CHECK(gap(to_vector(combined(golden, "pcgrad", Random(1))),
-                                0.5 * pcgrad(conflicting, Random(1))) < 1e-15);
-                    }},
-                   {"pcgrad equals the mean without conflicts",
-                    [] {
-                      const std::vector<Parts<double>> agree{cut(tensor<double>({1, 2, 0})),
-                                                             cut(tensor<double>({0, 1, 4})),
-                                                             cut(tensor<double>({3, 0, 0.5}))};
-                      CHECK(gap(to_vector(combined(agree, "pcgrad", Random(1))),
-                                to_vector(combined(agree, "mean", Random(1)))) < 1e-15);
-                    }},
-                   {"the Gramian that aggregators see is the Jacobian's product, symmetric",
-                    [] {  // that the Jacobian is not made for it: gramian_test.cpp
-                      std::vector<Parts<float>> gradients;
-                      for (std::uint64_t task = 0; task < 4; ++task)
-                        gradients.push_back(
-                            {randn<float>({40}, Random(task)), {randn<float>({50, 700}, Random(~task))}});
-                      for (const std::vector<bool>& shared : {std::vector{true, true}, std::vector{false, true}}) {
-                        detail::ModelGradients<Parts<float>> tasks(gradients, shared, {}, Random(1));
-                        const Numbers products = tasks.gramian(), rows = tasks.jacobian();
-                        // |g_i| |g_j| is about 35 000.
-                        CHECK(gap(products, matmul(rows, rows, {.transpose_b = true})) < 35000 * 1e-12);
-                        CHECK(same_bits(products, transpose(products)));
-                      }
-                    }},
-                   {"one gradient is itself",
-                    [] {
-                      for (const char* how :
-                           {"mean", "sum", "config", "dualproj", "gradvac", "imtl_g", "mgda", "pcgrad", "upgrad"})
-                        CHECK(gap(to_vector(combined(std::vector{golden[0]}, how, Random(1))), row(conflicting, 0)) ==
-                              0);
-                    }}},
+    .properties =
+        {{"mean and pcgrad of the golden_parts rows",
+          [] {
+            CHECK(gap(to_vector(combined(golden_parts, "mean", Random(1))), ones<double>({3})) == 0);
+            CHECK(gap(to_vector(combined(golden_parts, "pcgrad", Random(1))), 0.5 * pcgrad(golden, Random(1))) < 1e-15);
+          }},
+         {"pcgrad equals the mean without conflicts",
+          [] {
+            const std::vector<Parts<double>> agree{cut(tensor<double>({1, 2, 0})), cut(tensor<double>({0, 1, 4})),
+                                                   cut(tensor<double>({3, 0, 0.5}))};
+            CHECK(gap(to_vector(combined(agree, "pcgrad", Random(1))), to_vector(combined(agree, "mean", Random(1)))) <
+                  1e-15);
+          }},
+         {"the Gramian that aggregators see is the Jacobian's product, symmetric",
+          [] {  // that the Jacobian is not made for it: gramian_test.cpp
+            std::vector<Parts<float>> gradients;
+            for (std::uint64_t task = 0; task < 4; ++task)
+              gradients.push_back({randn<float>({40}, Random(task)), {randn<float>({50, 700}, Random(~task))}});
+            for (const std::vector<bool>& shared : {std::vector{true, true}, std::vector{false, true}}) {
+              detail::ModelGradients<Parts<float>> tasks(gradients, shared, {}, Random(1));
+              const Numbers products = tasks.gramian(), rows = tasks.jacobian();
+              // |g_i| |g_j| is about 35 000.
+              CHECK(gap(products, matmul(rows, rows, {.transpose_b = true})) < 35000 * 1e-12);
+              CHECK(same_bits(products, transpose(products)));
+            }
+          }},
+         {"one gradient is itself",
+          [] {
+            for (const char* how :
+                 {"mean", "sum", "config", "dualproj", "gradvac", "imtl_g", "mgda", "pcgrad", "upgrad"})
+              CHECK(gap(to_vector(combined(std::vector{golden_parts[0]}, how, Random(1))), row_of(golden, 0)) == 0);
+          }}},
 }});
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "catch.hpp"
+#include "gap.hpp"
 #include "graft/multitask/curriculum.hpp"
 #include "graft/multitask/exp3.hpp"
 #include "graft/multitask/loss_sampling.hpp"
@@ -22,10 +23,6 @@ using Numbers = Tensor<double>;
 constexpr double kInfinity = std::numeric_limits<double>::infinity(), kNaN = std::numeric_limits<double>::quiet_NaN();
 
 double number(const Numbers& x, Index i) { return x.at({i}); }
-double gap(const Numbers& a, const Numbers& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a - b)).item();
-}
 /// What a scheduler sees before round `round`; its stream is the round's own.
 ScheduleInput input_of(Index tasks, Index wanted, Index round = 0, const Numbers& losses = {},
                        const Random& random = Random(7), Site site = Site::current()) {
@@ -88,10 +85,6 @@ std::vector<BadUse> schedule_errors(S scheduler, bool of_three) {
       bad_use<ValueError>([=]() mutable { scheduler(input_of(3, 0)); }, "0 places for 3 tasks"),
       bad_use<ShapeError>([=]() mutable { scheduler(input_of(3, 1, 0, zeros<double>({2}))); }, "[2]")};
   if (of_three) list.push_back(bad_use<ShapeError>([=]() mutable { scheduler(input_of(4, 1)); }, "made for 3 tasks"));
-  return list;
-}
-std::vector<BadUse> joined(std::vector<BadUse> list, const std::vector<BadUse>& more) {
-  list.insert(list.end(), more.begin(), more.end());
   return list;
 }
 
@@ -172,7 +165,7 @@ const bool temperature_row = add_method_rows({{
              },
              "[2, 2]"),
          bad_use<ShapeError>([] { TemperatureSampling{Numbers()}; }, "sizes"),
-         bad_use<ValueError>([] { TemperatureSampling(sizes, {.annealing = -1}); }, "-1 rounds"),
+         bad_use<ValueError>([] { TemperatureSampling(sizes, {.annealing = -1}); }, "annealing is -1"),
          bad_use<ValueError>([] { TemperatureSampling(sizes, {.tau = kInfinity, .annealing = 9}); }, "tau of inf"),
          bad_use<ValueError>([] { TemperatureSampling(sizes, {.annealing = 9, .first_tau = 0}); }, "tau of 0")}),
     .properties = {{"tau 1 is in proportion, infinity uniform, between them a power",
@@ -223,7 +216,7 @@ const bool temperature_row = add_method_rows({{
                     }},
                    {"quotas do not depend on how draws are dealt to rounds; equal sizes are taken in turn",
                     [] {
-                      const TemperatureOptions exact{.tau = 1, .low_discrepancy = true};
+                      const TemperatureSamplingOptions exact{.tau = 1, .low_discrepancy = true};
                       TemperatureSampling one(sizes, exact), many(sizes, exact), even(ones<double>({3}), exact);
                       CHECK(counts_of(tasks_of(one, 4, 1, 60), 4) == counts_of(tasks_of(many, 4, 12, 5), 4));
                       CHECK(tasks_of(even, 3, 3, 2) == std::vector<Index>{0, 1, 2, 0, 1, 2});
@@ -280,7 +273,7 @@ const bool loss_row = add_method_rows({{
                             loss_probabilities(zeros<double>({2, 2}));
                           },
                           "[2, 2]"),
-                      bad_use<ValueError>([] { LossProportional(0); }, "0 tasks")}),
+                      bad_use<ValueError>([] { LossProportional(0); }, "tasks is 0")}),
     .properties = {{"probabilities are shares of the sum",
                     [] {
                       CHECK(gap(loss_probabilities(losses), losses / 3.5) < 1e-15);
@@ -558,7 +551,7 @@ const bool exp3_row = add_method_rows({{
                           },
                           "[2, 2]"),
                       bad_use<ValueError>([] { Exp3(3, {.gamma = kNaN}); }, "gamma is"),
-                      bad_use<ValueError>([] { Exp3(0); }, "0 tasks")}),
+                      bad_use<ValueError>([] { Exp3(0); }, "tasks is 0")}),
     .properties = {{"probabilities in closed form, at least gamma / K, whatever the weights",
                     [] {
                       const Numbers w = tensor<double>({1, 2, 5});

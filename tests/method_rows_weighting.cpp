@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "catch.hpp"
+#include "gap.hpp"
 #include "files.hpp"
 #include "graft/io/checkpoint.hpp"
 #include "graft/model/grad.hpp"
@@ -30,10 +31,6 @@ namespace {
 using Numbers = Tensor<double>;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-double gap(const Numbers& a, const Numbers& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a - b)).item();
-}
 /// The largest difference, each as a share of b.
 double relative(const Numbers& a, const Numbers& b) {
   REQUIRE(a.shape() == b.shape());
@@ -122,6 +119,26 @@ void check_memory(const Aggregator& fresh, const Aggregator& sized, bool always_
       },
       before, one);
   CHECK(moved == always_moves);
+}
+
+/// Of every weighting of losses: it does not matter which number a task has, and in which row it stands.
+void check_order(const Aggregator& fresh) {
+  const std::int64_t number_of[] = {2, 0, 3, 1};
+  Aggregator one = fresh, other = fresh;
+  for (std::uint64_t round = 0; round < 8; ++round) {
+    const List<Index> ids = round % 3 == 1 ? List<Index>{0, 2, 2} : List<Index>{0, 1, 2, 3};
+    List<Index> renamed;
+    List<std::int64_t> backwards;
+    for (Index row = ids.size() - 1; row >= 0; --row) {
+      renamed.push_back(number_of[ids[row]]);
+      backwards.push_back(row);
+    }
+    const auto turned = [&](const Numbers& x) { return gather(x, from_vector(backwards)); };
+    const Numbers losses = some_losses(ids.size(), round),
+                  rows = randn<double>({ids.size(), 3}, Random(4).stream(round));
+    const Numbers weights = weigh(one, losses, ids, 4, rows);
+    CHECK(relative(weigh(other, turned(losses), renamed, 4, turned(rows)), turned(weights)) < 1e-12);
+  }
 }
 
 /// Bad uses that every weighting of losses refuses; those that remember also refuse another number of tasks.
@@ -260,6 +277,7 @@ const bool uncertainty_row = add_method_rows({{
                       weigh(once, tensor<double>({3, 3}));
                       CHECK(same_bits(twice.log_variances, once.log_variances));
                     }},
+                   {"the tasks have no order", [] { check_order(UncertaintyWeights()); }},
                    {"it remembers", [] { check_memory(UncertaintyWeights(), UncertaintyWeights(4)); }}},
 }});
 
@@ -316,6 +334,7 @@ const bool imtl_l_row = add_method_rows({{
                       CHECK(at(weighting.scales, 0) == 80);
                       CHECK(std::isfinite(static_cast<float>(at(weights, 0))));
                     }},
+                   {"the tasks have no order", [] { check_order(ImtlL()); }},
                    {"it remembers", [] { check_memory(ImtlL(), ImtlL(4)); }}},
 }});
 
@@ -387,6 +406,7 @@ const bool dwa_row = add_method_rows({{
             const Numbers expected = 3 / (e0 + e1 + e2) * tensor<double>({e2, e0, e0});
             CHECK(gap(weigh(weighting, ones<double>({3}), {2, 0, 0}, 3), expected) < 1e-15);
           }},
+         {"the tasks have no order", [] { check_order(Dwa(0, {.period = 1})); }},
          {"it remembers", [] { check_memory(Dwa(0, {.period = 5}), Dwa(4, {.period = 5})); }}},
 }});
 
@@ -430,6 +450,7 @@ const bool gls_row = add_method_rows({{
                       CHECK(relative(c * weigh(weighting, c * losses), std::pow(1e6, 0.25) * weigh(weighting, losses)) <
                             1e-13);
                     }},
+                   {"the tasks have no order", [] { check_order(Gls()); }},
                    {"equal losses, one task, losses of any size",
                     [] {
                       Gls weighting;
@@ -579,6 +600,7 @@ const bool gradnorm_row = add_method_rows({{
             CHECK(at(weighting.task_weights, 0) + at(weighting.task_weights, 2) == Approx(2).epsilon(1e-14));
             CHECK(at(weighting.task_weights, 0) != 1);
           }},
+         {"the tasks have no order", [] { check_order(GradNorm()); }},
          {"it remembers", [] { check_memory(GradNorm(), GradNorm(4)); }}},
 }});
 
@@ -717,6 +739,7 @@ const bool famo_row = add_method_rows({{
             for (double loss : {3.0, 1.0, 2.0}) CHECK(at(weigh(one, tensor<double>({loss})), 0) == 1);
             CHECK(at(one.logits, 0) == 0);
           }},
+         {"the tasks have no order", [] { check_order(Famo()); }},
          {"it remembers", [] { check_memory(Famo(), Famo(4)); }}},
 }});
 
@@ -851,6 +874,7 @@ const bool stch_row = add_method_rows({{
                       CHECK(relative(weigh(weighting, tensor<double>({8, 1}), {2, 1}, 3),
                                      tensor<double>({4.0 / 3 / 8, 2.0 / 3})) < 1e-14);
                     }},
+                   {"the tasks have no order", [] { check_order(Stch(0, {.warm_up = 0, .period = 2})); }},
                    {"it remembers",
                     [] {
                       for (Index warm_up : {1, 3}) {  // in round 16 n is known, or still measured
@@ -886,7 +910,11 @@ const bool conflict_row = add_method_rows({{
                    },
                    "0 and 1 is nan"),
                bad_use<ValueError>([] { conflict_figures(tensor<double>({{-1}})); }, "0 and 0"),
-               bad_use<ValueError>([] { conflict_figures(zeros<double>({0, 0})); }, "no tasks")},
+               bad_use<ValueError>(
+                   [] {
+                     conflict_figures(zeros<double>({0, 0}));
+                   },
+                   "no tasks")},
     .properties =
         {{"the golden rows",
           [] {
@@ -1045,7 +1073,7 @@ const bool affinity_row = add_method_rows({{
                    [] {
                      group_tasks(ones<double>({2, 2}), 0);
                    },
-                   "0 groups"),
+                   "groups is 0"),
                bad_use<ValueError>(
                    [] {
                      group_tasks(tensor<double>({{1, NAN}, {1, 1}}), 1);

@@ -38,6 +38,12 @@ BadUse bad_use(F f, std::string text = "") {
   return {f, [](const std::exception& error) { return typeid(error) == typeid(E); }, std::move(text)};
 }
 
+/// Bad uses of several kinds, behind one another.
+inline std::vector<BadUse> joined(std::vector<BadUse> some, const std::vector<BadUse>& more) {
+  some.insert(some.end(), more.begin(), more.end());
+  return some;
+}
+
 struct MethodProperty {
   std::string name;
   std::function<void()> check;  ///< with Catch's CHECK

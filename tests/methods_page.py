@@ -72,8 +72,9 @@ def needs_of(row, header):
         if ".any_ways = false" in text:
             words.append("fixed ways")
         return ", ".join(words)
-    reads = {"jacobian": "gradients", "gramian": "Gramian", "losses": "losses"}
-    return ", ".join(word for call, word in reads.items() if f"gradients.{call}()" in header)
+    reads = {"gradients": ["gradients.jacobian()"], "Gramian": ["gradients.gramian()"],
+             "losses": ["gradients.losses()", "detail::task_losses("]}
+    return ", ".join(word for word, calls in reads.items() if any(call in header for call in calls))
 
 
 def page(rows, headers):
@@ -126,11 +127,12 @@ struct first {
   static constexpr Needs needs{.sees = Sees::queries, .derivatives = 2, .any_ways = false};
 };
 """
-    second = "struct Second {\n  Combination operator()(TaskGradients& gradients) { return f(gradients.gramian()); }\n};\n"
+    second = "struct Second {\n  Combination operator()(TaskGradients& gradients) { return f(gradients.gramian()); }\n};\n" \
+             "const auto round = detail::task_losses(\"Second\", gradients, range, site);\n"
     made = page(rows, {"graft/fewshot/first.hpp": first, "graft/multitask/second.hpp": second})
     assert "## Few-shot learning" in made
     assert "| first: `first(x)` | `graft/fewshot/first.hpp` | transductive, order 2, fixed ways |" in made
-    assert "| `graft/multitask/second.hpp` | Gramian |" in made
+    assert "| `graft/multitask/second.hpp` | Gramian, losses |" in made
 
 
 def main():

@@ -12,6 +12,7 @@
 #include "graft/io/checkpoint.hpp"
 #include "graft/model/grad.hpp"
 #include "graft/multitask.hpp"
+#include "graft/multitask/constant.hpp"
 #include "graft/multitask/curriculum.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/ops/arithmetic.hpp"
@@ -255,6 +256,38 @@ TEST_CASE("a task that fails is dropped and leaves the others' draws unchanged",
     CHECK(took_part[1] + dropped[1] == took_part[0]);
     CHECK(seen[0] == seen[1]);
   }
+}
+
+TEST_CASE("a task of weight 0 changes no shared parameter", "[protocol]") {
+  const auto run_with = [](double factor) {  // of task 1's loss
+    State state = start(3, ConstantWeights{{1, 0, 0.5}});
+    const auto answer = [&](const Net& net, Index task, const Random& random) {
+      TaskAnswer<> result = regress(net, task, random);
+      if (task == 1) result.loss = factor * result.loss;
+      return result;
+    };
+    for (int round = 0; round < 8; ++round) run_round(state, answer, 1e-2, {.tasks_per_round = 3, .seed = 4});
+    return state.model;
+  };
+  const Net one = run_with(1), other = run_with(-50);
+  for_each_parameter([](const auto& a, const auto& b) { CHECK(same_bits(a, b)); }, one, other);
+}
+
+TEST_CASE("tasks of unequal sizes take part as they are", "[protocol]") {
+  const Index sizes[] = {1, 7, 300};
+  const auto answer = [&](const Net& net, Index task, const Random& random) {
+    const Tensor<> x = randn<float>({sizes[task], 4}, random.stream("inputs"));
+    return TaskAnswer<>{mse(net(x), sum(x, {1}, true)), 0};
+  };
+  const Net net = make_net();
+  auto state = start_protocol(net, Sgd<Net>(net), 3);
+  run_round(state, answer, 0.1, {.tasks_per_round = 3, .seed = 6});
+  Net by_hand = net;
+  for (Index task = 0; task < 3; ++task) {
+    const Random draw = Random(6).stream("task").stream(static_cast<std::uint64_t>(task)).stream(std::uint64_t{0});
+    by_hand = by_hand - 0.1 / 3 * grad([&](const Net& m) { return answer(m, task, draw).loss; }, net);
+  }
+  for_each_parameter([](const auto& a, const auto& b) { CHECK(all_close(a, b, 1e-5, 1e-7)); }, state.model, by_hand);
 }
 
 TEST_CASE("a round in which every task fails changes nothing but the counters", "[protocol]") {

@@ -62,6 +62,17 @@ class TaskGradients {
   Random random_;
 };
 
+namespace detail {
+
+/// Throws IndexError for a row of no task.
+inline void check_ids(const char* op, const TaskGradients& gradients, Site site) {
+  for (Index task : gradients.ids)
+    if (task < 0 || task >= gradients.all_tasks)
+      fail<IndexError>(op, {"task ", task, " of ", gradients.all_tasks}, {}, site);
+}
+
+}  // namespace detail
+
 /// An aggregator's answer: either weights of the tasks' gradients, or a direction of its own.
 struct Combination {
   Tensor<double> weights = {};    ///< [tasks]: the direction is sum_i weights_i g_i

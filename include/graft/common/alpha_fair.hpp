@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "graft/common/gramian.hpp"
+#include "graft/common/host_cholesky.hpp"
 #include "graft/common/simplex_qp.hpp"
 
 namespace graft {
@@ -44,21 +45,15 @@ class AlphaFair {
     return sum;
   }
 
-  /// x of A x = b by Cholesky; `a` is overwritten, `b` becomes x.
-  void solve_positive(List<double>& a, List<double>& b) const {
-    for (Index i = 0; i < n_; ++i) {
-      for (Index j = 0; j <= i; ++j) {
-        double value = a[i * n_ + j];
-        for (Index k = 0; k < j; ++k) value -= a[i * n_ + k] * a[j * n_ + k];
-        a[i * n_ + j] = j < i ? value / a[j * n_ + j] : std::sqrt(std::max(value, std::numeric_limits<double>::min()));
-        if (j < i) b[i] -= a[i * n_ + j] * b[j];
-      }
-      b[i] /= a[i * n_ + i];
-    }
-    for (Index i = n_ - 1; i >= 0; --i) {
-      for (Index k = i + 1; k < n_; ++k) b[i] -= a[k * n_ + i] * b[k];
-      b[i] /= a[i * n_ + i];
-    }
+  /// x of A x = b, A_ij = a(i, j) of positive eigenvalues; `b` becomes x.
+  template <class A>
+  void solve_positive(const A& a, List<double>& b) const {
+    HostCholesky factor;
+    factor.start(n_);
+    for (Index i = 0; i < n_; ++i)
+      factor.accept(std::max(factor.next([&](Index j) { return a(i, j); }), std::numeric_limits<double>::min()));
+    factor.forward(b);
+    factor.backward(b);
   }
 
   /// How far a convex function falls along a step: to where a tenth of its slope, `slope_at(0)` < 0, is left. At most
@@ -80,7 +75,7 @@ class AlphaFair {
   /// is where 1/2 z' C z + sum_i t_i^2 (z_i / t_i)^(1 - p) / (p - 1) is least (p = 1: - ln z_i). False if
   /// that was not reached.
   bool by_weights(List<double>& z, int iterations) const {
-    List<double> t(n_), out(n_), step(n_), slope(n_), matrix(n_ * n_);
+    List<double> t(n_), out(n_), step(n_), slope(n_);
     double total = 0;
     for (Index i = 0; i < n_; ++i) {
       t[i] = std::pow(scales_[i], (p_ - 1) / (p_ + 1));
@@ -100,10 +95,9 @@ class AlphaFair {
         slope[i] = along(i, z) - out[i];
         step[i] = -slope[i];
         solved = solved && std::abs(slope[i]) <= rounding() * size;
-        for (Index j = 0; j <= i; ++j) matrix[i * n_ + j] = c(i, j) + (i == j ? p_ * out[i] / z[i] : 0);
       }
       if (solved) return true;
-      solve_positive(matrix, step);
+      solve_positive([&](Index i, Index j) { return c(i, j) + (i == j ? p_ * out[i] / z[i] : 0); }, step);
       double start = 0, wall = std::numeric_limits<double>::infinity();
       for (Index i = 0; i < n_; ++i) {
         start += slope[i] * step[i];
@@ -128,7 +122,7 @@ class AlphaFair {
   /// = s_i^((1 - alpha) / alpha), which is where 1/2 b' C b + sum_i t_i (y_i / t_i)^(1 - alpha) / (alpha - 1) is least.
   /// Many b have these gains where C is singular; pull(y) is the answer.
   void by_gains(List<double>& z, const List<double>& start, int iterations) const {
-    List<double> t(n_), b = start, y(n_), pull(n_), root(n_), rest(n_), step(n_), gain(n_), matrix(n_ * n_);
+    List<double> t(n_), b = start, y(n_), pull(n_), root(n_), rest(n_), step(n_), gain(n_);
     double most = -std::numeric_limits<double>::infinity(), sum = 0;
     List<double> terms(n_);  // logarithms, as powers may be beyond double
     for (Index i = 0; i < n_; ++i) {
@@ -151,11 +145,8 @@ class AlphaFair {
         root[i] = std::sqrt(alpha_ * pull[i] / y[i]);
         rest[i] = pull[i] - b[i];
       }
-      for (Index i = 0; i < n_; ++i) {
-        step[i] = root[i] * along(i, rest);
-        for (Index j = 0; j <= i; ++j) matrix[i * n_ + j] = root[i] * c(i, j) * root[j] + (i == j ? 1 : 0);
-      }
-      solve_positive(matrix, step);
+      for (Index i = 0; i < n_; ++i) step[i] = root[i] * along(i, rest);
+      solve_positive([&](Index i, Index j) { return root[i] * c(i, j) * root[j] + (i == j ? 1 : 0); }, step);
       for (Index i = 0; i < n_; ++i) step[i] = rest[i] - root[i] * step[i];
       double slope = 0, wall = std::numeric_limits<double>::infinity(), change = 0;
       for (Index i = 0; i < n_; ++i) {

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "graft/common/gramian.hpp"
+#include "graft/common/host_cholesky.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -41,32 +42,21 @@ struct ConeProblem {
     }
     return found;
   }
-  /// The lifts of `raised` with which no raised gradient has a part along y, C_rr z = -(C floor)_r, by Cholesky. False
-  /// if the last of them depends on the others; of these, none does.
+  /// The lifts of `raised` with which no raised gradient has a part along y, C_rr z = -(C floor)_r. False if the last
+  /// of them depends on the others; of these, none does.
   bool level(List<double>& z) const {
     const Index count = raised.size();
-    List<double> factor(count * count);  // lower triangle
+    HostCholesky factor;
+    factor.start(count);
     z = List<double>(count);
     for (Index a = 0; a < count; ++a) {
-      for (Index b = 0; b <= a; ++b) {
-        double& entry = factor[a * count + b];
-        entry = cosines(raised[a], raised[b]);
-        for (Index k = 0; k < b; ++k) entry -= factor[a * count + k] * factor[b * count + k];
-        if (b < a)
-          entry /= factor[b * count + b];
-        else if (entry > rounding)
-          entry = std::sqrt(entry);
-        else
-          return false;
-      }
+      const double square = factor.next([&](Index b) { return cosines(raised[a], raised[b]); });
+      if (!(square > rounding)) return false;
+      factor.accept(square);
       for (Index k = 0; k < cosines.tasks(); ++k) z[a] -= cosines(raised[a], k) * floor[k];
-      for (Index k = 0; k < a; ++k) z[a] -= factor[a * count + k] * z[k];
-      z[a] /= factor[a * count + a];
     }
-    for (Index a = count - 1; a >= 0; --a) {
-      for (Index k = a + 1; k < count; ++k) z[a] -= factor[k * count + a] * z[k];
-      z[a] /= factor[a * count + a];
-    }
+    factor.forward(z);
+    factor.backward(z);
     return true;
   }
   /// Moves the lifts towards z until one of them comes to 0, which is then no longer raised. True if none does.

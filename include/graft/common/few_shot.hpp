@@ -11,9 +11,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "graft/common/checks.hpp"
 #include "graft/data/episodes.hpp"
 #include "graft/model/context.hpp"
+#include "graft/ops/layout.hpp"
 #include "graft/ops/losses.hpp"
+#include "graft/ops/reduce.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -78,8 +81,7 @@ void check_embedded(const char* op, const Episode<T>& episode, Site site) {
   if (episode.unlabelled.defined() && !has_width(episode.unlabelled))
     fail<ShapeError>(op, {"expected unlabelled [items, ", x.size(1), "]"}, {{"unlabelled", episode.unlabelled.shape()}},
                      site);
-  if (episode.ways < 1 || x.size(0) == 0)
-    fail(op, {episode.ways, " ways and ", x.size(0), " support items"}, {}, site);
+  if (episode.ways < 1 || x.size(0) == 0) fail(op, {episode.ways, " ways and ", x.size(0), " support items"}, {}, site);
   std::vector<bool> seen(static_cast<std::size_t>(episode.ways));
   for (const std::int64_t label : host(labels)) {
     if (label < 0 || label >= episode.ways)
@@ -89,6 +91,28 @@ void check_embedded(const char* op, const Episode<T>& episode, Site site) {
   for (std::size_t way = 0; way < seen.size(); ++way)
     if (!seen[way])
       fail(op, {"class ", static_cast<Index>(way), " of ", episode.ways, " has no support item"}, {}, site);
+}
+/// The same, of a head that is made for embeddings of `width` numbers.
+template <class T>
+void check_embedded(const char* op, const Episode<T>& episode, Index width, Site site) {
+  check_embedded(op, episode, site);
+  const Tensor<T>& x = episode.support.x;
+  if (x.size(1) != width)
+    fail<ShapeError>(op, {"made for embeddings [items, ", width, "]"}, {{"support", x.shape()}}, site);
+}
+/// Throws ShapeError unless there are queries [queries, width] with a label each.
+template <class T>
+void check_query_labels(const char* op, const LabelledSet<T>& query, Site site) {
+  if (query.x.rank() != 2 || !query.y.defined() || !(query.y.shape() == Shape{query.x.size(0)}))
+    fail<ShapeError>(op, "expected a label for each query", {{"query", query.x.shape()}}, site);
+}
+
+/// x less the mean of the rows of `of`, in two parts, the first of them a constant: a mean of numbers with a common
+/// part would be rounded to theirs. Both [items, width].
+template <class T>
+Tensor<T> less_mean(const Tensor<T>& x, const Tensor<T>& of) {
+  const Tensor<T> first = slice(of.detach(), 0, 0, 1);
+  return (x - first) - mean(of - first, {0}, true);
 }
 
 }  // namespace detail

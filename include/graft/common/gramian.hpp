@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "graft/common/aggregator.hpp"
+#include "graft/common/checks.hpp"
 #include "graft/core/options.hpp"
 
 namespace graft {
@@ -86,13 +87,6 @@ inline List<double> task_numbers(const char* op, const char* name, const List<do
   if (given.size() != tasks) fail(op, {given.size(), " numbers of ", name, " for ", tasks, " tasks"}, {}, site);
   for (double number : given) check_option<double>(op, name, number, Range::not_negative, site);
   return given;
-}
-
-/// Throws IndexError for a row of no task.
-inline void check_ids(const char* op, const TaskGradients& gradients, Site site) {
-  for (Index task : gradients.ids)
-    if (task < 0 || task >= gradients.all_tasks)
-      fail<IndexError>(op, {"task ", task, " of ", gradients.all_tasks}, {}, site);
 }
 
 /// What a user gave for all tasks, for those behind the rows of a round; empty where nothing was given. Throws as

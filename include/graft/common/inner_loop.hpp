@@ -67,8 +67,11 @@ M finite_model(const char* op, M model, int steps, Site site) {
   return model;
 }
 
-inline void check_steps(const char* op, int steps, int least, Site site) {
-  if (steps < least) fail(op, {"steps is ", steps, ", expected ", least, " or more"}, {}, site);
+/// How inner gradients are taken: of first order, they count as constants.
+inline GradOptions inner_gradient(bool first_order) {
+  GradOptions how;
+  if (first_order) how.create_graph = false;
+  return how;
 }
 
 /// phi_{k+1} = phi_k - alpha grad loss(phi_k) for the named parts alone; all else of the result are the tensors of
@@ -76,12 +79,11 @@ inline void check_steps(const char* op, int steps, int least, Site site) {
 template <class M, class Loss>
 M descend_parts(const char* op, Loss loss, const M& theta, const Only& parts, const DescentOptions& options,
                 Site site) {
-  check_steps(op, options.steps, 0, site);
+  check_count(op, "steps", options.steps, 0, site);
   for_each_scalar<M>([&]<class T>() { check_option<T>(op, "alpha", options.alpha, Range::finite, site); });
   std::vector<bool> chosen;
   parts.names.choose(op, parameters_of(theta), chosen, site);
-  GradOptions how;
-  if (options.first_order) how.create_graph = false;
+  const GradOptions how = inner_gradient(options.first_order);
   M phi = theta;
   for (int k = 0; k < options.steps; ++k) {
     const M slope = grad([&](const M& at) { return loss(at, k); }, phi, parts, how, site);
@@ -161,10 +163,6 @@ class MiniBatches {
   std::size_t at_ = 0;
   std::uint64_t round_ = 0;
 };
-
-inline void check_batch(const char* op, Index batch, Site site) {
-  if (batch < 0) fail(op, {"batch is ", batch, ", expected 0 or more"}, {}, site);
-}
 
 }  // namespace detail
 }  // namespace GRAFT_ABI

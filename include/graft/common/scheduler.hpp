@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "graft/common/checks.hpp"
 #include "graft/core/list.hpp"
 #include "graft/model/any_model.hpp"
 #include "graft/ops/sampling.hpp"
@@ -70,13 +71,6 @@ inline List<double> known_losses(const ScheduleInput& input) {
     ++task;
   }
   return known;
-}
-
-/// Throws ShapeError unless there is a number for each of one task or more, [tasks].
-inline void check_per_task(const char* op, const char* name, const Tensor<double>& numbers, Site site) {
-  if (!numbers.defined() || numbers.rank() != 1 || numbers.count() < 1)
-    fail<ShapeError>(op, {"expected ", name, " [tasks] of one task or more"},
-                     {{name, numbers.defined() ? numbers.shape() : Shape{0}}}, site);
 }
 
 /// `places` independent draws, task i with probability p_i / sum p, in no order.

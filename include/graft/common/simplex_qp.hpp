@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "graft/common/host_cholesky.hpp"
 #include "graft/core/list.hpp"
 
 namespace graft {
@@ -137,7 +138,7 @@ class SimplexQp {
 
   /// step: from anywhere on the affine hull of the face, where the slope is `slope_`, to its minimiser. Returns true if
   /// M is flat along some direction there: then step is that direction, downhill. Differences to the shortest row are
-  /// factorised (Cholesky), so that long rows do not drown the others.
+  /// factorised, so that long rows do not drown the others.
   bool newton_step() {
     const Index reference =
         *std::min_element(face_.begin(), face_.end(), [&](Index i, Index j) { return m(i, i) < m(j, j); });
@@ -146,35 +147,21 @@ class SimplexQp {
       if (i != reference) others_.push_back(i);
     const Index size = others_.size();
     const double shortest = m(reference, reference);
-    factor_.resize(static_cast<std::size_t>(size * size));
+    factor_.start(size);
     solution_.resize(static_cast<std::size_t>(size));
-    Index rank = 0;
     bool flat = false;
-    for (; rank < size && !flat; ++rank) {
-      const Index i = others_[rank];
-      for (Index k = 0; k <= rank; ++k) {
-        const Index j = others_[k];
-        double value = m(i, j) - m(i, reference) - m(reference, j) + shortest;
-        for (Index l = 0; l < k; ++l) value -= factor_[rank * size + l] * factor_[k * size + l];
-        if (k < rank) {
-          factor_[rank * size + k] = value / factor_[k * size + k];
-        } else {
-          flat = value <= kFlat * (m(i, i) + shortest);
-          factor_[rank * size + k] = flat ? 1 : std::sqrt(value);
-        }
-      }
+    while (factor_.rows() < size && !flat) {
+      const Index i = others_[factor_.rows()];
+      const double square = factor_.next(
+          [&](Index k) { return m(i, others_[k]) - m(i, reference) - m(reference, others_[k]) + shortest; });
+      flat = square <= kFlat * (m(i, i) + shortest);
+      if (!flat) factor_.accept(square);
     }
     // Of the rows that count: L L' y = -slope, or for a flat direction L' y = -(last row of L), y_last = 1.
-    if (flat) --rank;
-    for (Index k = 0; k < rank; ++k) {
-      double value = slope_[reference] - slope_[others_[k]];
-      for (Index l = 0; l < k; ++l) value -= factor_[k * size + l] * solution_[l];
-      solution_[k] = flat ? -factor_[rank * size + k] : value / factor_[k * size + k];
-    }
-    for (Index k = rank - 1; k >= 0; --k) {
-      for (Index l = k + 1; l < rank; ++l) solution_[k] -= factor_[l * size + k] * solution_[l];
-      solution_[k] /= factor_[k * size + k];
-    }
+    const Index rank = factor_.rows();
+    for (Index k = 0; k < rank; ++k) solution_[k] = flat ? -factor_(rank, k) : slope_[reference] - slope_[others_[k]];
+    if (!flat) factor_.forward(solution_);
+    factor_.backward(solution_);
     if (flat) solution_[rank] = 1;
     for (Index i : face_) step_[i] = 0;
     double descent = 0;
@@ -193,7 +180,8 @@ class SimplexQp {
 
   Index n_;
   const List<double>& matrix_;
-  List<double> weights_, linear_, slope_, noise_, step_, factor_, solution_;
+  List<double> weights_, linear_, slope_, noise_, step_, solution_;
+  HostCholesky factor_;
   List<Index> face_, others_;  // the unknowns that may be positive
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "graft/common/aggregator.hpp"
+#include "graft/common/checks.hpp"
 #include "graft/core/options.hpp"
 
 namespace graft {
@@ -30,17 +31,30 @@ inline void check_loss(const char* op, double loss, Index task, Range range, Sit
   fail(op, {"the loss of task ", task, " is ", loss, ", expected ", expected}, {}, site);
 }
 
+/// The numbers of losses [tasks]. Throws ShapeError unless there is one task or more, ValueError for one that is not
+/// finite and above 0.
+template <class T>
+List<double> positive_losses(const char* op, const Tensor<T>& losses, Site site) {
+  check_per_task(op, "losses", losses, site);
+  List<double> values;
+  for (const T loss : host(losses)) {
+    check_loss(op, static_cast<double>(loss), values.size(), Range::positive, site);
+    values.push_back(static_cast<double>(loss));
+  }
+  return values;
+}
+
 /// Throws ValueError without losses or for one outside the range, IndexError for a row of no task.
 inline TaskLosses task_losses(const char* op, const TaskGradients& gradients, Range range, Site site) {
   if (!gradients.losses().defined()) fail(op, "weighs losses, and was given gradients only", {}, site);
   TaskLosses round{gradients.all_tasks, gradients.ids, List<double>(host(gradients.losses())), {}, {}};
   if (round.ids.size() != round.rows.size())
     fail<ShapeError>(op, {round.ids.size(), " tasks for ", round.rows.size(), " losses"}, {}, site);
+  check_ids(op, gradients, site);
   round.mean = List<double>(round.tasks);
   List<double> count(round.tasks);
   for (Index row = 0; row < round.rows.size(); ++row) {
     const Index task = round.ids[row];
-    if (task < 0 || task >= round.tasks) fail<IndexError>(op, {"task ", task, " of ", round.tasks}, {}, site);
     check_loss(op, round.rows[row], task, range, site);
     round.mean[task] += (round.rows[row] - round.mean[task]) / ++count[task];
   }
@@ -49,10 +63,6 @@ inline TaskLosses task_losses(const char* op, const TaskGradients& gradients, Ra
   return round;
 }
 
-/// Throws ValueError for a negative number of tasks.
-inline void check_tasks(const char* op, Index tasks, Site site) {
-  if (tasks < 0) fail(op, {"tasks is ", tasks, ", expected 0 or more"}, {}, site);
-}
 /// Makes a state [tasks] of equal numbers where there is none; throws ShapeError for one of another number of tasks.
 inline void start_state(const char* op, Tensor<double>& state, Index tasks, double value, Site site) {
   if (!state.defined()) state = full<double>({tasks}, value);
@@ -69,11 +79,12 @@ inline List<double> softmax_weights(List<double> scores, double total) {
   return scores;
 }
 
-/// Throws ShapeError unless both are [tasks], of one task or more.
+/// Throws ShapeError unless there are losses [tasks] of one task or more, and as many other numbers.
 template <class T>
 void check_losses(const char* op, const Tensor<T>& losses, const char* name, const Tensor<T>& other, Site site) {
-  if (losses.rank() != 1 || losses.count() < 1 || !(other.shape() == losses.shape()))
-    fail<ShapeError>(op, {"expected losses [tasks] of one task or more, and ", name, " [tasks]"},
+  check_per_task(op, "losses", losses, site);
+  if (!(other.shape() == losses.shape()))
+    fail<ShapeError>(op, {"expected ", name, " [tasks], as many as losses"},
                      {{"losses", losses.shape()}, {name, other.shape()}}, site);
 }
 

@@ -8,8 +8,8 @@
 
 #include "graft/common/inner_loop.hpp"
 #include "graft/ops/matmul.hpp"
+#include "graft/ops/prototypes.hpp"
 #include "graft/ops/softmax.hpp"
-#include "graft/ops/statistics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -62,15 +62,15 @@ struct Anil {
 template <class Body, class T>
 struct CosineVote {
   Body body;
-  Tensor<T> support;  ///< [items, width]: features of length 1
+  Tensor<T> support;  ///< [items, width]: features
   Tensor<T> members;  ///< [items, ways]: 1 at an item's class
 
   /// Logits [queries, ways]: the logarithm of a class's share of the vote, sum over its items of softmax_i(cosine of
   /// query and item i). At most log(e^2 / (e^2 + ways - 1)) with one shot.
   Tensor<T> predict(const Tensor<T>& queries, ContextRef context = Context(), Site site = Site::current()) const {
     const Named here("Nil", site);
-    const Tensor<T> features = unit_rows(answer_of(body, queries, context), site);
-    return log(matmul(softmax(matmul(features, support, {.transpose_b = true}, site), 1, site), members));
+    const Tensor<T> cosines = cosine_similarities(answer_of(body, queries, context), support, site);
+    return log(matmul(softmax(cosines, 1, site), members));
   }
 };
 
@@ -96,7 +96,7 @@ struct Nil {
     const Tensor<T> features = answer_of(model.body, support.x, context);
     const Index ways = ways_of(support.y, site);
     detail::check_embedded("Nil", Episode<T>{{features, support.y}, {features, {}}, ways}, site);
-    return {model.body, unit_rows(features, site), one_hot<T>(support.y, ways, site)};
+    return {model.body, features, one_hot<T>(support.y, ways, site)};
   }
 };
 

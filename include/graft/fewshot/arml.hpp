@@ -120,9 +120,7 @@ struct Arml {
                         Site site = Site::current()) const {
     const Named here("Arml", site);
     const Tensor<T> x = answer_of(embedding, support.x, context);
-    detail::check_embedded("Arml", Episode<T>{{x, support.y}, {x, {}}, ways}, site);
-    if (x.size(1) != options.width)
-      fail<ShapeError>("Arml", {"embeddings must have ", options.width, " numbers"}, {{"embeddings", x.shape()}}, site);
+    detail::check_embedded("Arml", Episode<T>{{x, support.y}, {x, {}}, ways}, options.width, site);
     const Tensor<T> c = prototypes(x, support.y, ways, site);
     const auto [t, error_t] = heard(propagated(c, site));
     const auto [q, error_q] = own(c);
@@ -154,7 +152,7 @@ template <class M, class Embedding>
 Arml(M, Embedding, const Random&, const ArmlOptions& = {}) -> Arml<M, Embedding>;
 
 /// The inner loop and the loss of `ArmlMethod`. The defaults are the authors' for images.
-struct ArmlTraining {
+struct ArmlMethodOptions {
   double alpha = 0.01;       ///< inner learning rate
   int steps = 5;             ///< inner gradient steps
   bool first_order = false;  ///< inner gradients count as constants
@@ -166,7 +164,7 @@ struct ArmlTraining {
 template <class Loss = ClassificationLoss>
 struct ArmlMethod {
   static constexpr Needs needs{.derivatives = 2, .any_ways = false};
-  ArmlTraining options = {};
+  ArmlMethodOptions options = {};
   Loss loss = {};
 
   /// The query loss after `steps` gradient steps on the support from the gated parameters, and the weighted
@@ -196,7 +194,7 @@ struct ArmlMethod {
     detail::check_option<T>("ArmlMethod", "heard", options.heard, detail::Range::not_negative, site);
     detail::check_option<T>("ArmlMethod", "own", options.own, detail::Range::not_negative, site);
     detail::check_option<T>("ArmlMethod", "alpha", options.alpha, detail::Range::finite, site);
-    detail::check_steps("ArmlMethod", options.steps, 0, site);
+    detail::check_count("ArmlMethod", "steps", options.steps, 0, site);
     const Named here("ArmlMethod", site);
     const ArmlTask<T> task = model.represent(support, ways, context, site);
     int step = 0;

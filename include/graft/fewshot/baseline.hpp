@@ -8,8 +8,7 @@
 #include "graft/common/inner_loop.hpp"
 #include "graft/model/init.hpp"
 #include "graft/nn/linear.hpp"
-#include "graft/ops/matmul.hpp"
-#include "graft/ops/statistics.hpp"
+#include "graft/ops/prototypes.hpp"
 #include "graft/optim/sgd.hpp"
 
 namespace graft {
@@ -24,7 +23,6 @@ struct BaselineOptions {
   double momentum = 0.9;       ///< of `Sgd`
   double dampening = 0.9;      ///< of `Sgd`
   double weight_decay = 1e-3;  ///< of `Sgd`
-  Random random = Random();    ///< of the new head's weights and of the batches; equal ones, equal answers
 };
 
 /// Options of `CosineLinear`.
@@ -55,8 +53,7 @@ struct CosineLinear {
     if (x.rank() != 2 || x.size(1) != weight.shape()[-1])
       fail<ShapeError>("CosineLinear", {"expected x [items, ", weight.shape()[-1], "]"},
                        {{"x", x.shape()}, {"weight", weight.shape()}}, site);
-    const Tensor<T> cosines = matmul(unit_rows(x, site), unit_rows(weight, site), {.transpose_b = true}, site);
-    return static_cast<T>(options.scale) * cosines;
+    return static_cast<T>(options.scale) * cosine_similarities(x, weight, site);
   }
 };
 
@@ -81,17 +78,17 @@ template <class Loss, class Body, class OldHead, class T, class MakeHead>
 auto with_new_head(const char* op, const Loss& loss, const BodyHead<Body, OldHead>& model,
                    const LabelledSet<T>& support, const BaselineOptions& o, MakeHead make_head, ContextRef context,
                    Site site) {
-  check_steps(op, o.steps, 0, site);
-  check_batch(op, o.batch, site);
+  check_count(op, "steps", o.steps, 0, site);
+  check_count(op, "batch", o.batch, 0, site);
   check_option<T>(op, "alpha", o.alpha, Range::not_negative, site);
   const Recording off(false);
   const LabelledSet<T> features{answer_of(model.body, support.x, context), support.y};
   const Index ways = ways_of(support.y, site);
   check_embedded(op, Episode<T>{features, {features.x, {}}, ways}, site);
-  auto head = make_head(features.x.size(1), ways, o.random.stream("head"));
+  auto head = make_head(features.x.size(1), ways, context->stream("head"));
   using Head = decltype(head);
   Sgd<Head> sgd(head, {.momentum = o.momentum, .weight_decay = o.weight_decay, .dampening = o.dampening}, site);
-  MiniBatches batches(o.batch, o.random.stream("batches"));
+  MiniBatches batches(o.batch, context->stream("mini-batches"));
   for (int k = 0; k < o.steps; ++k) {
     const LabelledSet<T> items = batches.next(features);
     const auto batch_loss = [&](const Head& at) { return finite_support(op, loss(at, items, context), k, site); };
@@ -104,9 +101,10 @@ auto with_new_head(const char* op, const Loss& loss, const BodyHead<Body, OldHea
 
 /// Baseline as a few-shot method for a `BodyHead`. `train_loss` is that of a plain classifier on all items of the
 /// episode, support and query, whose labels are base classes: the head's. `adapt` freezes the body and trains a new
-/// `Linear` head of the task's ways by `Sgd` on the features of the support set, with no gradient to the model. Throws
-/// ShapeError for features that are not [items, width], and ValueError for options outside their range, a class without
-/// support items, and when a support loss or the new head is not finite.
+/// `Linear` head of the task's ways by `Sgd` on the features of the support set, with no gradient to the model; its
+/// first weights and the mini-batches are drawn by the context's random numbers. Throws ShapeError for features that
+/// are not [items, width], and ValueError for options outside their range, a class without support items, and when a
+/// support loss or the new head is not finite.
 template <class Loss = ClassificationLoss>
 struct Baseline {
   static constexpr Needs needs{};

@@ -1,14 +1,13 @@
 #pragma once
 // Prototype rectification by diminishing two biases. Liu, Song, Qin, "Prototype rectification for few-shot learning",
 // ECCV 2020. The paper was not at hand; formulas as in a public implementation (easyfsl), which lets all queries take
-// part.
+// part, but for the queries, which are answered where they were moved to, as in the code of LaplacianShot's authors.
 
 #include <limits>
 
 #include "graft/common/transductive.hpp"
 #include "graft/core/options.hpp"
 #include "graft/ops/softmax.hpp"
-#include "graft/ops/statistics.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -45,7 +44,7 @@ struct BdCspn {
     Tensor<T> others = detail::items_without_labels(episode, site);
     if (others.size(0) == 0) return zeros<T>({0, ways});
     const auto scores = [&](const Tensor<T>& x, const Tensor<T>& classes) {
-      return options.temperature * matmul(unit_rows(x, site), unit_rows(classes, site), {.transpose_b = true}, site);
+      return options.temperature * cosine_similarities(x, classes, site);
     };
 
     others = (others - mean(others, {0}, true)) + mean(support, {0}, true);  // 1

@@ -64,8 +64,8 @@ struct Feat {
   /// Logits [queries, ways] of an episode of embeddings. Throws ShapeError, IndexError and ValueError for other
   /// episodes, ShapeError for embeddings of another width.
   Tensor<T> operator()(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
+    detail::check_embedded("Feat", episode, attention.in_proj_weight.size(1), site);
     const auto& [support, labels] = episode.support;
-    check(episode, site);
     const Tensor<T> classes = adapt(prototypes(support, labels, episode.ways, site), {}, context, site);
     return squared_distances(episode.query.x, classes, site) / -options.temperature;
   }
@@ -80,15 +80,6 @@ struct Feat {
     const Tensor<T> centres = prototypes(adapt(items, {.mask = own_class}, context, site), labels, episode.ways, site);
     const Tensor<T> logits = squared_distances(items, centres, site) / -options.contrast_temperature;
     return fit + options.balance * cross_entropy(logits, labels, {}, site);
-  }
-
- private:
-  void check(const Episode<T>& episode, Site site) const {
-    detail::check_embedded("Feat", episode, site);
-    const Tensor<T>& support = episode.support.x;
-    const Index width = attention.in_proj_weight.size(1);
-    if (support.size(1) != width)
-      fail<ShapeError>("Feat", {"made for embeddings [items, ", width, "]"}, {{"support", support.shape()}}, site);
   }
 };
 

@@ -42,7 +42,7 @@ struct LearnedAdjacency {
   GRAFT_CONFIG(slope)
 
   LearnedAdjacency() = default;
-  LearnedAdjacency(Index width, const FewShotGnnOptions& o, const Random& random, Site site = Site::current())
+  LearnedAdjacency(Index width, const Random& random, const FewShotGnnOptions& o = {}, Site site = Site::current())
       : last(o.edge_hidden, 1, random.stream("last"), {}, site), slope(o.slope) {
     Index in = width;
     for (const Index units : {2 * o.edge_hidden, 2 * o.edge_hidden, o.edge_hidden, o.edge_hidden}) {
@@ -93,7 +93,7 @@ struct FewShotGnn {
     Index in = o.width + o.ways;
     for (Index l = 0; l <= o.layers; ++l) {
       const bool last = l == o.layers;
-      adjacencies.emplace_back(in, o, random.stream("adjacency", l), site);
+      adjacencies.emplace_back(in, random.stream("adjacency", l), o, site);
       maps.emplace_back(2 * in, last ? o.ways : o.features, random.stream("map", l), LinearOptions{}, site);
       if (!last) norms.emplace_back(o.features, NormOptions{}, site);
       in += o.features;
@@ -101,14 +101,11 @@ struct FewShotGnn {
   }
 
   Tensor<T> operator()(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
-    detail::check_embedded("FewShotGnn", episode, site);
+    detail::check_embedded("FewShotGnn", episode, options.width, site);
     const Named here("FewShotGnn", site);
     const auto& [support, labels] = episode.support;
     const Index items = support.size(0), queries = episode.query.x.size(0), ways = options.ways;
     if (episode.ways != ways) fail("FewShotGnn", {episode.ways, " ways, made for ", ways}, {}, site);
-    if (support.size(1) != options.width)
-      fail<ShapeError>("FewShotGnn", {"expected embeddings [items, ", options.width, "]"},
-                       {{"support", support.shape()}}, site);
     const Tensor<T> known = concat<T>({support, one_hot<T>(labels, ways)}, 1);
     const Tensor<T> asked = concat<T>({episode.query.x, full<T>({queries, ways}, T(1) / static_cast<T>(ways))}, 1);
     const Index width = known.size(1);

@@ -73,7 +73,7 @@ struct EpisodeGraphLayer {
   GRAFT_FIELDS(norm, attention, gate)
 
   EpisodeGraphLayer() = default;
-  EpisodeGraphLayer(const GraphTransformerOptions& o, const Random& random, Site site = Site::current())
+  explicit EpisodeGraphLayer(const Random& random, const GraphTransformerOptions& o = {}, Site site = Site::current())
       : norm(o.width),
         attention(o.width, o.width / o.heads, random, {.heads = o.heads}, site),
         gate(full<T>({o.width}, static_cast<T>(o.gate))) {}
@@ -112,13 +112,11 @@ struct GraphTransformer {
       fail("GraphTransformer",
            {o.neighbours, " neighbours, ", o.graph_layers, " graph and ", o.transformer_layers, " Transformer layers"},
            {}, site);
-    for (Index i = 0; i < o.graph_layers; ++i)
-      graph_layers.emplace_back(o, random.stream("graph", i), site);
+    for (Index i = 0; i < o.graph_layers; ++i) graph_layers.emplace_back(random.stream("graph", i), o, site);
     const TransformerOptions layer{
         .dropout = o.dropout, .activation = Activation::gelu, .norm_first = true, .gate = o.gate};
-    transformer =
-        TransformerEncoder<T>(o.transformer_layers, o.width, o.heads, o.hidden, random.stream("transformer"),
-                              {.layer = layer}, site);
+    transformer = TransformerEncoder<T>(o.transformer_layers, o.width, o.heads, o.hidden, random.stream("transformer"),
+                                        {.layer = layer}, site);
   }
 
   /// Logits [queries, ways] of an episode of embeddings.

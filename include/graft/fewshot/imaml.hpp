@@ -59,12 +59,12 @@ struct Imaml {
   template <class M, class Set>
   M adapted(const M& theta, const Set& support, const Context& same, Site site) const {
     using detail::Range;
-    detail::check_steps("Imaml", options.steps, 0, site);
+    detail::check_count("Imaml", "steps", options.steps, 0, site);
+    detail::check_count("Imaml", "cg_steps", options.cg_steps, 0, site);
     detail::for_each_scalar<M>([&]<class T>() {
       detail::check_option<T>("Imaml", "lambda", options.lambda, Range::positive, site);
       detail::check_option<T>("Imaml", "alpha", options.alpha, Range::not_negative, site);
     });
-    if (options.cg_steps < 0) fail("Imaml", {"cg_steps is ", options.cg_steps, ", expected 0 or more"}, {}, site);
     const Recording off(false);
     const M anchor = detach(theta);
     M phi = anchor;

@@ -93,15 +93,12 @@ struct InContextLearner {
   /// Logits [queries, ways] of an episode of embeddings. Throws ShapeError, IndexError for a label out of range,
   /// ValueError for more classes than codes.
   Tensor<T> operator()(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
+    detail::check_embedded("InContextLearner", episode, options.width, site);
     const Named here("InContextLearner", site);
-    detail::check_embedded("InContextLearner", episode, site);
     const auto& [support, labels] = episode.support;
     const Tensor<T>& query = episode.query.x;
     if (episode.ways > options.ways)
       fail("InContextLearner", {episode.ways, " ways, but there are codes for ", options.ways}, {}, site);
-    if (support.size(1) != options.width)
-      fail<ShapeError>("InContextLearner", {"embeddings must have ", options.width, " numbers"},
-                       {{"support", support.shape()}}, site);
     const auto embedded = [&](const Tensor<T>& x) { return norm ? (*norm)(x, site) : x; };
     const Index items = support.size(0), queries = query.size(0);
     const Tensor<T> known = concat<T>({embedded(support), scale * gather(codes.value, labels)}, 1, site);

@@ -13,7 +13,7 @@ inline namespace GRAFT_ABI {
 /// Options of `LaplacianShot`; the defaults are the authors'.
 struct LaplacianShotOptions {
   double lambda = 1;     ///< weight of the neighbours; the authors choose among 0.1 to 1.5 on validation classes
-  Index neighbours = 3;  ///< nearest other items that an item is tied to
+  Index neighbours = 2;  ///< nearest other items that an item is tied to; the authors' 3 count the item itself
   int steps = 20;        ///< bound updates, at most
   bool unit = true;      ///< embeddings are scaled to length 1 first
   double shift = 0;      ///< added to the diagonal of the affinities, see `LaplacianShot`
@@ -44,8 +44,8 @@ struct LaplacianShot {
     const char* op = "LaplacianShot";
     detail::check_option<T>(op, "lambda", options.lambda, Range::not_negative, site);
     detail::check_option<T>(op, "shift", options.shift, Range::not_negative, site);
-    if (options.neighbours < 0 || options.steps < 0)
-      fail(op, {"neighbours is ", options.neighbours, ", steps is ", options.steps, ", expected 0 or more"}, {}, site);
+    detail::check_count(op, "neighbours", options.neighbours, 0, site);
+    detail::check_count(op, "steps", options.steps, 0, site);
     detail::check_embedded(op, episode, site);
     const Named here(op, site);
     const auto prepared = [&](const Tensor<T>& x) { return options.unit ? unit_rows(x, site) : x; };

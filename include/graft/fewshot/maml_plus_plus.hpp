@@ -20,7 +20,7 @@ struct MamlPlusPlusOptions {
 };
 
 /// How the rates of `maml_plus_plus_model` begin; the authors' for Omniglot.
-struct StepRatesOptions {
+struct MamlPlusPlusRates {
   int steps = 5;       ///< inner gradient steps
   double alpha = 0.1;  ///< every rate at first
 };
@@ -30,7 +30,7 @@ struct StepRatesOptions {
 /// equal at first, the last step alone in the end and for a progress above 1. (The authors' code keeps 0.03 / steps on
 /// the earlier ones until the end.) Throws ValueError for less than one step, or a negative progress.
 inline std::vector<double> multi_step_weights(int steps, double progress, Site site = Site::current()) {
-  detail::check_steps("multi_step_weights", steps, 1, site);
+  detail::check_count("multi_step_weights", "steps", steps, 1, site);
   if (!(progress >= 0)) fail("multi_step_weights", {"progress is ", progress, ", expected 0 or more"}, {}, site);
   const double earlier = (1 - std::min(progress, 1.0)) / steps;
   std::vector<double> weights(static_cast<std::size_t>(steps), earlier);
@@ -41,14 +41,14 @@ inline std::vector<double> multi_step_weights(int steps, double progress, Site s
 /// `model` and rates for `MamlPlusPlus`: every parameter has [steps] of its own. Throws ValueError for less than one
 /// step, or a rate that is not finite.
 template <Model M>
-ModelWithRates<M> maml_plus_plus_model(const M& model, const StepRatesOptions& options = {},
+ModelWithRates<M> maml_plus_plus_model(const M& model, const MamlPlusPlusRates& rates = {},
                                        Site site = Site::current()) {
-  detail::check_steps("maml_plus_plus_model", options.steps, 1, site);
+  detail::check_count("maml_plus_plus_model", "steps", rates.steps, 1, site);
   detail::for_each_scalar<M>([&]<class T>() {
-    detail::check_option<T>("maml_plus_plus_model", "alpha", options.alpha, detail::Range::finite, site);
+    detail::check_option<T>("maml_plus_plus_model", "alpha", rates.alpha, detail::Range::finite, site);
   });
   return {model, detail::rates_like(model, [&]<class T>(const Tensor<T>&) {
-            return full<T>({options.steps}, static_cast<T>(options.alpha));
+            return full<T>({rates.steps}, static_cast<T>(rates.alpha));
           })};
 }
 
@@ -69,11 +69,9 @@ struct MamlPlusPlus {
                   Site site = Site::current()) const {
     const Named here("MamlPlusPlus", site);
     const auto [anneal, first_order, round] = options;
-    if (anneal < 0 || first_order < 0 || round < 0)
-      fail("MamlPlusPlus",
-           {"anneal_rounds, first_order_rounds and round are ", anneal, ", ", first_order, " and ", round,
-            ", expected 0 or more"},
-           {}, site);
+    detail::check_count("MamlPlusPlus", "anneal_rounds", anneal, 0, site);
+    detail::check_count("MamlPlusPlus", "first_order_rounds", first_order, 0, site);
+    detail::check_count("MamlPlusPlus", "round", round, 0, site);
     const int steps = steps_of(model.rates, site);
     const double progress = round >= anneal ? 1 : static_cast<double>(round) / static_cast<double>(anneal);
     const std::vector<double> weights = multi_step_weights(steps, progress, site);
@@ -118,11 +116,10 @@ struct MamlPlusPlus {
   template <class M, class Set>
   M stepped(const M& phi, const M& rates, const Set& support, int k, bool first_order, ContextRef context,
             Site site) const {
-    GradOptions how;
-    if (first_order) how.create_graph = false;
-    const M slope =
-        grad([&](const M& at) { return detail::finite_support("MamlPlusPlus", loss(at, support, context), k, site); },
-             phi, how, site);
+    const auto support_loss = [&](const M& at) {
+      return detail::finite_support("MamlPlusPlus", loss(at, support, context), k, site);
+    };
+    const M slope = grad(support_loss, phi, detail::inner_gradient(first_order), site);
     return zip([k](const auto& leaf, const auto& rate,
                    const auto& g) { return leaf - reshape(slice(rate, 0, k, k + 1), Shape{}) * g; },
                phi, rates, slope);

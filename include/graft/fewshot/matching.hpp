@@ -45,6 +45,7 @@ struct MatchingHead {
 
   Tensor<T> operator()(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
     detail::check_embedded("MatchingHead", episode, site);
+    const Named here("MatchingHead", site);
     const Tensor<T>&x = episode.support.x, &query = episode.query.x;
     const Tensor<T> similarity =
         options.similarity == MatchingSimilarity::cosine ? cosine_similarities(query, x) : -squared_distances(query, x);

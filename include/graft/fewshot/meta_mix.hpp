@@ -94,7 +94,7 @@ struct QueryMix {
   Tensor<std::int64_t> partners;  ///< [queries]: their places in the support
   Tensor<T> x;
 
-  QueryMix(const char* op, const Episode<T>& episode, const MetaMixOptions& options, const Random& random, Site site) {
+  QueryMix(const char* op, const Episode<T>& episode, const Random& random, const MetaMixOptions& options, Site site) {
     check_gamma_shape(op, "alpha", options.alpha, site);
     check_labelled(op, episode, site);
     const Index items = episode.support.x.size(0), queries = episode.query.x.size(0);
@@ -125,9 +125,9 @@ void check_pair(const char* op, const Episode<T>& a, const Episode<T>& b, double
 /// mixed queries trains it. Gradients flow to both sides' items. Throws ShapeError, IndexError for a label out of
 /// range, ValueError for an alpha that is not positive, or no support items.
 template <Real T>
-MixedEpisode<T> mix_episode(const Episode<T>& episode, const MetaMixOptions& options, const Random& random,
+MixedEpisode<T> mix_episode(const Episode<T>& episode, const Random& random, const MetaMixOptions& options = {},
                             Site site = Site::current()) {
-  const detail::QueryMix<T> mix("mix_episode", episode, options, random, site);
+  const detail::QueryMix<T> mix("mix_episode", episode, random, options, site);
   const Tensor<T> y =
       detail::mixed_labels<T>(episode.query.y, gather(episode.support.y, mix.partners), episode.ways, mix.lambda);
   return {episode.support, {mix.x, y}, episode.ways, mix.lambda};
@@ -196,7 +196,7 @@ struct MetaMix {
   template <class M, class T>
   Tensor<T> train_loss(const M& model, const Episode<T>& episode, ContextRef context,
                        Site site = Site::current()) const {
-    const detail::QueryMix<T> mix("MetaMix", episode, options, context->stream("meta mix"), site);
+    const detail::QueryMix<T> mix("MetaMix", episode, context->stream("meta mix"), options, site);
     Context again = context;
     Episode<T> mixed = episode;
     mixed.query.x = mix.x;

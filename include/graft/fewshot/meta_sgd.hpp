@@ -66,17 +66,15 @@ struct MetaSgd {
  private:
   template <class M, class Set>
   M adapted(const ModelWithRates<M>& model, const Set& support, ContextRef context, Site site) const {
-    detail::check_steps("MetaSgd", options.steps, 0, site);
+    detail::check_count("MetaSgd", "steps", options.steps, 0, site);
     detail::check_same_shapes("MetaSgd", model.model, model.rates, site);
-    GradOptions how;
-    if (options.first_order) how.create_graph = false;
     M phi = model.model;
     for (int k = 0; k < options.steps; ++k) {
       const auto support_loss = [&](const M& at) {
         return detail::finite_support("MetaSgd", loss(at, support, context), k, site);
       };
       phi = zip([](const auto& leaf, const auto& rate, const auto& g) { return leaf - rate * g; }, phi, model.rates,
-                grad(support_loss, phi, how, site));
+                grad(support_loss, phi, detail::inner_gradient(options.first_order), site));
     }
     return phi;
   }

@@ -55,22 +55,21 @@ struct Proser {
   /// Logits [queries, ways] of the known classes: a prototypical network's. Throws ShapeError, IndexError and
   /// ValueError for other episodes, ShapeError for embeddings of another width.
   Tensor<T> operator()(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
-    check(episode, site);
+    detail::check_embedded("Proser", episode, placeholders.size(1), site);
     return -squared_distances(episode.query.x, classes(episode, site), site);
   }
 
   /// Logits [queries, ways + 1], the last one that of none of the classes, with the bias.
   Tensor<T> with_rejection(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
-    check(episode, site);
+    detail::check_embedded("Proser", episode, placeholders.size(1), site);
     return open_logits(episode.query.x, classes(episode, site), options.bias, site);
   }
 
   /// Mixtures [queries, width] of each query with another of a different class, as the loss takes them; [0, width] when
   /// all queries are of one class. Throws ShapeError unless every query has a label.
   Tensor<T> mixed(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
+    detail::check_query_labels("Proser", episode.query, site);
     const auto& [x, labels] = episode.query;
-    if (x.rank() != 2 || !labels.defined() || !(labels.shape() == Shape{x.size(0)}))
-      fail<ShapeError>("Proser", "expected a label for each query", {{"query", x.shape()}}, site);
     const Random random = context->stream("mixup");
     const Index queries = x.size(0);
     const auto of = host(labels);
@@ -90,7 +89,7 @@ struct Proser {
 
   /// The sum of the three terms, without the bias.
   Tensor<T> loss(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
-    check(episode, site);
+    detail::check_embedded("Proser", episode, placeholders.size(1), site);
     const Named here("Proser", site);
     const Index ways = episode.ways;
     const Tensor<T> centres = classes(episode, site), logits = open_logits(episode.query.x, centres, 0, site);
@@ -110,12 +109,6 @@ struct Proser {
   }
 
  private:
-  void check(const Episode<T>& episode, Site site) const {
-    detail::check_embedded("Proser", episode, site);
-    if (episode.support.x.size(1) != placeholders.size(1))
-      fail<ShapeError>("Proser", {"made for embeddings [items, ", placeholders.size(1), "]"},
-                       {{"support", episode.support.x.shape()}}, site);
-  }
   Tensor<T> classes(const Episode<T>& episode, Site site) const {
     return prototypes(episode.support.x, episode.support.y, episode.ways, site);
   }

@@ -81,7 +81,7 @@ struct PtMap {
     detail::check_option<T>("PtMap", "beta", options.beta, Range::positive, site);
     detail::check_option<T>("PtMap", "lambda", options.lambda, Range::positive, site);
     detail::check_option<T>("PtMap", "alpha", options.alpha, Range::finite, site);
-    if (options.steps < 0) fail("PtMap", {"steps is ", options.steps, ", expected 0 or more"}, {}, site);
+    detail::check_count("PtMap", "steps", options.steps, 0, site);
     detail::check_embedded("PtMap", episode, site);
     const Named here("PtMap", site);
     const Tensor<T> support = features(episode.support.x, site);

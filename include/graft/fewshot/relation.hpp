@@ -45,12 +45,11 @@ struct RelationHead {
   }
 
   Tensor<T> operator()(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
-    detail::check_embedded("RelationHead", episode, site);
+    detail::check_embedded("RelationHead", episode, options.width, site);
+    const Named here("RelationHead", site);
     const auto& [x, labels] = episode.support;
     const Tensor<T>& query = episode.query.x;
     const Index queries = query.size(0), ways = episode.ways, width = options.width;
-    if (x.size(1) != width)
-      fail<ShapeError>("RelationHead", {"expected embeddings [items, ", width, "]"}, {{"support", x.shape()}}, site);
     const Tensor<T> classes =
         options.of_class == RelationClass::sum ? scatter_add(x, labels, ways) : prototypes(x, labels, ways, site);
     const Shape pairs{queries, ways, width};
@@ -63,11 +62,8 @@ struct RelationHead {
   /// unless every query has a label, IndexError for one that is not 0 .. ways-1.
   Tensor<T> loss(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
     const Named here("RelationHead", site);
-    const Tensor<T> scores = (*this)(episode, context, site);
-    const Tensor<std::int64_t>& labels = episode.query.y;
-    if (!labels.defined() || !(labels.shape() == Shape{scores.size(0)}))
-      fail<ShapeError>("RelationHead", "expected a label for each query", {{"queries", episode.query.x.shape()}}, site);
-    return mse(scores, one_hot<T>(labels, episode.ways, site));
+    detail::check_query_labels("RelationHead", episode.query, site);
+    return mse((*this)(episode, context, site), one_hot<T>(episode.query.y, episode.ways, site));
   }
 };
 

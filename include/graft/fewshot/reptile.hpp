@@ -59,8 +59,8 @@ struct Reptile {
   template <class M, class T>
   M adapted(const M& theta, const LabelledSet<T>& support, Tensor<T>& mean_loss, ContextRef context, Site site) const {
     const auto [alpha, steps, batch, with_adam] = options;
-    detail::check_steps("Reptile", steps, 1, site);
-    detail::check_batch("Reptile", batch, site);
+    detail::check_count("Reptile", "steps", steps, 1, site);
+    detail::check_count("Reptile", "batch", batch, 0, site);
     detail::check_option<T>("Reptile", "alpha", alpha, detail::Range::not_negative, site);
     const Recording off(false);
     detail::MiniBatches batches(batch, context->stream("mini-batches"));

@@ -79,11 +79,9 @@ struct RidgeHead {
     const auto answers = [&] { return matmul(query, ridge_weights(x, y, lambda)); };
     Tensor<T> answer;
     if (options.intercept == RidgeIntercept::centre) {
-      // In two parts, the first of them a constant: a mean of numbers with a common part would be rounded to theirs.
-      const Tensor<T> first = slice(x.detach(), 0, 0, 1), rest = mean(x - first, {0}, true),
-                      target = mean(y, {0}, true);
-      x = (x - first) - rest;
-      query = (query - first) - rest;
+      const Tensor<T> target = mean(y, {0}, true);
+      query = detail::less_mean(query, x);
+      x = detail::less_mean(x, x);
       y = y - target;
       answer = answers() + target;
     } else {

@@ -40,6 +40,7 @@ struct SimpleShotHead {
 
   Tensor<T> operator()(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
     detail::check_embedded("SimpleShotHead", episode, site);
+    const Named here("SimpleShotHead", site);
     const auto transformed = [&](const Tensor<T>& x) {
       if (transform == FeatureTransform::none) return x;
       if (transform == FeatureTransform::l2) return unit_rows(x);

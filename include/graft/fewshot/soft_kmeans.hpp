@@ -25,9 +25,6 @@ Tensor<T> refined_prototypes(const Episode<T>& episode, int steps, const Assign&
     classes = weighted_means(items, concat<T>({known, assign(classes)}, 0, site), site);
   return classes;
 }
-inline void check_refinement(const char* op, int steps, Site site) {
-  if (steps < 0) fail(op, {"steps is ", steps, ", expected 0 or more"}, {}, site);
-}
 
 }  // namespace detail
 
@@ -50,7 +47,7 @@ struct SoftKMeans {
   /// episodes, ValueError for negative steps.
   template <Real T>
   Tensor<T> operator()(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
-    detail::check_refinement("SoftKMeans", options.steps, site);
+    detail::check_count("SoftKMeans", "steps", options.steps, 0, site);
     detail::check_embedded("SoftKMeans", episode, site);
     const Named here("SoftKMeans", site);
     const auto assign = [&](const Tensor<T>& classes) {
@@ -104,8 +101,8 @@ struct MaskedSoftKMeans {
   /// Weights normal with deviation 0.01, biases 0: both thresholds are about 1 at first.
   explicit MaskedSoftKMeans(const Random& random, const MaskedSoftKMeansOptions& o = {}, Site site = Site::current())
       : options(o) {
-    detail::check_refinement("MaskedSoftKMeans", o.steps, site);
-    if (o.hidden < 1) fail("MaskedSoftKMeans", {"hidden is ", o.hidden, ", expected 1 or more"}, {}, site);
+    detail::check_count("MaskedSoftKMeans", "steps", o.steps, 0, site);
+    detail::check_count("MaskedSoftKMeans", "hidden", o.hidden, 1, site);
     linear1.weight = scaled_normal<T>({o.hidden, 5}, 0.01, random.stream("linear1"));
     linear2.weight = scaled_normal<T>({2, o.hidden}, 0.01, random.stream("linear2"));
     linear1.bias = zeros<T>({o.hidden});

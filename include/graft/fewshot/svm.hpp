@@ -243,11 +243,9 @@ struct SvmHead {
   }
 
  private:
-  /// x, less the mean of the support set where asked for: in two parts, so that no large mean is rounded.
+  /// x, less the mean of the support set where asked for.
   Tensor<T> centred(const Tensor<T>& x, const Episode<T>& episode) const {
-    if (!options.centre) return x;
-    const Tensor<T> first = slice(episode.support.x.detach(), 0, 0, 1);
-    return (x - first) - mean(episode.support.x - first, {0}, true);
+    return options.centre ? detail::less_mean(x, episode.support.x) : x;
   }
 };
 

@@ -107,7 +107,7 @@ struct Tadam {
     detail::check_option<T>("Tadam", "penalty", o.penalty, detail::Range::not_negative, site);
     if (stages.empty() || widths.size() != stages.size())
       fail("Tadam", {stages.size(), " stages and the widths of ", widths.size()}, {}, site);
-    if (o.layers < 1) fail("Tadam", {"layers is ", o.layers, ", expected 1 or more"}, {}, site);
+    detail::check_count("Tadam", "layers", o.layers, 1, site);
     for (const Index width : widths)
       if (width < 1) fail("Tadam", {"a stage of ", width, " features"}, {}, site);
     for (std::size_t l = 0; l < stages.size(); ++l)

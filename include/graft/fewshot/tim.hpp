@@ -96,7 +96,7 @@ struct Tim {
     option("conditional", options.conditional, Range::not_negative);
     option("temperature", options.temperature, Range::positive);
     option("alpha", options.alpha, Range::finite);
-    if (options.steps < 0) fail("Tim", {"steps is ", options.steps, ", expected 0 or more"}, {}, site);
+    detail::check_count("Tim", "steps", options.steps, 0, site);
     detail::check_embedded("Tim", episode, site);
   }
 

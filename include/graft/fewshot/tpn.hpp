@@ -21,7 +21,7 @@ inline namespace GRAFT_ABI {
 template <Real T>
 Tensor<T> propagation_graph(const Tensor<T>& x, Index neighbours, Site site = Site::current()) {
   if (x.rank() != 2) fail<ShapeError>("propagation_graph", "expected points [points, width]", {{"x", x.shape()}}, site);
-  if (neighbours < 1) fail("propagation_graph", {"neighbours is ", neighbours, ", expected 1 or more"}, {}, site);
+  detail::check_count("propagation_graph", "neighbours", neighbours, 1, site);
   const Tensor<T> near = detail::neighbour_matrix("propagation_graph", x, neighbours - 1, site);
   const Tensor<T> d = squared_distances(x, x, site) / static_cast<double>(x.size(1));
   // The diagonal is 1 and not what rounding leaves of it, so that no degree is 0.
@@ -101,7 +101,7 @@ struct LabelPropagationHead {
     const char* op = "LabelPropagationHead";
     detail::check_option<T>(op, "alpha", options.alpha, Range::below_one, site);
     detail::check_option<T>(op, "length_scale", options.length_scale, Range::positive, site);
-    if (options.neighbours < 1) fail(op, {"neighbours is ", options.neighbours, ", expected 1 or more"}, {}, site);
+    detail::check_count(op, "neighbours", options.neighbours, 1, site);
   }
   /// Points over their length scales; the constant keeps a scale that vanishes from dividing by 0.
   Tensor<T> scaled(const Tensor<T>& points, Site site) const {

@@ -11,31 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "graft/core/list.hpp"
+#include "graft/common/task_losses.hpp"
 #include "graft/model/arithmetic.hpp"
 #include "graft/model/grad.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
-
-namespace detail {
-
-/// Throws ShapeError unless losses are [tasks] of one task or more, ValueError for one that is not finite and above 0.
-template <class T>
-List<double> checked_losses(const char* op, const Tensor<T>& losses, Site site) {
-  if (losses.rank() != 1 || losses.count() < 1)
-    fail<ShapeError>(op, "expected losses [tasks] of one task or more", {{"losses", losses.shape()}}, site);
-  List<double> values;
-  for (const T loss : host(losses)) {
-    const auto value = static_cast<double>(loss);
-    if (!(value > 0) || !std::isfinite(value))
-      fail(op, {"the loss of task ", values.size(), " is ", value, ", expected a finite number above 0"}, {}, site);
-    values.push_back(value);
-  }
-  return values;
-}
-
-}  // namespace detail
 
 /// The affinities Z [tasks, tasks] of the tasks' `losses_of(model)` [tasks]:
 ///   Z_ij = 1 - L_j(theta - eta g_i) / L_j(theta),   g_i = d L_i / d theta:
@@ -51,7 +32,7 @@ Tensor<double> task_affinity(F losses_of, const M& model, double eta, const std:
   detail::for_each_scalar<M>(
       [&]<class T>() { detail::check_option<T>(op, "eta", eta, detail::Range::positive, site); });
   const M theta = detach(model);
-  const List<double> before = detail::checked_losses(op, losses_of(theta), site);
+  const List<double> before = detail::positive_losses(op, losses_of(theta), site);
   const Index tasks = before.size();
   List<double> affinity;
   for (Index i = 0; i < tasks; ++i) {
@@ -78,7 +59,7 @@ inline Tensor<double> first_order_affinity(const Tensor<double>& gramian, const 
                                            Site site = Site::current()) {
   const char* op = "first_order_affinity";
   detail::check_option<double>(op, "eta", eta, detail::Range::positive, site);
-  const List<double> values = detail::checked_losses(op, losses, site);
+  const List<double> values = detail::positive_losses(op, losses, site);
   const Index tasks = values.size();
   if (!(gramian.shape() == Shape{tasks, tasks}))
     fail<ShapeError>(op, "expected a Gramian [tasks, tasks]",
@@ -117,7 +98,7 @@ inline TaskGroups group_tasks(const Tensor<double>& affinity, Index groups, Site
   const Index tasks = affinity.size(0);
   if (tasks < 2 || tasks > kMostTasksToGroup)
     fail(op, {tasks, " tasks, expected 2 to ", kMostTasksToGroup}, {{"affinity", affinity.shape()}}, site);
-  if (groups < 1) fail(op, {groups, " groups, expected 1 or more"}, {}, site);
+  detail::check_count(op, "groups", groups, 1, site);
   const auto z = [&, values = std::data(host(affinity))](Index i, Index j) { return values[i * tasks + j]; };
   for (Index i = 0; i < tasks; ++i)
     for (Index j = 0; j < tasks; ++j)

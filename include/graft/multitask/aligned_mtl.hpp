@@ -65,7 +65,7 @@ struct AlignedMtl {
   /// Throws ValueError as `aligned_mtl_weights`, IndexError for a row of no task.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
     AlignedMtlOptions own = options;
-    own.preference = detail::by_row("aligned_mtl_weights", "preference", options.preference, gradients, site);
+    own.preference = detail::by_row("AlignedMtl", "preference", options.preference, gradients, site);
     return {.weights = aligned_mtl_weights(gradients.gramian(), own, site)};
   }
 };

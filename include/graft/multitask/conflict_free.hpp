@@ -20,9 +20,9 @@ inline namespace GRAFT_ABI {
 /// preference below 0 or of another length.
 inline Tensor<double> config_weights(const Tensor<double>& gramian, const List<double>& preference = {},
                                      Site site = Site::current()) {
-  const detail::Cosines cosines("config", gramian, site);
+  const detail::Cosines cosines("config_weights", gramian, site);
   const Index tasks = cosines.tasks();
-  const List<double> wanted = detail::task_numbers("config", "preference", preference, tasks, 1, site);
+  const List<double> wanted = detail::task_numbers("config_weights", "preference", preference, tasks, 1, site);
 
   // pinv(U) wanted = U^T x, where x = (U U^T)^+ wanted by the eigenvectors of U U^T, the cosines.
   const SymmetricEigen<double> eigen = symmetric_eigen(cosines.matrix(), site);
@@ -55,7 +55,7 @@ struct ConFig {
 
   /// Throws ValueError as `config_weights`.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
-    const List<double> preferred = detail::by_row("config", "preference", preference, gradients, site);
+    const List<double> preferred = detail::by_row("ConFig", "preference", preference, gradients, site);
     return {.weights = config_weights(gradients.gramian(), preferred, site) / static_cast<double>(gradients.tasks())};
   }
 };

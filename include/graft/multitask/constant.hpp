@@ -15,8 +15,8 @@ struct ConstantWeights {
 
   /// Throws ValueError unless there is one weight for each task.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
-    if (weights.empty()) fail("constant", "there are no weights", {}, site);
-    return {.weights = from_vector(detail::by_row("constant", "weight", weights, gradients, site))};
+    if (weights.empty()) fail("ConstantWeights", "there are no weights", {}, site);
+    return {.weights = from_vector(detail::by_row("ConstantWeights", "weight", weights, gradients, site))};
   }
 };
 

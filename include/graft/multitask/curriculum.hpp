@@ -22,7 +22,7 @@ namespace detail {
 
 inline void check_competence(const char* op, const CompetenceOptions& o, Site site) {
   if (!(o.start > 0 && o.start <= 1)) fail(op, {"start is ", o.start, ", expected in (0, 1]"}, {}, site);
-  if (o.rounds < 1) fail(op, {"rounds is ", o.rounds, ", expected 1 or more"}, {}, site);
+  check_count(op, "rounds", o.rounds, 1, site);
 }
 
 }  // namespace detail

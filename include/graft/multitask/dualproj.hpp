@@ -15,10 +15,11 @@ inline namespace GRAFT_ABI {
 /// preference below 0 or of another length.
 inline Tensor<double> dualproj_weights(const Tensor<double>& gramian, const List<double>& preference = {},
                                        Site site = Site::current()) {
-  const detail::Cosines cosines("dualproj", gramian, site);
+  const detail::Cosines cosines("dualproj_weights", gramian, site);
   const Index tasks = cosines.tasks();
-  return from_vector(detail::cone_projection(cosines, detail::task_numbers("dualproj", "preference", preference, tasks,
-                                                                           1 / static_cast<double>(tasks), site)));
+  return from_vector(detail::cone_projection(
+      cosines,
+      detail::task_numbers("dualproj_weights", "preference", preference, tasks, 1 / static_cast<double>(tasks), site)));
 }
 
 /// The projected mean as an aggregator.
@@ -29,7 +30,7 @@ struct DualProj {
 
   /// Throws ValueError as `dualproj_weights`.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
-    const List<double> preferred = detail::by_row("dualproj", "preference", preference, gradients, site);
+    const List<double> preferred = detail::by_row("DualProj", "preference", preference, gradients, site);
     return {.weights = dualproj_weights(gradients.gramian(), preferred, site)};
   }
 };

@@ -32,9 +32,9 @@ struct Dwa {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round, when the state is made. Throws
   /// ValueError.
   explicit Dwa(Index tasks = 0, DwaOptions o = {}, Site site = Site::current()) : options(o) {
-    detail::check_tasks("Dwa", tasks, site);
+    detail::check_count("Dwa", "tasks", tasks, 0, site);
     detail::check_option<double>("Dwa", "temperature", o.temperature, detail::Range::positive, site);
-    if (o.period < 1) fail("Dwa", {"period is ", o.period, ", expected 1 or more"}, {}, site);
+    detail::check_count("Dwa", "period", o.period, 1, site);
     if (tasks > 0) start(tasks, site);
   }
 

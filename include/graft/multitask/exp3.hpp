@@ -48,7 +48,7 @@ struct Exp3 {
 
   /// Throws ValueError for no tasks and a gamma outside (0, 1].
   explicit Exp3(Index tasks, Exp3Options o = {}, Site site = Site::current()) : options(o) {
-    if (tasks < 1) fail("Exp3", {tasks, " tasks"}, {}, site);
+    detail::check_count("Exp3", "tasks", tasks, 1, site);
     log_weights.value = importance.value = losses.value = zeros<double>({tasks});
     exp3_probabilities(log_weights.value, o.gamma, site);
   }

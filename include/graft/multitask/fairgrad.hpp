@@ -26,7 +26,7 @@ inline Tensor<double> fairgrad_weights(const Tensor<double>& gramian, const Fair
   const detail::Cosines cosines("fairgrad_weights", gramian, site);
   if (!(options.alpha >= 0.01 && options.alpha <= 100))
     fail("fairgrad_weights", {"alpha is ", options.alpha, ", expected 0.01 to 100"}, {}, site);
-  if (options.iterations < 1) fail("fairgrad_weights", {options.iterations, " iterations"}, {}, site);
+  detail::check_count("fairgrad_weights", "iterations", options.iterations, 1, site);
   return from_vector(detail::alpha_fair_weights(cosines, options.alpha, options.iterations));
 }
 

@@ -42,7 +42,7 @@ struct Famo {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round, when the state is made. Throws
   /// ValueError, and ShapeError for another number of bounds.
   explicit Famo(Index tasks = 0, FamoOptions o = {}, Site site = Site::current()) : options(std::move(o)) {
-    detail::check_tasks("Famo", tasks, site);
+    detail::check_count("Famo", "tasks", tasks, 0, site);
     const auto check = [&](const char* name, double value, detail::Range range) {
       detail::check_option<double>("Famo", name, value, range, site);
     };

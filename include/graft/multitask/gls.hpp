@@ -14,10 +14,7 @@ inline namespace GRAFT_ABI {
 /// is not a finite number above 0.
 template <Real T>
 Tensor<T> gls_loss(const Tensor<T>& losses, Site site = Site::current()) {
-  detail::check_losses("gls_loss", losses, "losses", losses, site);
-  Index task = 0;
-  for (const T loss : host(losses))
-    detail::check_loss("gls_loss", static_cast<double>(loss), task++, detail::Range::positive, site);
+  detail::positive_losses("gls_loss", losses, site);
   return exp(mean(log(losses)));
 }
 

@@ -55,7 +55,7 @@ struct GradDrop {
   /// Throws ValueError as `graddrop`.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
     GradDropOptions rows = options;
-    rows.leak = detail::by_row("graddrop", "leak", options.leak, gradients, site);
+    rows.leak = detail::by_row("GradDrop", "leak", options.leak, gradients, site);
     return {.direction = graddrop(gradients.jacobian(), gradients.random(), rows, site) /
                          static_cast<double>(gradients.tasks())};
   }

@@ -41,10 +41,10 @@ struct GradNorm {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round, when the state is made. Throws
   /// ValueError.
   explicit GradNorm(Index tasks = 0, GradNormOptions o = {}, Site site = Site::current()) : options(o) {
-    detail::check_tasks("GradNorm", tasks, site);
+    detail::check_count("GradNorm", "tasks", tasks, 0, site);
     detail::check_option<double>("GradNorm", "alpha", o.alpha, detail::Range::not_negative, site);
     detail::check_option<double>("GradNorm", "learning_rate", o.learning_rate, detail::Range::not_negative, site);
-    if (o.warm_up < 1) fail("GradNorm", {"warm_up is ", o.warm_up, ", expected 1 or more"}, {}, site);
+    detail::check_count("GradNorm", "warm_up", o.warm_up, 1, site);
     if (tasks > 0) start(tasks, site);
   }
 

@@ -31,14 +31,14 @@ struct GradVacStep {
 /// Carries no gradient. Throws ShapeError, ValueError for a Gramian that is not finite or targets outside [-1, 1].
 inline GradVacStep gradvac_step(const Tensor<double>& gramian, const Tensor<double>& targets, const Random& random,
                                 Site site = Site::current()) {
-  const detail::HostGramian products("gradvac", gramian, site);
+  const detail::HostGramian products("gradvac_step", gramian, site);
   const Index tasks = products.tasks();
   if (!(targets.shape() == gramian.shape()))
-    fail<ShapeError>("gradvac", "expected a target for each pair of tasks",
+    fail<ShapeError>("gradvac_step", "expected a target for each pair of tasks",
                      {{"gramian", gramian.shape()}, {"targets", targets.shape()}}, site);
   List<double> compared(host(targets)), weights(tasks), length;
   for (double target : compared)
-    if (!(std::abs(target) <= 1)) fail("gradvac", {"a target cosine is ", target, ", expected -1 to 1"}, {}, site);
+    if (!(std::abs(target) <= 1)) fail("gradvac_step", {"a target cosine is ", target, ", expected -1 to 1"}, {}, site);
   for (Index i = 0; i < tasks; ++i) length.push_back(std::sqrt(products(i, i)));
   const double rounding = 4 * static_cast<double>(tasks) * std::numeric_limits<double>::epsilon();
 
@@ -79,8 +79,8 @@ struct GradVac {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round, when the targets are made. Throws
   /// ValueError.
   explicit GradVac(Index tasks = 0, GradVacOptions o = {}, Site site = Site::current()) : options(o) {
-    if (tasks < 0) fail("gradvac", {"tasks is ", tasks, ", expected 0 or more"}, {}, site);
-    if (!(o.beta >= 0 && o.beta <= 1)) fail("gradvac", {"beta is ", o.beta, ", expected 0 to 1"}, {}, site);
+    detail::check_count("GradVac", "tasks", tasks, 0, site);
+    if (!(o.beta >= 0 && o.beta <= 1)) fail("GradVac", {"beta is ", o.beta, ", expected 0 to 1"}, {}, site);
     if (tasks > 0) targets = zeros<double>({tasks, tasks});
   }
 
@@ -90,10 +90,9 @@ struct GradVac {
     const Index rows = gradients.tasks(), all = gradients.all_tasks;
     if (!targets.defined()) targets = zeros<double>({all, all});
     if (!(targets.shape() == Shape{all, all}))
-      fail<ShapeError>("gradvac", {"the targets are not those of ", all, " tasks"}, {{"targets", targets.shape()}},
+      fail<ShapeError>("GradVac", {"the targets are not those of ", all, " tasks"}, {{"targets", targets.shape()}},
                        site);
-    for (Index task : gradients.ids)
-      if (task < 0 || task >= all) fail<IndexError>("gradvac", {"task ", task, " of ", all}, {}, site);
+    detail::check_ids("GradVac", gradients, site);
     List<double> remembered(host(targets)), of_rows;
     for (Index i : gradients.ids)
       for (Index j : gradients.ids) of_rows.push_back(remembered[i * all + j]);

@@ -41,7 +41,7 @@ struct ImtlL {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round, when the state is made. Throws
   /// ValueError.
   explicit ImtlL(Index tasks = 0, ImtlLOptions o = {}, Site site = Site::current()) : options(o) {
-    detail::check_tasks("ImtlL", tasks, site);
+    detail::check_count("ImtlL", "tasks", tasks, 0, site);
     detail::check_option<double>("ImtlL", "learning_rate", o.learning_rate, detail::Range::not_negative, site);
     detail::check_option<double>("ImtlL", "start", o.start, detail::Range::finite, site);
     if (tasks > 0) start(tasks, site);

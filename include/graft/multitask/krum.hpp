@@ -20,12 +20,12 @@ struct KrumOptions {
 
 namespace detail {
 
-inline void check_krum(const KrumOptions& options, Index tasks, Site site) {
+inline void check_krum(const char* op, const KrumOptions& options, Index tasks, Site site) {
   const auto [f, m] = options;
-  if (f < 0) fail("krum", {"byzantine is ", f, ", expected 0 or more"}, {}, site);
+  check_count(op, "byzantine", f, 0, site);
   if (tasks <= 2 * f + 2)
-    fail("krum", {tasks, " tasks, ", f, " of them byzantine: expected at least ", 2 * f + 3}, {}, site);
-  if (m < 1 || m > tasks) fail("krum", {"selected is ", m, " of ", tasks, " tasks"}, {}, site);
+    fail(op, {tasks, " tasks, ", f, " of them byzantine: expected at least ", 2 * f + 3}, {}, site);
+  if (m < 1 || m > tasks) fail(op, {"selected is ", m, " of ", tasks, " tasks"}, {}, site);
 }
 /// The weights from squared distances [tasks, tasks].
 inline Tensor<double> krum_of_distances(const List<double>& squared, Index tasks, const KrumOptions& options) {
@@ -70,8 +70,8 @@ List<double> krum_distances(const HostGramian& products, const Nearer& nearer) {
 /// and too few tasks.
 inline Tensor<double> krum_weights(const Tensor<double>& gramian, const KrumOptions& options = {},
                                    Site site = Site::current()) {
-  const detail::HostGramian products("krum", gramian, site);
-  detail::check_krum(options, products.tasks(), site);
+  const detail::HostGramian products("krum_weights", gramian, site);
+  detail::check_krum("krum_weights", options, products.tasks(), site);
   const auto as_it_is = [](Index, Index, double apart) { return apart; };
   return detail::krum_of_distances(detail::krum_distances(products, as_it_is), products.tasks(), options);
 }
@@ -84,8 +84,8 @@ struct Krum {
 
   /// Throws ValueError as `krum_weights`.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
-    detail::check_krum(options, gradients.tasks(), site);
-    const detail::HostGramian products("krum", gradients.gramian(), site);
+    detail::check_krum("Krum", options, gradients.tasks(), site);
+    const detail::HostGramian products("Krum", gradients.gramian(), site);
     const auto subtracted = [&](Index i, Index j, double) {
       const Tensor<double>& rows = gradients.jacobian();
       return sum(square((slice(rows, 0, i, i + 1) - slice(rows, 0, j, j + 1)) / products.unit())).item();

@@ -11,7 +11,7 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 /// Options of `LossProportional`.
-struct LossSamplingOptions {
+struct LossProportionalOptions {
   bool unknown_first = true;  ///< a task whose loss is unknown has precedence until it was drawn once
 };
 
@@ -44,13 +44,13 @@ inline Tensor<double> loss_probabilities(const Tensor<double>& losses, Site site
 /// drawn as long as another has one. Throws ShapeError for another number of tasks, ValueError for a negative loss.
 struct LossProportional {
   Buffer<bool> drawn;  ///< [tasks]: whether each was ever drawn
-  LossSamplingOptions options;
+  LossProportionalOptions options;
   GRAFT_FIELDS(drawn)
   GRAFT_CONFIG(options)
 
   /// Throws ValueError for no tasks.
-  explicit LossProportional(Index tasks, LossSamplingOptions o = {}, Site site = Site::current()) : options(o) {
-    if (tasks < 1) fail("LossProportional", {tasks, " tasks"}, {}, site);
+  explicit LossProportional(Index tasks, LossProportionalOptions o = {}, Site site = Site::current()) : options(o) {
+    detail::check_count("LossProportional", "tasks", tasks, 1, site);
     drawn.value = full<bool>({tasks}, false);
   }
 

@@ -44,11 +44,11 @@ struct Mgda {
   /// of 0 is not divided by anything.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
     const Index tasks = gradients.tasks();
-    const detail::Cosines cosines("mgda_weights", gradients.gramian(), site);
     const bool by_length = options.normalise == MgdaNormalise::l2 || options.normalise == MgdaNormalise::loss_l2;
     const bool by_loss = options.normalise == MgdaNormalise::loss || options.normalise == MgdaNormalise::loss_l2;
     if (!by_length && !by_loss) return {.weights = mgda_weights(gradients.gramian(), site)};
-    if (by_loss && !gradients.losses().defined()) fail("mgda_weights", "the tasks' losses are not known", {}, site);
+    const detail::Cosines cosines("Mgda", gradients.gramian(), site);
+    if (by_loss && !gradients.losses().defined()) fail("Mgda", "the tasks' losses are not known", {}, site);
     List<double> length(tasks), divisor(tasks, 1);
     for (Index i = 0; i < tasks; ++i) {
       length[i] = cosines.length(i);
@@ -57,7 +57,7 @@ struct Mgda {
       if (by_loss) {
         const double loss = host(gradients.losses())[static_cast<std::size_t>(i)];
         if (!(std::isfinite(loss) && loss > 0))
-          fail("mgda_weights", {"the loss of task ", gradients.ids[i], " is ", loss, ", expected above 0"}, {}, site);
+          fail("Mgda", {"the loss of task ", gradients.ids[i], " is ", loss, ", expected above 0"}, {}, site);
         divisor[i] *= loss;
       }
     }

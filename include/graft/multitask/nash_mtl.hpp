@@ -17,10 +17,10 @@ struct NashMtlOptions {
 
 namespace detail {
 
-inline void check_nash_mtl(const NashMtlOptions& options, Site site) {
-  check_option<double>("nash_mtl_weights", "max_norm", options.max_norm, Range::not_negative, site);
-  if (options.iterations < 1 || options.update_every < 1)
-    fail("nash_mtl_weights", {options.iterations, " iterations, update_every ", options.update_every}, {}, site);
+inline void check_nash_mtl(const char* op, const NashMtlOptions& options, Site site) {
+  check_option<double>(op, "max_norm", options.max_norm, Range::not_negative, site);
+  check_count(op, "iterations", options.iterations, 1, site);
+  check_count(op, "update_every", options.update_every, 1, site);
 }
 
 /// The weights, scaled down where the direction is longer than `max_norm`.
@@ -48,7 +48,7 @@ inline Tensor<double> clip_direction(const Tensor<double>& weights, const HostGr
 inline Tensor<double> nash_mtl_weights(const Tensor<double>& gramian, const NashMtlOptions& options = {},
                                        Site site = Site::current()) {
   const detail::HostGramian m("nash_mtl_weights", gramian, site);
-  detail::check_nash_mtl(options, site);
+  detail::check_nash_mtl("nash_mtl_weights", options, site);
   const Tensor<double> weights = from_vector(detail::alpha_fair_weights(detail::Cosines(m), 1, options.iterations));
   return detail::clip_direction(weights, m, options.max_norm);
 }
@@ -65,17 +65,17 @@ struct NashMtl {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round; with `update_every` above 1 the number
   /// is needed for restoring from a file. Throws ValueError.
   explicit NashMtl(Index tasks = 0, NashMtlOptions o = {}, Site site = Site::current()) : options(o) {
-    if (tasks < 0) fail("nash_mtl_weights", {"tasks is ", tasks, ", expected 0 or more"}, {}, site);
-    detail::check_nash_mtl(o, site);
+    detail::check_count("NashMtl", "tasks", tasks, 0, site);
+    detail::check_nash_mtl("NashMtl", o, site);
     if (tasks > 0 && o.update_every > 1) forget(tasks);
   }
 
   /// Throws ValueError as `nash_mtl_weights`, IndexError for a row of no task.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) {
     if (options.update_every == 1) return {.weights = nash_mtl_weights(gradients.gramian(), options, site)};
-    const detail::HostGramian m("nash_mtl_weights", gradients.gramian(), site);
-    detail::check_nash_mtl(options, site);
-    detail::check_ids("nash_mtl_weights", gradients, site);
+    const detail::HostGramian m("NashMtl", gradients.gramian(), site);
+    detail::check_nash_mtl("NashMtl", options, site);
+    detail::check_ids("NashMtl", gradients, site);
     if (!weights.value.defined() || weights.value.count() != gradients.all_tasks) forget(gradients.all_tasks);
     List<double> known{host(weights.value)}, now;
     bool solve = rounds.item() % options.update_every == 0;

@@ -14,7 +14,7 @@ inline namespace GRAFT_ABI {
 /// changes nothing. `random` decides the orders. Carries no gradient. Throws ShapeError for a Gramian that is not
 /// square, ValueError without tasks and for numbers that are not finite.
 inline Tensor<double> pcgrad_weights(const Tensor<double>& gramian, const Random& random, Site site = Site::current()) {
-  const detail::HostGramian inner("pcgrad", gramian, site);
+  const detail::HostGramian inner("pcgrad_weights", gramian, site);
   const Index tasks = inner.tasks();
   List<double> weights(tasks);
   for (Index i = 0; i < tasks; ++i) {
@@ -45,9 +45,10 @@ Tensor<T> pcgrad(const Tensor<T>& jacobian, const Random& random, Site site = Si
 struct PcGrad {
   GRAFT_FIELDS()
 
-  Combination operator()(TaskGradients& gradients) const {
+  /// Throws ValueError as `pcgrad_weights`.
+  Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
     const double tasks = static_cast<double>(gradients.tasks());
-    return {.weights = pcgrad_weights(gradients.gramian(), gradients.random()) / tasks};
+    return {.weights = pcgrad_weights(gradients.gramian(), gradients.random(), site) / tasks};
   }
 };
 

@@ -23,7 +23,7 @@ struct StchLossOptions {
 template <Real T>
 Tensor<T> stch_loss(const Tensor<T>& losses, const StchLossOptions& options = {}, Site site = Site::current()) {
   const char* op = "stch_loss";
-  detail::check_losses(op, losses, "losses", losses, site);
+  detail::check_per_task(op, "losses", losses, site);
   detail::check_option<T>(op, "mu", options.mu, detail::Range::positive, site);
   const auto as_tensor = [&](const char* name, const List<double>& values, detail::Range range) {
     for (const double value : values) detail::check_option<T>(op, name, value, range, site);
@@ -65,10 +65,10 @@ struct Stch {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round, when the state is made. Throws
   /// ValueError.
   explicit Stch(Index tasks = 0, StchOptions o = {}, Site site = Site::current()) : options(o) {
-    detail::check_tasks("Stch", tasks, site);
+    detail::check_count("Stch", "tasks", tasks, 0, site);
     detail::check_option<double>("Stch", "mu", o.mu, detail::Range::positive, site);
-    if (o.warm_up < 0) fail("Stch", {"warm_up is ", o.warm_up, ", expected 0 or more"}, {}, site);
-    if (o.period < 1) fail("Stch", {"period is ", o.period, ", expected 1 or more"}, {}, site);
+    detail::check_count("Stch", "warm_up", o.warm_up, 0, site);
+    detail::check_count("Stch", "period", o.period, 1, site);
     if (tasks > 0) start(tasks, site);
   }
 

@@ -16,7 +16,7 @@ namespace graft {
 inline namespace GRAFT_ABI {
 
 /// Options of `TemperatureSampling`.
-struct TemperatureOptions {
+struct TemperatureSamplingOptions {
   double tau = 5;                ///< 1: in proportion to the sizes; infinity: uniformly. Arivazhagan et al. take 5
   Index annealing = 0;           ///< rounds in which the temperature goes linearly from `first_tau` to `tau`; 0: none
   double first_tau = 1;          ///< of the first round, if there is annealing
@@ -54,16 +54,16 @@ inline Tensor<double> temperature_probabilities(const Tensor<double>& sizes, dou
 struct TemperatureSampling {
   Buffer<double> sizes;  ///< [tasks]
   Buffer<double> owed;   ///< [tasks]: draws that each lags behind its quota
-  TemperatureOptions options;
+  TemperatureSamplingOptions options;
   GRAFT_FIELDS(sizes, owed)
   GRAFT_CONFIG(options)
 
   /// `of_tasks` [tasks]: how many items each task has. Throws as `temperature_probabilities`, and ValueError for
   /// annealing over a negative number of rounds or from or to an infinite temperature.
-  explicit TemperatureSampling(Tensor<double> of_tasks, TemperatureOptions o = {}, Site site = Site::current())
+  explicit TemperatureSampling(Tensor<double> of_tasks, TemperatureSamplingOptions o = {}, Site site = Site::current())
       : sizes{std::move(of_tasks)}, options(o) {
     const char* op = "TemperatureSampling";
-    if (o.annealing < 0) fail(op, {"annealing is ", o.annealing, " rounds"}, {}, site);
+    detail::check_count(op, "annealing", o.annealing, 0, site);
     if (o.annealing > 0)
       for (const double end : {o.first_tau, o.tau})
         if (!(end > 0 && std::isfinite(end))) fail(op, {"annealing from or to a tau of ", end}, {}, site);

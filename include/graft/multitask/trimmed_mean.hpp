@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graft/common/aggregator.hpp"
+#include "graft/common/checks.hpp"
 #include "graft/model/arithmetic.hpp"
 #include "graft/ops/arithmetic.hpp"
 #include "graft/ops/layout.hpp"
@@ -26,7 +27,7 @@ Tensor<T> trimmed_mean(const Tensor<T>& jacobian, const TrimmedMeanOptions& opti
   if (jacobian.rank() != 2)
     fail<ShapeError>("trimmed_mean", "expected one gradient a row, [tasks, n]", {{"jacobian", jacobian.shape()}}, site);
   const Index tasks = jacobian.size(0), n = jacobian.size(1), b = options.trimmed;
-  if (b < 0) fail("trimmed_mean", {"trimmed is ", b, ", expected 0 or more"}, {}, site);
+  detail::check_count("trimmed_mean", "trimmed", b, 0, site);
   if (tasks <= 2 * b)
     fail("trimmed_mean", {tasks, " tasks, ", b, " trimmed at each end: expected at least ", 2 * b + 1}, {}, site);
   if (!all_finite(jacobian))

@@ -42,7 +42,7 @@ struct UncertaintyWeights {
   /// For `tasks` tasks, or, if 0, for as many as there are in the first round, when the state is made. Throws
   /// ValueError.
   explicit UncertaintyWeights(Index tasks = 0, UncertaintyOptions o = {}, Site site = Site::current()) : options(o) {
-    detail::check_tasks("UncertaintyWeights", tasks, site);
+    detail::check_count("UncertaintyWeights", "tasks", tasks, 0, site);
     using detail::Range;
     detail::check_option<double>("UncertaintyWeights", "learning_rate", o.learning_rate, Range::not_negative, site);
     detail::check_option<double>("UncertaintyWeights", "start", o.start, Range::finite, site);

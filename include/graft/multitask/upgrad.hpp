@@ -14,10 +14,10 @@ inline namespace GRAFT_ABI {
 /// Gramian that is not square, ValueError for numbers that are not finite, a preference below 0 or of another length.
 inline Tensor<double> upgrad_weights(const Tensor<double>& gramian, const List<double>& preference = {},
                                      Site site = Site::current()) {
-  const detail::Cosines cosines("upgrad", gramian, site);
+  const detail::Cosines cosines("upgrad_weights", gramian, site);
   const Index tasks = cosines.tasks();
   const List<double> preferred =
-      detail::task_numbers("upgrad", "preference", preference, tasks, 1 / static_cast<double>(tasks), site);
+      detail::task_numbers("upgrad_weights", "preference", preference, tasks, 1 / static_cast<double>(tasks), site);
   List<double> weights(tasks);
   for (Index i = 0; i < tasks; ++i) {
     List<double> only(tasks);
@@ -36,7 +36,7 @@ struct UpGrad {
 
   /// Throws ValueError as `upgrad_weights`.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
-    const List<double> preferred = detail::by_row("upgrad", "preference", preference, gradients, site);
+    const List<double> preferred = detail::by_row("UpGrad", "preference", preference, gradients, site);
     return {.weights = upgrad_weights(gradients.gramian(), preferred, site)};
   }
 };

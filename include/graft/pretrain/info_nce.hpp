@@ -8,8 +8,7 @@
 #include "graft/core/options.hpp"
 #include "graft/model/fields.hpp"
 #include "graft/ops/losses.hpp"
-#include "graft/ops/matmul.hpp"
-#include "graft/ops/statistics.hpp"
+#include "graft/ops/prototypes.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -22,7 +21,7 @@ Tensor<T> info_nce(const Tensor<T>& a, const Tensor<T>& b, const Tensor<T>& scal
   if (a.rank() != 2 || !(a.shape() == b.shape()) || a.size(0) == 0 || scale.count() != 1)
     fail<ShapeError>("info_nce", "expected a and b [pairs, width] of one pair or more, and one scale",
                      {{"a", a.shape()}, {"b", b.shape()}, {"scale", scale.shape()}}, site);
-  const Tensor<T> scores = scale * matmul(unit_rows(a, site), unit_rows(b, site), {.transpose_b = true}, site);
+  const Tensor<T> scores = scale * cosine_similarities(a, b, site);
   const Tensor<std::int64_t> partner = arange<std::int64_t>(a.size(0));
   return (cross_entropy(scores, partner) + cross_entropy(transpose(scores, site), partner)) * T(0.5);
 }
