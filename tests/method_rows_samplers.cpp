@@ -25,8 +25,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity(), kNaN = std
 double number(const Numbers& x, Index i) { return x.at({i}); }
 /// What a scheduler sees before round `round`; its stream is the round's own.
 ScheduleInput input_of(Index tasks, Index wanted, Index round = 0, const Numbers& losses = {},
-                       const Random& random = Random(7), Site site = Site::current()) {
-  return {tasks, wanted, random.stream("round", round), round, losses, site};
+                       const Random& random = Random(7)) {
+  return {tasks, wanted, random.stream("round", round), round, losses};
 }
 /// The tasks of `rounds` rounds behind one another, each round's checked: as many as wanted, in order, in the range.
 template <class S>
@@ -88,8 +88,9 @@ std::vector<BadUse> schedule_errors(S scheduler, bool of_three) {
   return list;
 }
 
+// ---- Round robin ----------------------------------------------------------------------------------------------------
 const bool round_robin_row = add_method_rows({{
-    .name = "RoundRobin",
+    .name = "round_robin",
     .header = "graft/multitask/round_robin.hpp",
     .paper = "tasks in turn",
     .functions = {"RoundRobin"},
@@ -123,10 +124,11 @@ const bool round_robin_row = add_method_rows({{
                    {"a copy goes on as the original", [] { check_copies(RoundRobin(), 4, {}); }}},
 }});
 
+// ---- Temperature ----------------------------------------------------------------------------------------------------
 const Numbers sizes = tensor<double>({1000, 10, 0, 200});
 
 const bool temperature_row = add_method_rows({{
-    .name = "TemperatureSampling",
+    .name = "temperature_sampling",
     .header = "graft/multitask/temperature_sampling.hpp",
     .paper =
         "Arivazhagan et al., Massively multilingual neural machine translation in the wild, 2019; quotas: Tijdeman, "
@@ -248,10 +250,11 @@ const bool temperature_row = add_method_rows({{
                     }}},
 }});
 
+// ---- Losses ---------------------------------------------------------------------------------------------------------
 const Numbers losses = tensor<double>({0.5, 2, 0, 1});
 
 const bool loss_row = add_method_rows({{
-    .name = "LossProportional",
+    .name = "loss_proportional",
     .header = "graft/multitask/loss_sampling.hpp",
     .paper = "tasks in proportion to their losses",
     .functions = {"LossProportional", "loss_probabilities"},
@@ -327,10 +330,11 @@ const bool loss_row = add_method_rows({{
                     }}},
 }});
 
+// ---- Curriculum -----------------------------------------------------------------------------------------------------
 const Numbers difficulties = tensor<double>({0.3, -2, 7, 0.3, 5});
 
 const bool curriculum_row = add_method_rows({{
-    .name = "CompetenceCurriculum",
+    .name = "curriculum",
     .header = "graft/multitask/curriculum.hpp",
     .paper = "Platanios, Stretcu, Neubig, Poczos, Mitchell, Competence-based curriculum learning for neural machine "
              "translation, NAACL 2019",
@@ -415,8 +419,9 @@ const bool curriculum_row = add_method_rows({{
           [] { check_copies(CompetenceCurriculum(difficulties, {.rounds = 9}), 5, {}); }}},
 }});
 
+// ---- Self-paced -----------------------------------------------------------------------------------------------------
 const bool self_paced_row = add_method_rows({{
-    .name = "SelfPaced",
+    .name = "self_paced",
     .header = "graft/multitask/self_paced.hpp",
     .paper = "Kumar, Packer, Koller, Self-paced learning for latent variable models, NeurIPS 2010",
     .functions = {"SelfPaced", "self_paced_admitted"},
@@ -509,6 +514,7 @@ const bool self_paced_row = add_method_rows({{
          {"a copy goes on as the original", [] { check_copies(SelfPaced(), 4, losses); }}},
 }});
 
+// ---- Exp3 -----------------------------------------------------------------------------------------------------------
 /// A bandit of two arms: task i's loss falls by a tenth with probability q_i whenever it is drawn, else it stays.
 /// Returns the counts of the draws from round `from` on.
 List<double> play(Exp3& bandit, double q0, double q1, Index rounds, Index from) {
@@ -525,7 +531,7 @@ List<double> play(Exp3& bandit, double q0, double q1, Index rounds, Index from) 
 }
 
 const bool exp3_row = add_method_rows({{
-    .name = "Exp3",
+    .name = "exp3",
     .header = "graft/multitask/exp3.hpp",
     .paper = "Auer, Cesa-Bianchi, Freund, Schapire, The nonstochastic multiarmed bandit problem, SIAM Journal on "
              "Computing 2002; Graves et al., Automated curriculum learning for neural networks, ICML 2017",

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "graft/common/checks.hpp"
+#include "graft/common/laps.hpp"
 #include "graft/core/list.hpp"
 #include "graft/model/any_model.hpp"
 #include "graft/ops/sampling.hpp"
@@ -22,25 +23,19 @@ struct ScheduleInput {
   Index wanted = 1;          ///< places in the round
   Random random = Random();  ///< the round's own stream
   Index round = 0;           ///< rounds done before
-  Tensor<double> losses =
-      {};          ///< [tasks]: of each in the latest round that it took part in, NaN before; empty: unknown
-  Site site = {};  ///< the caller's line, for errors
+  /// [tasks]: of each in the latest round that it took part in, NaN before; empty: unknown
+  Tensor<double> losses = {};
 };
 
-/// A callable `std::vector<Index>(const ScheduleInput&)`, which may change its own state: the tasks of the round, in
-/// task order; a task may be in it twice.
+/// A callable `std::vector<Index>(const ScheduleInput&)`, which may change its own state and may take a Site after its
+/// input: the tasks of the round, in task order; a task may be in it twice.
 using Scheduler = AnyModel<std::vector<Index>(const ScheduleInput&), double>;
 
 /// `chosen` of `tasks` tasks, uniformly without replacement as long as there are enough (then again from all), in task
 /// order. Depends on the stream only.
 inline std::vector<Index> uniform_tasks(Index tasks, Index chosen, const Random& random, Site site = Site::current()) {
   if (tasks < 1 || chosen < 1) fail("uniform_tasks", {chosen, " of ", tasks, " tasks"}, {}, site);
-  std::vector<Index> drawn;
-  for (std::uint64_t lap = 0; static_cast<Index>(drawn.size()) < chosen; ++lap) {
-    const auto order =
-        random.stream(lap).permutation(tasks, std::min(tasks, chosen - static_cast<Index>(drawn.size())));
-    drawn.insert(drawn.end(), order.begin(), order.end());
-  }
+  std::vector<Index> drawn = detail::places_in_laps(chosen, tasks, random);
   std::sort(drawn.begin(), drawn.end());
   return drawn;
 }
@@ -48,17 +43,16 @@ inline std::vector<Index> uniform_tasks(Index tasks, Index chosen, const Random&
 namespace detail {
 
 /// Throws ValueError for no tasks or no places, ShapeError for losses that are not one a task.
-inline void check_schedule(const char* op, const ScheduleInput& input) {
-  if (input.tasks < 1 || input.wanted < 1)
-    fail(op, {input.wanted, " places for ", input.tasks, " tasks"}, {}, input.site);
+inline void check_schedule(const char* op, const ScheduleInput& input, Site site) {
+  if (input.tasks < 1 || input.wanted < 1) fail(op, {input.wanted, " places for ", input.tasks, " tasks"}, {}, site);
   if (input.losses.defined() && !(input.losses.shape() == Shape{input.tasks}))
     fail<ShapeError>(op, {"expected one loss for each of ", input.tasks, " tasks"}, {{"losses", input.losses.shape()}},
-                     input.site);
+                     site);
 }
 /// The same, and ShapeError unless the scheduler was made for as many tasks.
-inline void check_schedule(const char* op, const ScheduleInput& input, Index tasks) {
-  check_schedule(op, input);
-  if (tasks != input.tasks) fail<ShapeError>(op, {"made for ", tasks, " tasks, not ", input.tasks}, {}, input.site);
+inline void check_schedule(const char* op, const ScheduleInput& input, Index tasks, Site site) {
+  check_schedule(op, input, site);
+  if (tasks != input.tasks) fail<ShapeError>(op, {"made for ", tasks, " tasks, not ", input.tasks}, {}, site);
 }
 
 /// [tasks]: the losses, NaN for all that are not known. One that is not finite says no more than that.
@@ -81,11 +75,11 @@ inline std::vector<Index> draw_tasks(const Tensor<double>& p, Index places, cons
 }
 
 /// `input.wanted` of the tasks that are marked, uniformly as `uniform_tasks`.
-inline std::vector<Index> uniform_of_marked(const Tensor<bool>& marked, const ScheduleInput& input) {
+inline std::vector<Index> uniform_of_marked(const Tensor<bool>& marked, const ScheduleInput& input, Site site) {
   std::vector<Index> list, chosen;
   for (Index i = 0; i < marked.count(); ++i)
     if (host(marked)[static_cast<std::size_t>(i)]) list.push_back(i);
-  for (Index place : uniform_tasks(static_cast<Index>(list.size()), input.wanted, input.random, input.site))
+  for (Index place : uniform_tasks(static_cast<Index>(list.size()), input.wanted, input.random, site))
     chosen.push_back(list[static_cast<std::size_t>(place)]);
   return chosen;
 }

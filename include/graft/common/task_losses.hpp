@@ -44,6 +44,18 @@ List<double> positive_losses(const char* op, const Tensor<T>& losses, Site site)
   return values;
 }
 
+/// Puts the mean of each task's rows into `means` [tasks], `ids` being the tasks behind the rows; those of absent tasks
+/// stay. Returns how many rows each task has, [tasks].
+inline List<double> means_by_task(const List<Index>& ids, const List<double>& rows, List<double>& means) {
+  List<double> count(means.size());
+  for (Index row = 0; row < rows.size(); ++row) {
+    double& mean = means[ids[row]];
+    if (count[ids[row]] == 0) mean = 0;
+    mean += (rows[row] - mean) / ++count[ids[row]];
+  }
+  return count;
+}
+
 /// Throws ValueError without losses or for one outside the range, IndexError for a row of no task.
 inline TaskLosses task_losses(const char* op, const TaskGradients& gradients, Range range, Site site) {
   if (!gradients.losses().defined()) fail(op, "weighs losses, and was given gradients only", {}, site);
@@ -51,13 +63,9 @@ inline TaskLosses task_losses(const char* op, const TaskGradients& gradients, Ra
   if (round.ids.size() != round.rows.size())
     fail<ShapeError>(op, {round.ids.size(), " tasks for ", round.rows.size(), " losses"}, {}, site);
   check_ids(op, gradients, site);
+  for (Index row = 0; row < round.rows.size(); ++row) check_loss(op, round.rows[row], round.ids[row], range, site);
   round.mean = List<double>(round.tasks);
-  List<double> count(round.tasks);
-  for (Index row = 0; row < round.rows.size(); ++row) {
-    const Index task = round.ids[row];
-    check_loss(op, round.rows[row], task, range, site);
-    round.mean[task] += (round.rows[row] - round.mean[task]) / ++count[task];
-  }
+  const List<double> count = means_by_task(round.ids, round.rows, round.mean);
   for (Index task = 0; task < round.tasks; ++task)
     if (count[task] > 0) round.present.push_back(task);
   return round;

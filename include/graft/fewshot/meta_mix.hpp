@@ -7,11 +7,11 @@
 // Both mix inputs, or hidden features, at a layer drawn at random: to mix features hand over episodes of them, such as
 // `EpisodeLearner::embed` gives.
 
-#include <algorithm>
 #include <vector>
 
 #include "graft/common/beta_draws.hpp"
 #include "graft/common/few_shot.hpp"
+#include "graft/common/laps.hpp"
 #include "graft/ops/indexing.hpp"
 
 namespace graft {
@@ -78,13 +78,9 @@ void check_labelled(const char* op, const Episode<T>& episode, Site site) {
   }
 }
 
-/// `count` places among `items`, each of them as often as any other, up to one, in random order.
+/// `places_in_laps`, to gather by.
 inline Tensor<std::int64_t> spread_places(Index count, Index items, const Random& random) {
-  List<std::int64_t> places;
-  for (std::uint64_t turn = 0; places.size() < count; ++turn)
-    for (const Index place : random.stream(turn).permutation(items, std::min(items, count - places.size())))
-      places.push_back(place);
-  return from_vector(places);
+  return from_vector(places_in_laps(count, items, random));
 }
 
 /// What `MetaMix` mixes an episode's queries with.

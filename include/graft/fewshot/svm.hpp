@@ -229,20 +229,26 @@ struct SvmHead {
 
   /// The duals of the support items [items, ways].
   Tensor<double> duals(const Episode<T>& episode, Site site = Site::current()) const {
-    detail::check_embedded("SvmHead", episode, site);
-    const Named here("SvmHead", site);
-    const Tensor<double> x = cast<double>(centred(episode.support.x, episode));
-    const Tensor<double> kernel = matmul(x, x, {.transpose_b = true}) + options.ridge * eye<double>(x.size(0));
-    return crammer_singer_duals(kernel, episode.support.y, episode.ways, options.c, site);
+    return machine(episode, site).duals;
   }
 
   Tensor<T> operator()(const Episode<T>& episode, ContextRef, Site site = Site::current()) const {
-    const Tensor<double> a = duals(episode, site), x = cast<double>(centred(episode.support.x, episode));
+    const auto [x, a] = machine(episode, site);
     const Tensor<T> w = cast<T>(matmul(a, x, {.transpose_a = true}));
     return scale * matmul(centred(episode.query.x, episode), w, {.transpose_b = true});
   }
 
  private:
+  struct Machine {
+    Tensor<double> x, duals;  ///< the support items as they are separated, and their duals
+  };
+  Machine machine(const Episode<T>& episode, Site site) const {
+    detail::check_embedded("SvmHead", episode, site);
+    const Named here("SvmHead", site);
+    const Tensor<double> x = cast<double>(centred(episode.support.x, episode));
+    const Tensor<double> kernel = matmul(x, x, {.transpose_b = true}) + options.ridge * eye<double>(x.size(0));
+    return {x, crammer_singer_duals(kernel, episode.support.y, episode.ways, options.c, site)};
+  }
   /// x, less the mean of the support set where asked for.
   Tensor<T> centred(const Tensor<T>& x, const Episode<T>& episode) const {
     return options.centre ? detail::less_mean(x, episode.support.x) : x;

@@ -3,7 +3,7 @@
 // 2023.
 
 #include "graft/common/gramian.hpp"
-#include "graft/ops/linalg_spectral.hpp"
+#include "graft/common/host_eigen.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -35,24 +35,18 @@ inline Tensor<double> aligned_mtl_weights(const Tensor<double>& gramian, const A
                                detail::Range::below_one, site);
   const List<double> preference = detail::task_numbers("aligned_mtl_weights", "preference", options.preference, n,
                                                        1 / static_cast<double>(n), site);
-  const SymmetricEigen<double> eigen = symmetric_eigen(from_vector(m.numbers(), {n, n}), site);
-  const auto values = host(eigen.values), vectors = host(eigen.vectors);
+  const detail::HostEigen eigen(from_vector(m.numbers(), {n, n}), site);
   Index first = 0;  // of the eigenvalues, in ascending order, that are not 0
-  while (first < n && !(values[static_cast<std::size_t>(first)] > options.rank_tolerance * values.back())) ++first;
+  while (first < n && !(eigen.value(first) > options.rank_tolerance * eigen.largest())) ++first;
   List<double> weights(n);
   if (first == n) return from_vector(weights);
-  double common = values[static_cast<std::size_t>(options.scale == AlignedScale::median ? (first + n - 1) / 2 : first)];
+  double common = eigen.value(options.scale == AlignedScale::median ? (first + n - 1) / 2 : first);
   if (options.scale == AlignedScale::rmse) {
     common = 0;
-    for (Index e = first; e < n; ++e) common += values[static_cast<std::size_t>(e)] / static_cast<double>(n - first);
+    for (Index e = first; e < n; ++e) common += eigen.value(e) / static_cast<double>(n - first);
   }
-  for (Index e = first; e < n; ++e) {
-    const auto component = [&](Index i) { return vectors[static_cast<std::size_t>(i * n + e)]; };
-    double along = 0;
-    for (Index i = 0; i < n; ++i) along += component(i) * preference[i];
-    const double stretch = std::sqrt(common / values[static_cast<std::size_t>(e)]);
-    for (Index i = 0; i < n; ++i) weights[i] += stretch * along * component(i);
-  }
+  for (Index e = first; e < n; ++e)
+    eigen.add(e, std::sqrt(common / eigen.value(e)) * eigen.along(e, preference), weights);
   return from_vector(weights);
 }
 

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "graft/common/gramian.hpp"
-#include "graft/ops/linalg_spectral.hpp"
+#include "graft/common/host_eigen.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -22,22 +22,21 @@ inline Tensor<double> config_weights(const Tensor<double>& gramian, const List<d
                                      Site site = Site::current()) {
   const detail::Cosines cosines("config_weights", gramian, site);
   const Index tasks = cosines.tasks();
-  const List<double> wanted = detail::task_numbers("config_weights", "preference", preference, tasks, 1, site);
+  List<double> wanted = detail::task_numbers("config_weights", "preference", preference, tasks, 1, site);
 
   // pinv(U) wanted = U^T x, where x = (U U^T)^+ wanted by the eigenvectors of U U^T, the cosines.
-  const SymmetricEigen<double> eigen = symmetric_eigen(cosines.matrix(), site);
-  const List<double> values(host(eigen.values)), vectors(host(eigen.vectors));
+  const detail::HostEigen eigen(cosines.matrix(), site);
   const double rounding = 8 * static_cast<double>(tasks) * std::numeric_limits<double>::epsilon();
   const double size = rounding * *std::max_element(wanted.begin(), wanted.end());
+  for (Index i = 0; i < tasks; ++i)
+    if (cosines.length(i) == 0) wanted[i] = 0;
   List<double> x(tasks);
   double squared = 0;  // |pinv(U) wanted|^2
   for (Index e = 0; e < tasks; ++e) {
-    double part = 0;
-    for (Index i = 0; i < tasks; ++i)
-      if (cosines.length(i) > 0) part += vectors[i * tasks + e] * wanted[i];
-    if (!(values[e] > rounding * values.back() && std::abs(part) > size)) continue;
-    for (Index i = 0; i < tasks; ++i) x[i] += part / values[e] * vectors[i * tasks + e];
-    squared += part / values[e] * part;
+    const double part = eigen.along(e, wanted);
+    if (!(eigen.value(e) > rounding * eigen.largest() && std::abs(part) > size)) continue;
+    eigen.add(e, part / eigen.value(e), x);
+    squared += part / eigen.value(e) * part;
   }
   double along = 0;  // sum_i <g_i, pinv(U) wanted>
   for (Index i = 0; i < tasks; ++i)

@@ -71,10 +71,10 @@ struct CompetenceCurriculum {
     curriculum_admitted(difficulties.value, 1, site);
   }
 
-  std::vector<Index> operator()(const ScheduleInput& input) const {
-    detail::check_schedule("CompetenceCurriculum", input, difficulties.value.count());
-    const double share = competence(static_cast<double>(input.round), options, input.site);
-    return detail::uniform_of_marked(curriculum_admitted(difficulties.value, share, input.site), input);
+  std::vector<Index> operator()(const ScheduleInput& input, Site site = Site::current()) const {
+    detail::check_schedule("CompetenceCurriculum", input, difficulties.value.count(), site);
+    const double share = competence(static_cast<double>(input.round), options, site);
+    return detail::uniform_of_marked(curriculum_admitted(difficulties.value, share, site), input, site);
   }
 };
 

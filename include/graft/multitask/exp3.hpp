@@ -53,8 +53,8 @@ struct Exp3 {
     exp3_probabilities(log_weights.value, o.gamma, site);
   }
 
-  std::vector<Index> operator()(const ScheduleInput& input) {
-    detail::check_schedule("Exp3", input, log_weights.value.count());
+  std::vector<Index> operator()(const ScheduleInput& input, Site site = Site::current()) {
+    detail::check_schedule("Exp3", input, log_weights.value.count(), site);
     const double tasks = static_cast<double>(input.tasks);
     const List<double> now = detail::known_losses(input), last(host(importance.value)), before(host(losses.value));
     List<double> log_w(host(log_weights.value));
@@ -64,7 +64,7 @@ struct Exp3 {
     for (double& weight : log_w) weight -= largest;
     log_weights.value = from_vector(log_w);
 
-    const Tensor<double> p = exp3_probabilities(log_weights.value, options.gamma, input.site);
+    const Tensor<double> p = exp3_probabilities(log_weights.value, options.gamma, site);
     std::vector<Index> chosen = detail::draw_tasks(p, input.wanted, input.random);
     std::sort(chosen.begin(), chosen.end());
     List<double> drawn(input.tasks);

@@ -91,15 +91,16 @@ struct GradNorm {
   }
   /// |g_i| [tasks], the mean over the rows of a task.
   static List<double> norms_of(TaskGradients& gradients, const detail::TaskLosses& round, Site site) {
-    List<double> norms(round.tasks), count(round.tasks);
+    List<double> of_rows, norms(round.tasks);
     const std::span<const double> products = host(gradients.gramian());
     const auto rows = static_cast<std::size_t>(round.rows.size());
     for (std::size_t row = 0; row < rows; ++row) {
       const Index task = round.ids[static_cast<Index>(row)];
       const double square = products[row * rows + row];
       if (!std::isfinite(square)) fail("GradNorm", {"the gradient of task ", task, " has norm^2 ", square}, {}, site);
-      norms[task] += (std::sqrt(square) - norms[task]) / ++count[task];
+      of_rows.push_back(std::sqrt(square));
     }
+    detail::means_by_task(round.ids, of_rows, norms);
     return norms;
   }
 };

@@ -3,7 +3,7 @@
 // impartial multi-task learning", ICLR 2021.
 
 #include "graft/common/gramian.hpp"
-#include "graft/ops/linalg_spectral.hpp"
+#include "graft/common/host_eigen.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -20,27 +20,23 @@ inline namespace GRAFT_ABI {
 inline Tensor<double> imtl_g_weights(const Tensor<double>& gramian, Site site = Site::current()) {
   const detail::Cosines cosines("imtl_g_weights", gramian, site);
   const Index n = cosines.tasks();
-  List<double> weights(n), y(n);
-  double shortest = 0;  // lengths are in its units, so that no quotient overflows
+  List<double> weights(n), y(n), ones(n);  // of the gradients that are not 0
+  double shortest = 0;                     // lengths are in its units, so that no quotient overflows
   Index count = 0;
   for (Index i = 0; i < n; ++i)
     if (cosines.length(i) > 0) {
       shortest = count == 0 ? cosines.length(i) : std::min(shortest, cosines.length(i));
+      ones[i] = 1;
       ++count;
     }
   if (count == 0) return from_vector(weights);
-  const SymmetricEigen<double> eigen = symmetric_eigen(cosines.matrix(), site);
-  const auto values = host(eigen.values), vectors = host(eigen.vectors);
-  const auto component = [&](Index i, Index e) { return vectors[static_cast<std::size_t>(i * n + e)]; };
+  const detail::HostEigen eigen(cosines.matrix(), site);
   double projected = 0;  // square of 1's projection onto the range of C
   for (Index e = 0; e < n; ++e) {
-    const double value = values[static_cast<std::size_t>(e)];
-    if (value <= 1e-12 * values.back()) continue;
-    double along = 0;
-    for (Index i = 0; i < n; ++i)
-      if (cosines.length(i) > 0) along += component(i, e);
+    if (eigen.value(e) <= 1e-12 * eigen.largest()) continue;
+    const double along = eigen.along(e, ones);
     projected += along * along;
-    for (Index i = 0; i < n; ++i) y[i] += along / value * component(i, e);
+    eigen.add(e, along / eigen.value(e), y);
   }
   double sum = 0, size = 0;
   for (Index i = 0; i < n; ++i) {

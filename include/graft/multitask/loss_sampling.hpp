@@ -54,10 +54,10 @@ struct LossProportional {
     drawn.value = full<bool>({tasks}, false);
   }
 
-  std::vector<Index> operator()(const ScheduleInput& input) {
-    detail::check_schedule("LossProportional", input, drawn.value.count());
+  std::vector<Index> operator()(const ScheduleInput& input, Site site = Site::current()) {
+    detail::check_schedule("LossProportional", input, drawn.value.count(), site);
     const List<double> losses = detail::known_losses(input);
-    const Tensor<double> p = loss_probabilities(from_vector(losses), input.site);
+    const Tensor<double> p = loss_probabilities(from_vector(losses), site);
     const auto was_drawn = [&](Index task) { return host(drawn.value)[static_cast<std::size_t>(task)]; };
     std::vector<Index> chosen;
     if (options.unknown_first) {

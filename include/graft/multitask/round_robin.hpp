@@ -16,8 +16,8 @@ struct RoundRobin {
   Buffer<std::int64_t> place{zeros<std::int64_t>({})};  ///< []: the task whose turn it is
   GRAFT_FIELDS(place)
 
-  std::vector<Index> operator()(const ScheduleInput& input) {
-    detail::check_schedule("RoundRobin", input);
+  std::vector<Index> operator()(const ScheduleInput& input, Site site = Site::current()) {
+    detail::check_schedule("RoundRobin", input, site);
     const Index first = place.value.item() % input.tasks;
     std::vector<Index> chosen;
     for (Index k = 0; k < input.wanted; ++k) chosen.push_back((first + k) % input.tasks);

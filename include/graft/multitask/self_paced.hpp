@@ -48,9 +48,9 @@ struct SelfPaced {
     if (o.growth <= 1) fail("SelfPaced", {"growth is ", o.growth, ", expected above 1"}, {}, site);
   }
 
-  std::vector<Index> operator()(const ScheduleInput& input) {
+  std::vector<Index> operator()(const ScheduleInput& input, Site site = Site::current()) {
     constexpr double kAll = std::numeric_limits<double>::infinity();
-    detail::check_schedule("SelfPaced", input);
+    detail::check_schedule("SelfPaced", input, site);
     const List<double> losses = detail::known_losses(input);
     double threshold = lambda.value.item();
     const bool known = std::none_of(losses.begin(), losses.end(), [](double loss) { return std::isnan(loss); });
@@ -62,12 +62,12 @@ struct SelfPaced {
       threshold = above == sorted.end() ? kAll : options.growth * *above;
     }
     lambda.value = Tensor<double>(options.growth * threshold);
-    Tensor<bool> admitted = self_paced_admitted(from_vector(losses), threshold > 0 ? threshold : kAll, input.site);
+    Tensor<bool> admitted = self_paced_admitted(from_vector(losses), threshold > 0 ? threshold : kAll, site);
     if (std::none_of(host(admitted).begin(), host(admitted).end(), [](bool v) { return v; })) {
       const Index easiest = std::min_element(losses.begin(), losses.end()) - losses.begin();
       admitted = generate({input.tasks}, [&](Index i) { return i == easiest; });
     }
-    return detail::uniform_of_marked(admitted, input);
+    return detail::uniform_of_marked(admitted, input, site);
   }
 };
 

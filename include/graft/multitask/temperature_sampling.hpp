@@ -77,9 +77,9 @@ struct TemperatureSampling {
     return options.first_tau + (options.tau - options.first_tau) * share;
   }
 
-  std::vector<Index> operator()(const ScheduleInput& input) {
-    detail::check_schedule("TemperatureSampling", input, sizes.value.count());
-    const Tensor<double> p = temperature_probabilities(sizes.value, tau(input.round), input.site);
+  std::vector<Index> operator()(const ScheduleInput& input, Site site = Site::current()) {
+    detail::check_schedule("TemperatureSampling", input, sizes.value.count(), site);
+    const Tensor<double> p = temperature_probabilities(sizes.value, tau(input.round), site);
     std::vector<Index> chosen =
         options.low_discrepancy ? draw_quotas(p, input.wanted) : detail::draw_tasks(p, input.wanted, input.random);
     std::sort(chosen.begin(), chosen.end());

@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "graft/common/task_losses.hpp"
 #include "graft/core/list.hpp"
 #include "graft/core/parallel.hpp"
 #include "graft/model/grad.hpp"
@@ -87,7 +88,8 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   Scheduler scheduler = state.scheduler;
   Aggregator aggregator = state.aggregator;
   const std::vector<Index> chosen = scheduler({tasks, options.tasks_per_round, root.stream("scheduler").stream(round),
-                                               static_cast<Index>(round), state.losses.value, site});
+                                               static_cast<Index>(round), state.losses.value},
+                                              site);
   for (Index task : chosen)
     if (task < 0 || task >= tasks)
       fail<IndexError>("run_round", {"the scheduler chose task ", task, " of ", tasks}, {}, site);
@@ -122,7 +124,6 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
   std::vector<M> gradients;
   List<double> losses;
   List<Index> ids;
-  List<double> latest(host(state.losses.value)), times(tasks);
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Part& part = parts[i];
     if (!part.gradient) {
@@ -135,12 +136,10 @@ RoundReport run_round(ProtocolState<M, Optimizer>& state, Answer answer, double 
     gradients.push_back(std::move(*part.gradient));
     losses.push_back(part.loss);
     ids.push_back(chosen[i]);
-    // The mean of those so far, for a task that is in the round more than once.
-    double& loss = latest[chosen[i]];
-    loss = times[chosen[i]] == 0 ? part.loss : loss + (part.loss - loss) / (times[chosen[i]] + 1);
-    ++times[chosen[i]];
   }
   parts.clear();
+  List<double> latest(host(state.losses.value));
+  detail::means_by_task(ids, losses, latest);
   const auto finish = [&] {
     state.scheduler = std::move(scheduler);
     state.aggregator = std::move(aggregator);

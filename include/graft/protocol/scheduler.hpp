@@ -18,8 +18,8 @@ inline namespace GRAFT_ABI {
 struct UniformTasks {
   GRAFT_FIELDS()
 
-  std::vector<Index> operator()(const ScheduleInput& input) const {
-    return uniform_tasks(input.tasks, input.wanted, input.random, input.site);
+  std::vector<Index> operator()(const ScheduleInput& input, Site site = Site::current()) const {
+    return uniform_tasks(input.tasks, input.wanted, input.random, site);
   }
 };
 
