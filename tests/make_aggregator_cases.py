@@ -19,6 +19,8 @@ from torchjd import aggregation as jd
 from torchjd import scalarization
 from torchjd.linalg import QuadprogProjector
 
+from case_numbers import nested
+
 torch.set_default_dtype(torch.float64)
 warnings.filterwarnings("ignore", module="torchjd")
 LOOSEST = 1e-3  # of the direction's length: no case is held to less
@@ -244,19 +246,11 @@ METHODS = {
 }
 
 
-def numbers(x):
-    """An array as nested lists of C++."""
-    if np.ndim(x) == 0:
-        text = repr(float(x))
-        return text[:-2] if text.endswith(".0") else text
-    return "{" + ", ".join(map(numbers, x)) + "}"
-
-
 def directions():
     lines, left_out = [], []
     all_rows = [Rows(name, j) for name, j in jacobians().items()]
     lines += ["const std::vector<std::pair<std::string, Numbers>> kJacobians = {"]
-    lines += [f'    {{"{rows.name}", tensor<double>({numbers(rows.j)})}},' for rows in all_rows]
+    lines += [f'    {{"{rows.name}", tensor<double>({nested(rows.j)})}},' for rows in all_rows]
     lines += ["};", "", "// A method, the number of a Jacobian, the direction, and how far from it one may be.",
               "const std::vector<DirectionCase> kDirections = {"]
     for method, answer in METHODS.items():
@@ -267,7 +261,7 @@ def directions():
             if d is None and tolerance:
                 left_out.append(f"// {method}, {rows.name}: {tolerance}.")
             elif d is not None:
-                lines.append(f'    {{"{method}", {number}, {numbers(d)}, {tolerance:.1e}}},')
+                lines.append(f'    {{"{method}", {number}, {nested(d)}, {tolerance:.1e}}},')
     return lines + ["};", "", "// Left out:"] + left_out
 
 
@@ -279,7 +273,7 @@ def gradvac():
     lines = ["const std::vector<std::pair<Numbers, std::vector<double>>> kGradVac = {  // rounds, beta = 0.25"]
     for j in rounds:
         d = aggregator(torch.tensor(np.array(j, float))).numpy() / 2
-        lines.append(f"    {{tensor<double>({numbers(j)}), {numbers(d)}}},")
+        lines.append(f"    {{tensor<double>({nested(j)}), {nested(d)}}},")
     return lines + ["};"]
 
 
@@ -301,25 +295,25 @@ def weightings():
                                             ("IMTLL", scalarization.IMTLL(3), "log_scale")):
             getattr(scalarizer, parameter).data = torch.tensor(state)
             value, by_losses, by_state = gradients(scalarizer, x, getattr(scalarizer, parameter))
-            lines.append(f'    {{"{name}", {numbers(x)}, {numbers(state)}, {numbers(value)}, {numbers(by_losses)}, '
-                         f"{numbers(by_state)}}},")
+            lines.append(f'    {{"{name}", {nested(x)}, {nested(state)}, {nested(value)}, {nested(by_losses)}, '
+                         f"{nested(by_state)}}},")
         stch = scalarization.STCH(0.3, torch.tensor([0.5, 1.25, 0.25]), torch.tensor([0.0, -0.5, 1.0]))
         for name, scalarizer in (("GeometricMean", scalarization.GeometricMean()), ("STCH", stch)):
             value, by_losses = gradients(scalarizer, x)
-            lines.append(f'    {{"{name}", {numbers(x)}, {{}}, {numbers(value)}, {numbers(by_losses)}, {{}}}},')
+            lines.append(f'    {{"{name}", {nested(x)}, {{}}, {nested(value)}, {nested(by_losses)}, {{}}}},')
     rounds = np.array([[4, 1, 2], [2, 1, 3], [3, 1.5, 1], [1, 0.5, 1], [0.5, 0.25, 1], [0.5, 1, 1], [1, 1, 1]])
     after = rounds * np.array([0.75, 1.25, 0.5]) + np.array([0.125, 0, 0.25])
     dwa, famo = scalarization.DWA(1.5), scalarization.FAMO(3, torch.tensor([0, -0.5, 0.25]), 0.1, 0.01).double()
     lines += ["};", "", "// Losses of a round, and the weights of it. DWA: temperature 1.5, periods of two rounds.",
               "const std::vector<RoundCase> kDwa = {"]
     for number, x in enumerate(rounds):
-        lines.append(f"    {{{numbers(x)}, {{}}, {numbers(gradients(dwa, x)[1])}}},")
+        lines.append(f"    {{{nested(x)}, {{}}, {nested(gradients(dwa, x)[1])}}},")
         if number % 2 == 1:
             dwa.step()
     lines += ["};", "", "// And the losses after it. FAMO: lower bounds 0, -0.5, 0.25, rate 0.1, decay 0.01.",
               "const std::vector<RoundCase> kFamo = {"]
     for x, y in zip(rounds, after):
-        lines.append(f"    {{{numbers(x)}, {numbers(y)}, {numbers(gradients(famo, x)[1])}}},")
+        lines.append(f"    {{{nested(x)}, {nested(y)}, {nested(gradients(famo, x)[1])}}},")
         famo.update(torch.tensor(y))
     return lines + ["};"]
 

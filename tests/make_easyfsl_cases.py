@@ -16,6 +16,8 @@ from unittest import mock
 import torch
 from torch.nn.functional import normalize
 
+from case_numbers import listed
+
 if importlib.util.find_spec("torchvision") is None:
     for name in ("torchvision", "torchvision.models", "torchvision.models.resnet"):
         sys.modules[name] = mock.MagicMock()
@@ -146,19 +148,6 @@ def cases(episode, base_mean, feat_weights, relation_weights):
     for heads in (1, 2):
         yield f"FEAT, {heads} heads", episode.scores(feat(feat_weights, heads))
     yield "RelationNetworks", episode.scores(relation(relation_weights), lambda x: x[:, :, None, None])
-
-
-def listed(numbers, indent):
-    """`numbers` between braces, in lines of at most 120 characters."""
-    lines, line = [], indent + "{"
-    words = [f"{number:.9g}" for number in numbers.flatten().tolist()]
-    for i, word in enumerate(words):
-        word += "}" if i + 1 == len(words) else ","
-        if len(line) + len(word) > 117:
-            lines.append(line.rstrip())
-            line = indent + " "
-        line += word + " "
-    return "\n".join(lines + [line.rstrip()])
 
 
 def main():

@@ -13,6 +13,8 @@ import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.svm import LinearSVC
 
+from case_numbers import nested
+
 
 def episodes():
     """Embeddings and labels of support sets, and queries; all numbers are exact in binary."""
@@ -53,21 +55,13 @@ def regression(support, query, labels, intercept, penalty):
     return solver.fit(support, np.eye(labels.max() + 1)[labels]).predict(query)
 
 
-def numbers(x):
-    """An array as nested lists of C++."""
-    if np.ndim(x) == 0:
-        text = repr(float(x))
-        return text[:-2] if text.endswith(".0") else text
-    return "{" + ", ".join(map(numbers, x)) + "}"
-
-
 def main():
     all_episodes = episodes()
     lines = ["// Made by make_head_cases.py.", "", "// Support, labels and queries.",
              "const std::vector<Episode<double>> kEpisodes = {"]
     for support, query, labels in all_episodes:
-        lines.append(f"    {{{{tensor<double>({numbers(support)}), tensor<std::int64_t>({numbers(labels)})}}, "
-                     f"{{tensor<double>({numbers(query)}), {{}}}}, {labels.max() + 1}}},")
+        lines.append(f"    {{{{tensor<double>({nested(support)}), tensor<std::int64_t>({nested(labels)})}}, "
+                     f"{{tensor<double>({nested(query)}), {{}}}}, {labels.max() + 1}}},")
     lines += ["};", "", "// An episode, c, ridge, duals and answers, and how far one may be from a number of either.",
               "const std::vector<MachineCase> kMachines = {"]
     for number, (support, query, labels) in enumerate(all_episodes):
@@ -76,7 +70,7 @@ def main():
                 given = support, query, labels, c, ridge, hinge
                 fine, coarse = machine(*given), machine(*given, tolerance=1e-9)
                 away = 1e-10 + max(abs(x - y).max() for x, y in zip(fine, coarse))
-                duals, answers = (f"tensor<double>({numbers(x)})" for x in fine)
+                duals, answers = (f"tensor<double>({nested(x)})" for x in fine)
                 lines.append(f"    {{{number}, {c}, {ridge}, {duals}, {answers}, {away:.1e}}},")
     lines += ["};", "", "// An episode, the intercept, lambda, and the answers.",
               "const std::vector<RegressionCase> kRegressions = {"]
@@ -85,7 +79,7 @@ def main():
             for penalty in (0.01, 1, 50):
                 answers = regression(support, query, labels, intercept, penalty)
                 lines.append(f"    {{{number}, RidgeIntercept::{intercept}, {penalty}, "
-                             f"tensor<double>({numbers(answers)})}},")
+                             f"tensor<double>({nested(answers)})}},")
     path = pathlib.Path(__file__).with_name("head_cases.inc")
     path.write_text("\n".join(lines + ["};"]) + "\n")
 

@@ -17,6 +17,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from case_numbers import listed
+
 WAYS = 3
 
 
@@ -127,19 +129,6 @@ def ridge(support, query, labels, answers, intercept, strength, scale, bias):
     loss = (logits - one_hot(answers, WAYS)).square().mean()
     gradient = torch.autograd.grad(loss, [support, query, log_lambda, scale, bias])
     return torch.cat([logits.flatten(), *(part.flatten() for part in gradient)]).detach()
-
-
-def listed(numbers, indent):
-    """`numbers` between braces, in lines of at most 120 characters."""
-    lines, line = [], indent + "{"
-    words = [f"{number:.9g}" for number in numbers.flatten().tolist()]
-    for i, word in enumerate(words):
-        word += "}" if i + 1 == len(words) else ","
-        if len(line) + len(word) > 117:
-            lines.append(line.rstrip())
-            line = indent + " "
-        line += word + " "
-    return "\n".join(lines + [line.rstrip()])
 
 
 def main():
