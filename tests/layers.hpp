@@ -16,6 +16,14 @@ inline graft::Context training(std::uint64_t seed = 1) {
   return graft::Context(graft::Phase::training, graft::Random(seed));
 }
 
+/// x as it is.
+struct Same {
+  GRAFT_FIELDS()
+  template <class T>
+  graft::Tensor<T> operator()(const graft::Tensor<T>& x) const {
+    return x;
+  }
+};
 /// tanh(W x + b): a layer with curvature.
 template <class T>
 struct TanhLayer {

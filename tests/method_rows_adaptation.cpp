@@ -268,10 +268,6 @@ const bool anil_row = add_method_rows({{
           }},
          {"NIL: one class that all others are opposite to gets the largest share that there is",
           [] {
-            struct Same {
-              GRAFT_FIELDS()
-              Tensor<double> operator()(const Tensor<double>& x) const { return x; }
-            };
             const BodyHead model{Same(), Linear<double>(1, 2, Random(1))};
             const LabelledSet<double> support{tensor<double>({{3}, {-1}, {-2}}), tensor<std::int64_t>({0, 1, 2})};
             const Tensor<double> logits = Nil<>().adapt(model, support).predict(tensor<double>({{5}, {0}}));

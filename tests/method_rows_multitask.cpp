@@ -5,6 +5,7 @@
 #include "aggregators.hpp"
 #include "catch.hpp"
 #include "graft/multitask.hpp"
+#include "graft/multitask/constant.hpp"
 #include "graft/protocol/aggregation.hpp"
 #include "method_table.hpp"
 
@@ -12,9 +13,6 @@ using namespace graft;
 
 namespace {
 
-Numbers random_rows(Index tasks, Index n, std::uint64_t stream) {
-  return randn<double>({tasks, n}, Random(3).stream(stream));
-}
 /// What the aggregator of that name makes of the gradients.
 template <class M>
 M combined(const std::vector<M>& gradients, const std::string& name, const Random& random) {
@@ -228,6 +226,76 @@ const bool aggregate_row = add_method_rows({{
             for (const char* how :
                  {"mean", "sum", "config", "dualproj", "gradvac", "imtl_g", "mgda", "pcgrad", "upgrad"})
               CHECK(gap(to_vector(combined(std::vector{golden_parts[0]}, how, Random(1))), row_of(golden, 0)) == 0);
+          }}},
+}});
+
+// ---- the sum, and constant weights ----------------------------------------------------------------------------------
+const bool sum_row = add_method_rows({{
+    .name = "sum",
+    .header = "graft/multitask/sum.hpp",
+    .paper = "the sum of losses",
+    .functions = {"SumGradient", "TaskGradients"},
+    .use = "aggregators().make(\"sum\", tasks)",
+    .run = [](const Random& random) { return one_round(SumGradient(), random); },
+    .errors = {bad_use<ValueError>(
+        [] {
+          TaskGradients(zeros<double>({0, 2}), {}, Random(1));
+        },
+        "no tasks")},
+    .properties = {{"weights are 1; the golden rows",
+                    [] {
+                      CHECK(same_bits(weights_by(SumGradient(), golden), ones<double>({2})));
+                      CHECK(gap(direction(SumGradient(), golden), full<double>({3}, 2.0)) == 0);
+                    }},
+                   {"as many times the mean as there are tasks",
+                    [] {
+                      const Numbers g = random_rows(8, 5, 1);
+                      CHECK(same_bits(weights_by(SumGradient(), g), 8.0 * weights_by(MeanGradient(), g)));
+                    }}},
+}});
+
+const bool constant_row = add_method_rows({{
+    .name = "constant",
+    .header = "graft/multitask/constant.hpp",
+    .paper = "the weighted sum of losses",
+    .functions = {"ConstantWeights"},
+    .use = "ConstantWeights{{0.7, 0.3}}",
+    .run =
+        [](const Random& random) {
+          return one_round(ConstantWeights{{1, 2, 3, 0, 0.5, 0.1}}, random);
+        },
+    .errors = {bad_use<ValueError>([] { direction(ConstantWeights{}, golden); }, "no weights"),
+               bad_use<ValueError>(
+                   [] {
+                     direction(ConstantWeights{{1, 2, 3}}, golden);
+                   },
+                   "2 tasks"),
+               bad_use<ValueError>(
+                   [] {
+                     direction(ConstantWeights{{1, -2}}, golden);
+                   },
+                   "weight is -2"),
+               bad_use<ValueError>(
+                   [] {
+                     direction(ConstantWeights{{1, NAN}}, golden);
+                   },
+                   "weight is nan")},
+    .properties =
+        {{"the weights of the tasks behind the rows",
+          [] {
+            TaskGradients gradients(golden, {}, Random(1));
+            gradients.ids = {2, 2};
+            gradients.all_tasks = 3;
+            CHECK(same_bits(ConstantWeights{{1, 2, 0.25}}(gradients).weights, full<double>({2}, 0.25)));
+          }},
+         {"the gradient of the weighted loss",
+          [] {
+            CHECK(gap(direction(ConstantWeights{{0.5, 2}}, golden), tensor<double>({10, 2.5, 2.5})) == 0);
+          }},
+         {"equal weights: the mean or the sum",
+          [] {
+            CHECK(same_bits(weights_by(ConstantWeights{{0.5, 0.5}}, golden), weights_by(MeanGradient(), golden)));
+            CHECK(same_bits(weights_by(ConstantWeights{{1, 1}}, golden), weights_by(SumGradient(), golden)));
           }}},
 }});
 
