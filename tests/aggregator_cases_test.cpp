@@ -96,12 +96,6 @@ Aggregator aggregator(const std::string& method, Index tasks) {
   return all.at(method);
 }
 
-Numbers direction(Aggregator& of, const Numbers& jacobian) {
-  TaskGradients gradients(jacobian, {}, Random(1));
-  const Combination answer = of(gradients);
-  return answer.direction.defined() ? answer.direction : direction_of(answer.weights, jacobian);
-}
-
 /// Relative to each number: exponentials of numbers in the hundreds keep 13 digits.
 void check_equal(const Numbers& found, const std::vector<double>& expected) {
   REQUIRE(found.count() == static_cast<Index>(expected.size()));

@@ -13,6 +13,7 @@
 #include "graft/fewshot/meta_sgd.hpp"
 #include "graft/fewshot/ridge.hpp"
 #include "graft/nn/linear.hpp"
+#include "layers.hpp"
 
 using namespace graft;
 
@@ -37,15 +38,10 @@ Tensor<double> items(const std::vector<double>& x, Index width) {
   return reshape(from_vector(x), {static_cast<Index>(x.size()) / width, width});
 }
 
-struct Layer {
-  Linear<double> map;
-  GRAFT_FIELDS(map)
-  Tensor<double> operator()(const Tensor<double>& x) const { return tanh(map(x)); }
-};
-using Net = BodyHead<Layer, Linear<double>>;
+using Net = BodyHead<TanhLayer<double>, Linear<double>>;
 
 Net net(const std::vector<double>& weights) {
-  return from_vector(from_vector(weights), Net{{Linear<double>(3, 4, Random(1))}, Linear<double>(4, 3, Random(1))});
+  return from_vector(from_vector(weights), Net{{3, 4, Random(1)}, {4, 3, Random(1)}});
 }
 const Episode<double>& task() {
   static const Episode<double> one{
