@@ -1,11 +1,8 @@
 // The main job: one few-shot learner trained on many alphabets at once by the collaborative protocol, then tested on
 // characters that it has never seen, beside a prototypical network and the nearest image. See docs/main-job.md.
 
-#include <functional>
-
 #include "graft/data/character_split.hpp"
 #include "graft/data/glyphs.hpp"
-#include "graft/evaluate/method_table.hpp"
 #include "graft/fewshot/episode_learner.hpp"
 #include "graft/fewshot/graph_transformer.hpp"
 #include "graft/fewshot/nearest_support.hpp"
@@ -13,6 +10,7 @@
 #include "graft/graft.hpp"
 #include "graft/multitask.hpp"
 #include "graft/protocol/episode_training.hpp"
+#include "graft/protocol/report.hpp"
 #include "program.hpp"
 
 using namespace graft;
@@ -50,38 +48,37 @@ void collaborate(examples::Program& program, Settings& o) {
   if (!program.quiet) std::puts(data.text().c_str());
 
   // All training comes first: the test is touched once, at the end.
-  std::vector<std::function<MethodResult()>> results{[&]() -> MethodResult {
+  HtmlReport page("Collaborative few-shot learning: " + (generated ? "generated characters" : o.data));
+  std::vector<Function<ReportedLearner()>> results{[&]() -> ReportedLearner {
     const auto answer = [](const Episode<>& e) { return accuracy(nearest_support(e), e.query.y); };
-    return {"nearest-pixel", episode_figures(data.test, test, answer, program.stop())};
+    return {{"nearest-pixel", episode_figures(data.test, test, answer, program.stop())}};
   }};
-  const ProtocolOptions protocol{.tasks_per_round = o.tasks, .seed = program.seed, .clip = 10};
   const auto train_one = [&](const std::string& name, const auto& head) {
     const EpisodeLearner learner{
         make_image_embedding(o.embedding, data.train.images().height, initial.stream("embedding")), head};
-    // Without collaboration there is one task, whose episodes mix the characters of all alphabets; it is drawn as often
-    // as all tasks together, so the compute is the same.
-    std::vector<std::vector<Index>> tasks = data.tasks.by_alphabet;
-    if (name == "no-collaboration") tasks = {data.tasks.all};
-    const TrainOptions rounds{.name = name, .steps = o.rounds, .quiet = program.quiet, .stop = program.stop()};
-    auto trained = train_on_episodes(
-        learner, data.train, tasks, validation,
-        {training, protocol, aggregators().make(o.aggregate, std::ssize(tasks)), o.rate, rounds}, checkpoints);
-    results.push_back([&, name, trained = std::move(trained)]() -> MethodResult {
-      return {name, episode_accuracies(trained.model, data.test, test, program.stop()), trained.seconds, trained.items,
-              trained.dropped};
+    // Without collaboration one task mixes the characters of all alphabets, drawn as often as all tasks: equal compute.
+    ClassPool pool = data.tasks;
+    if (name == "no-collaboration") pool = {{pool.all}, {"all alphabets"}, pool.all};
+    const ProtocolOptions protocol{.tasks_per_round = o.tasks, .seed = program.seed, .clip = 10};
+    const auto join = aggregators().make(o.aggregate, std::ssize(pool.names));
+    const EpisodeTraining how{training, protocol, join, o.rate, program.train_options(name, o.rounds)};
+    auto trained = train_on_episodes(learner, data.train, pool.by_alphabet, validation, how, checkpoints);
+    add_training(page, name, trained.meter, pool.names, "accuracy");
+    program.record.add(trained.meter.rows(name, pool.names, "accuracy"));
+    results.push_back([&, name, trained = std::move(trained)] {
+      return test_learner(name, trained, data.test, test, !program.report.empty(), program.stop(), program.ranks());
     });
   };
   for (const std::string& name : learners) {
     GraphTransformerOptions head;
     if (name == "no-graph") head.graph_layers = 0;
     if (name == "no-transformer") head.transformer_layers = 0;
-    if (name == "protonet")
-      train_one(name, ProtoNetHead());
-    else
-      train_one(name, GraphTransformer<>(initial.stream("head"), head));
+    if (name == "protonet") train_one(name, ProtoNetHead());
+    if (name != "protonet") train_one(name, GraphTransformer<>(initial.stream("head"), head));
   }
   MethodTable table({{"unstructured", "accuracy"}, {"within alphabet", "accuracy-within-alphabet"}}, "protonet");
-  for (const auto& result : results) table.add(result());
+  std::vector<ReportedLearner> reached;
+  for (const auto& result : results) table.add(reached.emplace_back(result()).result);
   std::printf(
       "\n%d-way %d-shot, %d queries a class; %d test episodes of each kind on %zu characters of %zu alphabets,\n"
       "none of them trained on; inductive: every query is answered by itself. Accuracy in %% with 95 %% "
@@ -89,13 +86,14 @@ void collaborate(examples::Program& program, Settings& o) {
       int(o.test.ways), int(o.test.shots), int(o.test.queries), int(o.tests), data.unseen.all.size(),
       data.unseen.names.size(), table.text().c_str());
   program.record.add(table.rows());
+  add_results(page, {"unstructured", "within alphabet"}, reached, "protonet");
+  add_transfer(page, data.unseen.names, groups_of(data.unseen, test[1]), 1, reached, "protonet");
+  program.write_report(page);
 }
 
 int main(int argc, char** argv) {
   examples::Program program(
-      "collaborate",
-      "Trains a graph-attention + Transformer few-shot learner on many alphabets together and tests it on characters\n"
-      "never trained on, beside prototypical networks and the nearest image.");
+      "collaborate", "Trains a few-shot learner on many alphabets together, tests it on others, beside ProtoNet.");
   Settings o;
   program.file("--data", o.data,
                "characters to train on (and test on: its split 1), an .npz file in Omniglot's layout");
@@ -115,5 +113,6 @@ int main(int argc, char** argv) {
   program.whole("--validation-episodes", o.validations, "validation episodes of each kind", 1);
   program.whole("--test-episodes", o.tests, "test episodes of each kind", 1).in_identity = false;
   program.checkpoints();
+  program.reports();
   return program.run(argc, argv, [&] { collaborate(program, o); });
 }

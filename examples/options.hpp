@@ -47,6 +47,17 @@ struct Option {
         place);
   }
 
+  /// The value as it would be given.
+  std::string text_of_value() const {
+    if (const auto* names = std::get_if<std::vector<std::string>*>(&place)) {
+      std::string list;
+      for (const std::string& each : **names) list += (list.empty() ? "" : ",") + each;
+      return list;
+    }
+    if (const auto* word = std::get_if<std::string*>(&place)) return **word;
+    return to_json(value());
+  }
+
   /// Puts in what was given on the command line. Throws UsageError.
   void set(const std::string& given_text) {
     if (given) throw UsageError(name + ": given twice");
@@ -174,16 +185,7 @@ class Options {
     }
     return page + line + "\n";
   }
-  static std::string default_of(const Option& option) {
-    if (option.is_flag()) return "";
-    if (const auto* names = std::get_if<std::vector<std::string>*>(&option.place)) {
-      std::string list;
-      for (const std::string& name : **names) list += (list.empty() ? "" : ",") + name;
-      return list;
-    }
-    if (const auto* text = std::get_if<std::string*>(&option.place)) return **text;
-    return to_json(option.value());
-  }
+  static std::string default_of(const Option& option) { return option.is_flag() ? "" : option.text_of_value(); }
 
   std::vector<Option> list_;
 };

@@ -53,7 +53,7 @@ TEST_CASE("a class is a character at a quarter turn", "[data]") {
   CHECK(second.all == std::vector<Index>{16, 20});
 
   // One image at all four turns: ink is pixel / 255, a counter-clockwise quarter takes (y, x) to (15 - x, y).
-  const Episode<> episode = characters.render({{8, 9, 10, 11}, {11, 11, 11, 11}, {}});
+  const Episode<> episode = characters.items().episode({{8, 9, 10, 11}, {11, 11, 11, 11}, {}, {0, 1, 2, 3}});
   CHECK(episode.support.x.shape() == Shape{4, 16, 16, 1});
   CHECK(episode.query.x.shape() == Shape{0, 16, 16, 1});
   CHECK(same_bits(episode.support.y, tensor<std::int64_t>({0, 1, 2, 3})));
@@ -85,19 +85,24 @@ TEST_CASE("sets of characters check what they are given", "[data]") {
   const CharacterClasses characters(noise(2, 3, 4), "here");
   CHECK_THROWS_AS(characters.images().image(24), IndexError);
   CHECK_THROWS_AS(characters.images().image(-1), IndexError);
-  CHECK_THROWS_AS(characters.render({{0}, {24}, {}}), IndexError);
-  CHECK_THROWS_AS(characters.render({{0, 4}, {1}, {}}), ValueError);
-  CHECK_THROWS_AS(characters.check("training", {24}, {1, 1, 1}, "all"), IndexError);
+  CHECK_THROWS_AS(characters.items().episode({{0}, {24}, {}, {0}}), IndexError);
+  CHECK_THROWS_AS(characters.items().episode({{0}, {1}, {}, {1}}), IndexError);
+  CHECK_THROWS_AS(characters.items().episode({{0, 4}, {1}, {}, {}}), ValueError);
   CHECK_THAT(refusal("here",
                      [&] {
-                       characters.check("test", {0, 4}, {3, 1, 1}, "the set");
+                       characters.items().check("training", {24}, {1, 1, 1}, "all");
+                     }),
+             contains("no class 24"));
+  CHECK_THAT(refusal("here",
+                     [&] {
+                       characters.items().check("test", {0, 4}, {3, 1, 1}, "the set");
                      }),
              contains("impossible test episodes: 3 ways") && contains("the set has 2"));
   CHECK_THAT(refusal("here",
                      [&] {
-                       characters.check("test", {0, 4}, {2, 3, 2}, "the set");
+                       characters.items().check("test", {0, 4}, {2, 3, 2}, "the set");
                      }),
-             contains("3 shots and 2 queries") && contains("character 0 has 4 images"));
+             contains("3 shots and 2 queries") && contains("character 0 of alphabet 0 has 4 items"));
   CHECK_THAT(refusal("here",
                      [&] {
                        characters.check("training", characters.pool(false, every), {4, 1, 1});
@@ -191,15 +196,15 @@ TEST_CASE("suites hold both kinds of episodes, and figures come in their order",
   const ClassPool pool = characters.pool(false, every);
   const EpisodeOptions sizes{.ways = 3, .shots = 2, .queries = 3};
   const EpisodeSuite suite = draw_suite("test", characters, pool, sizes, 20, Random(1));
-  REQUIRE(suite.unstructured.size() == 20);
-  REQUIRE(suite.within_alphabet.size() == 20);
+  REQUIRE(suite[0].size() == 20);
+  REQUIRE(suite[1].size() == 20);
   std::set<Index> alphabets;
-  for (const EpisodeIndices& episode : suite.within_alphabet) {
+  for (const EpisodeIndices& episode : suite[1]) {
     for (Index c : episode.classes) CHECK(c / 16 == episode.classes[0] / 16);  // four characters of four turns
     alphabets.insert(episode.classes[0] / 16);
   }
   CHECK(alphabets.size() == 3);
-  CHECK(draw_suite("test", characters, pool, sizes, 0, Random(1)).unstructured.empty());
+  CHECK(draw_suite("test", characters, pool, sizes, 0, Random(1))[0].empty());
   CHECK_THROWS_AS(draw_suite("test", characters, pool, sizes, -1, Random(1)), ValueError);
   CHECK_THAT(refusal("noise",
                      [&] {
@@ -213,7 +218,7 @@ TEST_CASE("suites hold both kinds of episodes, and figures come in their order",
   set_threads(3);
   CHECK(episode_figures(characters, suite, first_pixel) == one);
   set_threads(0);
-  for (std::size_t i = 0; i < 20; ++i) CHECK(one[0][i] == first_pixel(characters.render(suite.unstructured[i])));
+  for (std::size_t i = 0; i < 20; ++i) CHECK(one[0][i] == first_pixel(characters.items().episode(suite[0][i])));
   CHECK(mean_figure({{1, 2}, {4, 4, 4}}) == Approx(0.5 * 1.5 + 0.5 * 4));
   StopFlag stop;
   CHECK(episode_figures(characters, suite, first_pixel, &stop) == one);

@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 from public_names import HEADERS, ROOT, blanked, names_of, without_angles
-from toolchain import CXX, FLAGS, NATIVE, run
+from toolchain import CXX, FLAGS, MPI, NATIVE, run, skip
 
 CALLS = ROOT / "tests" / "header_calls.inc"
 
@@ -32,6 +32,9 @@ ARGUMENTS = [
     (r"(class|Model|ModelTree) M", "user::Net"),
     (r"class Allocator", "std::allocator<float>"),
 ]
+# What needs MPI.
+MPI_HEADER = "protocol/mpi_transport.hpp"
+
 NET = "namespace user { struct Net { graft::Tensor<float> weight, bias; GRAFT_FIELDS(weight, bias) }; }\n"
 
 
@@ -208,7 +211,8 @@ def without_body(texts):
 def compile_alone(header, source, options=()):
     """What the compiler says of a file that includes this header only, twice, and uses it ("" if nothing)."""
     text = f'#include "graft/{header}"\n' * 2 + source
-    done = subprocess.run([CXX, *options, *FLAGS, *NATIVE, "-x", "c++", "-fsyntax-only", "-"], input=text, text=True,
+    mpi = MPI if header == MPI_HEADER else []
+    done = subprocess.run([CXX, *options, *FLAGS, *mpi, *NATIVE, "-x", "c++", "-fsyntax-only", "-"], input=text, text=True,
                           capture_output=True)
     return f"{header} does not work alone:\n{done.stderr}\nof\n{source}" if done.returncode else ""
 
@@ -272,6 +276,9 @@ def main():
     for header in chosen:
         sources[header], missing = uses_of(header, texts[header], sections.get(header, ""))
         failures += missing
+    if MPI_HEADER in sources and not MPI:
+        skip(f"headers: {MPI_HEADER}", "graft was configured without MPI")
+        del sources[MPI_HEADER]
     reached = reached_from(texts)
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
         first = parsed_first(folder)

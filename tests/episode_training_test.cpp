@@ -1,10 +1,13 @@
 // Few-shot learners of an embedding and a head, and their training by the protocol.
 
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
 #include "files.hpp"
+#include "graft/data/augment.hpp"
+#include "graft/data/character_classes.hpp"
 #include "graft/fewshot/episode_learner.hpp"
 #include "graft/fewshot/protonet.hpp"
 #include "graft/multitask.hpp"
@@ -24,6 +27,31 @@ struct Pixels {
 };
 using Learner = EpisodeLearner<Pixels, ProtoNetHead>;
 Learner make_learner() { return {{Linear<>(256, 8, Random(1))}, {}}; }
+
+/// The same learner, trained with a loss of its own: the cross-entropy times a factor.
+struct Scaled {
+  Learner learner;
+  float factor = 1;
+  GRAFT_FIELDS(learner)
+  GRAFT_CONFIG(factor)
+  Tensor<> operator()(const Episode<>& episode, Context& context) const { return learner(episode, context); }
+  Tensor<> train_loss(const Episode<>& episode, Context& context) const {
+    return factor * cross_entropy(learner(episode, context), episode.query.y);
+  }
+};
+
+/// A learner that refuses episodes without `wanted` unlabelled items.
+struct Hidden {
+  Learner learner;
+  Index wanted = 0;
+  GRAFT_FIELDS(learner)
+  GRAFT_CONFIG(wanted)
+  Tensor<> operator()(const Episode<>& episode, Context& context) const {
+    const Index given = episode.unlabelled.defined() ? episode.unlabelled.size(0) : 0;
+    if (context.training() && given != wanted) throw std::runtime_error("unlabelled: " + std::to_string(given));
+    return learner(Episode<>{episode.support, episode.query, episode.ways}, context);
+  }
+};
 
 /// A character is eight pixels of full ink, the same in every drawing, amid noise of half strength.
 CharacterImages patterns() {
@@ -53,7 +81,7 @@ CharacterImages patterns() {
 TEST_CASE("an episode learner is its embedding and its head", "[methods][fewshot]") {
   const CharacterClasses characters(patterns(), "patterns");
   const Learner learner = make_learner();
-  const Episode<> episode = characters.render(characters.draw({0, 4, 8, 12}, {3, 2, 4}, Random(2)));
+  const Episode<> episode = characters.items().episode(characters.items().draw({0, 4, 8, 12}, {3, 2, 4}, Random(2)));
   Context context;
   const Tensor<> support = learner.embedding(episode.support.x, context),
                  query = learner.embedding(episode.query.x, context);
@@ -129,4 +157,83 @@ TEST_CASE("a learner that is trained on episodes tells their classes apart", "[t
   how.learning_rate = 1e30;  // squared distances leave the range of floats
   how.train.steps = 40;
   CHECK_THROWS_AS(train_on_episodes(make_learner(), characters, tasks.by_alphabet, validation, how), Diverged);
+}
+
+TEST_CASE("training episodes may be augmented, and a learner may have its own loss", "[train][threads]") {
+  const CharacterClasses characters(patterns(), "patterns");
+  const ClassPool pool = characters.pool(true, [](Index) { return true; });
+  EpisodeTraining how{.episode = {.ways = 6, .shots = 1, .queries = 3},
+                      .protocol = {.tasks_per_round = 2, .seed = 3},
+                      .aggregator = aggregators().make("mean", 2),
+                      .learning_rate = 1e-2,
+                      .train = {.name = "run", .steps = 6, .validations = 1, .quiet = true}};
+  const EpisodeSuite validation(1, {characters.items().draw(pool.all, {5, 1, 3}, Random(1))});
+  const auto weights = [&](const auto& learner) {
+    return train_on_episodes(learner, characters, pool.by_alphabet, validation, how).model;
+  };
+  const Tensor<> plain = weights(make_learner()).embedding.linear.weight;
+  // Its own loss is what it is trained with: the cross-entropy trains as without, nothing of it trains nothing.
+  CHECK(same_bits(weights(Scaled{make_learner()}).learner.embedding.linear.weight, plain));
+  CHECK(same_bits(weights(Scaled{make_learner(), 0}).learner.embedding.linear.weight,
+                  make_learner().embedding.linear.weight));
+
+  AugmentOptions o;
+  how.augment = [&](const Tensor<>& images, const Random& random) { return augment(images, o, random); };
+  CHECK(same_bits(weights(make_learner()).embedding.linear.weight, plain));
+  o.shift = 2;
+  const Tensor<> moved = weights(make_learner()).embedding.linear.weight;
+  CHECK_FALSE(same_bits(moved, plain));
+  for (int threads : {1, 2, 3, 8}) {
+    set_threads(threads);
+    CHECK(same_bits(weights(make_learner()).embedding.linear.weight, moved));
+  }
+  set_threads(0);
+  // The weights of blank images have no gradient.
+  how.augment = [](const Tensor<>& images, const Random&) { return zeros<float>(images.shape()); };
+  CHECK(same_bits(weights(make_learner()).embedding.linear.weight, make_learner().embedding.linear.weight));
+}
+
+TEST_CASE("learners are trained on vectors, with unlabelled items of their own pool", "[train]") {
+  // Two of 256 numbers are the class's; 40 items of each of 12 classes.
+  const Tensor<std::int64_t> labels = generate({480}, [](Index i) { return i % 12; });
+  const Tensor<> centres = 3.0f * randn({12, 2}, Random(1)), noise = randn({480, 256}, Random(2));
+  const Tensor<> x =
+      concat<float>({gather(centres, labels) + slice(noise, 1, 0, 2), 2.0f * slice(noise, 1, 2, 256)}, 1);
+  ItemSet set = vector_items(x, labels, {}, "vectors");
+  const LabelSplit split = split_labels(set.items, 10, Random(3));
+  EpisodeTraining how{.episode = {.ways = 4, .shots = 2, .queries = 5, .unlabelled = 6, .distractors = 1},
+                      .protocol = {.tasks_per_round = 2, .seed = 3},
+                      .aggregator = aggregators().make("mean", 2),
+                      .learning_rate = 1e-2,
+                      .train = {.name = "run", .steps = 150, .validations = 2, .quiet = true},
+                      .unlabelled = split.unlabelled};
+  const std::vector<std::vector<Index>> tasks{{0, 1, 2, 3, 4, 5}, {6, 7, 8, 9, 10, 11}};
+  const EpisodeOptions asked{.ways = 4, .shots = 2, .queries = 5};
+  EpisodeSuite validation(1);
+  for (std::uint64_t i = 0; i < 40; ++i)
+    validation[0].push_back(set.draw(set.all_classes(), asked, Random(5).stream(i)));
+  ItemSet labelled = set;
+  labelled.items = split.labelled;
+  const auto trained = train_on_episodes(Hidden{make_learner(), 6 * 5}, labelled, tasks, validation, how);
+  const double before = mean_figure(episode_accuracies(make_learner(), set, validation));
+  INFO(before << " -> " << trained.figure);
+  CHECK(trained.figure > before + 0.15);  // chance is 0.25
+  // What every task's learner throws ends the run with its words.
+  CHECK_THROWS_WITH(train_on_episodes(Hidden{make_learner(), 1}, labelled, tasks, validation, how),
+                    contains("unlabelled: 30"));
+
+  // All of this before the first round.
+  how.train.steps = 1000000;
+  const auto refused = [&](const EpisodeOptions& o) {
+    how.episode = o;
+    train_on_episodes(make_learner(), labelled, tasks, validation, how);
+  };
+  CHECK_THROWS_WITH(refused({.ways = 4, .shots = 2, .queries = 0}), contains("0 queries a class, whose labels"));
+  CHECK_THROWS_WITH(refused({.ways = 0, .shots = 2, .queries = 1}), contains("ways >= 1"));
+  CHECK_THAT(refusal("vectors", [&] { refused({.ways = 4, .shots = 8, .queries = 3}); }), contains("has 10 items"));
+  CHECK_THAT(refusal("vectors", [&] { refused({.ways = 4, .shots = 2, .queries = 5, .unlabelled = 31}); }),
+             contains("31 unlabelled items a class, but class 0 has 30"));
+  how.episode = asked;
+  validation[0][0].query[0] = 480;
+  CHECK_THROWS_AS(train_on_episodes(make_learner(), labelled, tasks, validation, how), IndexError);
 }

@@ -40,5 +40,5 @@ echo "==== a training run killed 300 times"
 GRAFT_KILLS=300 python3 tests/collaborate_cli.py build/release/examples/collaborate \
   Collaborate.test_killed_again_and_again_equals_uninterrupted
 
-echo "==== a million MAML steps in constant memory"
+echo "==== a million MAML steps and a million rounds of the protocol in constant memory"
 GRAFT_SOAK_STEPS=1000000 build/release/tests/graft_tests "[soak]"

@@ -12,6 +12,8 @@
 #include "graft/fewshot/maml_plus_plus.hpp"
 #include "graft/fewshot/meta_sgd.hpp"
 #include "graft/fewshot/reptile.hpp"
+#include "graft/model/check_gradients.hpp"
+#include "graft/nn/per_step_norm.hpp"
 #include "heads.hpp"
 #include "layers.hpp"
 #include "method_table.hpp"
@@ -101,6 +103,30 @@ BadUse diverging(const Method& method) {
 }
 
 // ---- MAML++ ---------------------------------------------------------------------------------------------------------
+/// A network with a norm between two maps.
+template <class Norm>
+struct NormNet {
+  Linear<double> map;
+  Norm norm;
+  Linear<double> head;
+  GRAFT_FIELDS(map, norm, head)
+
+  Tensor<double> operator()(const Tensor<double>& x, ContextRef context) const {
+    return head(tanh(norm(map(x), context)));
+  }
+};
+template <class Norm>
+NormNet<Norm> norm_net(const Norm& norm) {
+  return {Linear<double>(3, 4, Random(3)), norm, Linear<double>(4, 2, Random(4))};
+}
+/// Two norms that differ.
+PerStepBatchNorm<double> two_norms(BatchNormMode mode) {
+  PerStepBatchNorm<double> norms(4, 2, {.mode = mode});
+  norms.steps[0].bias = tensor<double>({0.5, -0.5, 1, 0});
+  norms.steps[1].weight = tensor<double>({0.5, 1.5, 2, -1});
+  return norms;
+}
+
 const bool maml_plus_plus_row = add_method_rows({{
     .name = "maml_plus_plus",
     .header = "graft/fewshot/maml_plus_plus.hpp",
@@ -129,6 +155,13 @@ const bool maml_plus_plus_row = add_method_rows({{
                      MamlPlusPlus<>().adapt(ModelWithRates{small_net(), small_net()}, small_episode().support);
                    },
                    "rates [4, 3]"),
+               bad_use<ValueError>([] { maml_plus_plus_model(small_net(), {.kept = {"norm"}}); }, "'norm'"),
+               bad_use<IndexError>(
+                   [] {
+                     const auto model = maml_plus_plus_model(norm_net(two_norms(BatchNormMode::batch)), {.steps = 3});
+                     MamlPlusPlus<>().train_loss(model, small_episode(), Context());
+                   },
+                   "step 2 of the 2 of norm.inner_step"),
                bad_use<ValueError>(
                    [] {
                      const auto model = maml_plus_plus_model(Tensor<double>(0), {.steps = 3, .alpha = 1e200});
@@ -190,6 +223,77 @@ const bool maml_plus_plus_row = add_method_rows({{
                   CHECK(rate.at({1}) == Approx(-sum(support * query).item()).epsilon(1e-12));
                 },
                 gradient.rates, support_gradient, query_gradient);
+          }},
+         {"kept parts have no rates and keep their bits, and are trained by the outer loop",
+          [] {
+            const auto model = maml_plus_plus_model(small_net(), {.steps = 3, .alpha = 0.3, .kept = {"body"}});
+            CHECK(names(model.rates) == Names{"head.weight", "head.bias"});
+            const Anil<> anil{{.alpha = 0.3, .steps = 3}};  // the body is kept there too
+            CHECK(gap_of(gradient_of(MamlPlusPlus<>{{.round = 10}}, model, small_episode()).model,
+                         gradient_of(anil, small_net(), small_episode())) < 1e-14);
+            const Net<double> adapted = MamlPlusPlus<>().adapt(model, small_episode().support).model;
+            CHECK(same_bits_of(adapted.body, small_net().body));
+            CHECK(gap_of(adapted, anil.adapt(small_net(), small_episode().support).model) < 1e-14);
+          }},
+         {"steps by hand with the norm of each step",
+          [] {
+            const Episode<double> task = small_episode();
+            const auto model =
+                maml_plus_plus_model(norm_net(two_norms(BatchNormMode::batch)), {.steps = 2, .alpha = 0.3});
+            // Step k by plain batch norm k in a net of its own; the maps go on from step to step.
+            auto phi = norm_net(model.model.norm.steps[0]);
+            double expected = 0;
+            for (const std::size_t k : {0u, 1u}) {
+              phi.norm = model.model.norm.steps[k];
+              phi = phi -
+                    0.3 * grad([&](const auto& m) { return ClassificationLoss()(m, task.support, Context()); }, phi);
+              expected += 0.5 * ClassificationLoss()(phi, task.query, Context()).item();
+            }
+            CHECK(MamlPlusPlus<>().train_loss(model, task, Context()).item() == Approx(expected).epsilon(1e-14));
+            const Tensor<double> logits = MamlPlusPlus<>().adapt(model, task.support).predict(task.query.x);
+            CHECK(gap(logits, phi(task.query.x, Context())) < 1e-14);
+            // Both norms, and the rates of their own steps alone, get gradients of the right size.
+            const auto loss = [&](const auto& m) { return MamlPlusPlus<>().train_loss(m, task, Context()); };
+            CHECK(check_gradients(loss, model).passed);
+            const auto slope = grad(loss, model);
+            for (const Index k : {0, 1}) {
+              const Tensor<double>& rates = *slope.rates.norm.steps[static_cast<std::size_t>(k)].weight;
+              CHECK(std::abs(rates.at({k})) > 1e-4);
+              CHECK(rates.at({1 - k}) == 0);
+            }
+          }},
+         {"equal norms that are kept are one batch norm",
+          [] {
+            const PerStepBatchNorm<double> norms(4, 2, {.mode = BatchNormMode::batch});
+            const MamlPlusPlusRates rates{.steps = 2, .alpha = 0.3, .kept = {"norm"}};
+            const Episode<double> task = small_episode();
+            const auto many = maml_plus_plus_model(norm_net(norms), rates);
+            const auto one = maml_plus_plus_model(norm_net(norms.steps[0]), rates);
+            for (const Index round : {0, 10}) {
+              const MamlPlusPlus<> method{{.round = round}};
+              CHECK(same_bits(method.train_loss(many, task, Context()), method.train_loss(one, task, Context())));
+            }
+            CHECK(same_bits(MamlPlusPlus<>().adapt(many, task.support).predict(task.query.x),
+                            MamlPlusPlus<>().adapt(one, task.support).predict(task.query.x)));
+          }},
+         {"running statistics of a step are of its support and its query, and make the method inductive",
+          [] {
+            const auto model =
+                maml_plus_plus_model(norm_net(two_norms(BatchNormMode::running)), {.steps = 2, .kept = {"norm"}});
+            const Episode<double> task = small_episode();
+            for (const Index round : {0, 10}) {  // annealed, the query is looked at in the last step alone
+              Context context = training();
+              MamlPlusPlus<>{{.round = round}}.train_loss(model, task, context);
+              const auto& norms = apply_updates(model, context).model.norm.steps;
+              CHECK(norms[0].num_batches_tracked.value.item() == (round == 0 ? 2 : 1));
+              CHECK(norms[1].num_batches_tracked.value.item() == 2);
+              if (round == 0) continue;
+              const Tensor<double> support_mean = mean(model.model.map(task.support.x), {0});
+              CHECK(gap(norms[0].running_mean.value, 0.1 * support_mean) < 1e-15);
+            }
+            const auto adapted = MamlPlusPlus<>().adapt(model, task.support);
+            const Tensor<double> all = adapted.predict(task.query.x);
+            CHECK(gap(adapted.predict(slice(task.query.x, 0, 0, 1)), slice(all, 0, 0, 1)) < 1e-15);
           }}},
 }});
 

@@ -455,4 +455,109 @@ const bool graph_transformer_row = add_method_rows({{
                     }}},
 }});
 
+// ---- The same with unlabelled items ---------------------------------------------------------------------------------
+using SeesUnlabelled = GraphTransformer<double, Sees::unlabelled>;
+
+Episode<double> with_unlabelled(Index others) {
+  Episode<double> e = embedded(2).episode(3);
+  e.unlabelled = randn<double>({others, 4}, Random(41));
+  return e;
+}
+const GraphTransformerOptions small_with_unlabelled{
+    .width = 4, .heads = 2, .neighbours = 3, .hidden = 6, .gate = 0.5, .scale = 1};
+
+const bool graph_transformer_unlabelled_row = add_method_rows({{
+    .name = "graph_transformer of unlabelled items",
+    .header = "graft/fewshot/graph_transformer.hpp",
+    .paper = "as graph_transformer; unlabelled items as in Ren et al., ICLR 2018",
+    .functions = {"GraphTransformer"},
+    .use = "EpisodeLearner{embedding, GraphTransformer<float, Sees::unlabelled>(random)}(episode, context)",
+    .run =
+        [](const Random& random) {
+          const GraphTransformer<float, Sees::unlabelled> model(random.stream("model"));
+          const Tensor<float> support = randn<float>({40, 64}, random.stream("support"));
+          const LabelledSet<float> query{randn<float>({100, 64}, random.stream("query")), {}};
+          const auto [logits, gradient] = vjp(
+              [&](const Tensor<float>& unlabelled) {
+                return model(Episode<float>{{support, episode_labels(20, 2)}, query, 20, unlabelled}, Context());
+              },
+              randn<float>({60, 64}, random.stream("unlabelled")), ones<float>({100, 20}));
+          return concat(std::vector{reshape(logits, {-1}), reshape(gradient, {-1})}, 0);
+        },
+    .loss =
+        [](const Tensor<double>& x) {
+          GraphTransformerOptions o = small_with_unlabelled;
+          o.graph_layers = 0;  // its choice of neighbours and its leaky ReLU have kinks
+          const Episode<double> e{
+              {slice(x, 0, 0, 6), episode_labels(3, 2)}, {slice(x, 0, 6, 9), {}}, 3, slice(x, 0, 9, 13)};
+          return cross_entropy(SeesUnlabelled(Random(7), o)(e, Context()), episode_labels(3, 1));
+        },
+    .loss_at = randn<double>({13, 4}, Random(3)),
+    .errors = {bad_use<ShapeError>(
+        [] {
+          Episode<double> e = embedded(2).episode(3);
+          e.unlabelled = zeros<double>({5, 3});
+          SeesUnlabelled(Random(1), small_with_unlabelled)(e, Context());
+        },
+        "[5, 3]")},
+    .properties =
+        {{"without unlabelled items it is the inductive one, bit for bit",
+          [] {
+            const Tensor<double> inductive =
+                GraphTransformer<double>(Random(5), small_with_unlabelled)(embedded(2).episode(3), Context());
+            const SeesUnlabelled model(Random(5), small_with_unlabelled);
+            CHECK(same_bits(model(embedded(2).episode(3), Context()), inductive));
+            CHECK(same_bits(model(with_unlabelled(0), Context()), inductive));
+            CHECK_FALSE(same_bits(model(with_unlabelled(7), Context()), inductive));
+          }},
+         {"a query is answered the same whatever other queries there are",
+          [] {
+            const SeesUnlabelled model(Random(5), small_with_unlabelled);
+            Episode<double> e = with_unlabelled(7);
+            const Tensor<double> all = model(e, Context());
+            e.query.x = slice(e.query.x, 0, 1, 3);
+            CHECK(same_bits(model(e, Context()), slice(all, 0, 1, 3)));
+          }},
+         {"the order of the unlabelled items does not matter",
+          [] {
+            const SeesUnlabelled model(Random(5), small_with_unlabelled);
+            Episode<double> e = with_unlabelled(7);
+            const Tensor<double> logits = model(e, Context());
+            e.unlabelled = gather(e.unlabelled, tensor<std::int64_t>({6, 5, 4, 3, 2, 1, 0}));
+            CHECK(gap(model(e, Context()), logits) < 1e-12);
+          }},
+         {"an unlabelled item and the class with the nearest mean exchange edges, and it sends to queries near it",
+          [] {
+            const Tensor<double> support = tensor<double>({{0, 0}, {4, 4}}), query = tensor<double>({{9, 9}});
+            const Graph graph =
+                episode_graph(support, tensor<std::int64_t>({0, 1}), query, 2, 1, tensor<double>({{8, 8}, {-1, 0}}));
+            // Nodes: classes 0, 1; supports 2, 3; unlabelled 4, 5; query 6.
+            std::vector<std::pair<Index, Index>> edges;
+            for (const GraphEdge& edge : edge_list(graph))
+              if (edge.source != edge.destination) edges.emplace_back(edge.source, edge.destination);
+            std::sort(edges.begin(), edges.end());
+            const std::vector<std::pair<Index, Index>> expected{{0, 2}, {0, 5}, {1, 3}, {1, 4}, {2, 0}, {2, 3}, {2, 5},
+                                                                {3, 1}, {3, 4}, {4, 1}, {4, 6}, {5, 0}, {5, 2}};
+            CHECK(edges == expected);
+          }},
+         {"random edges are drawn from the context: others answers, the same in the same context",
+          [] {
+            GraphTransformerOptions o = small_with_unlabelled;
+            o.random_edges = true;
+            const SeesUnlabelled model(Random(5), o), nearest(Random(5), small_with_unlabelled);
+            const auto logits = [&](const SeesUnlabelled& of, std::uint64_t seed) {
+              return of(with_unlabelled(7), Context(Phase::evaluation, Random(seed)));
+            };
+            CHECK(same_bits(logits(model, 1), logits(model, 1)));
+            CHECK_FALSE(same_bits(logits(model, 1), logits(model, 2)));
+            CHECK_FALSE(same_bits(logits(model, 1), logits(nearest, 1)));
+          }},
+         {"with its gates at 0 and scale 1 it is ProtoNet, bit for bit",
+          [] {
+            GraphTransformerOptions o = small_with_unlabelled;
+            o.gate = 0;
+            CHECK(same_bits(SeesUnlabelled(Random(1), o)(with_unlabelled(7), Context()), embedded(2).logits(3)));
+          }}},
+}});
+
 }  // namespace

@@ -24,7 +24,8 @@ aggregator are what it reads of the tasks in a round.
 
 `tests/methods_page.py --write` makes this page from the method table.
 """
-NO_METHODS = {"graft/fewshot/episode_learner.hpp"}  # what methods of the folder are put together by
+# What methods of the folder are put together by.
+NO_METHODS = {"graft/fewshot/episode_learner.hpp", "graft/fewshot/learner.hpp"}
 STRING = r'"((?:[^"\\]|\\.)*)"'
 
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -69,12 +70,33 @@ Aggregator counting(Index tasks) {
   return fresh;
 }
 
+/// The parts as another process would give them: only numbers and texts pass; those of odd places are made first, and
+/// the last ones first.
+struct Elsewhere {
+  template <class Compute>
+  std::vector<RoundPart<Net>> operator()(const Net& model, Index places, const Compute& compute) const {
+    std::vector<RoundPart<Net>> parts(static_cast<std::size_t>(places));
+    for (Index odd : {1, 0})
+      for (Index i = places - 1; i >= 0; --i) {
+        if (i % 2 != odd) continue;
+        const RoundPart<Net> part = compute(i);
+        RoundPart<Net>& to = parts[static_cast<std::size_t>(i)];
+        to = {.loss = part.loss, .metric = part.metric, .failure = part.failure, .threw = part.threw};
+        if (part.gradient) to.gradient = from_vector(to_vector(*part.gradient), model);
+      }
+    return parts;
+  }
+};
+
 bool equal_bits(const State& a, const State& b) {
   bool equal = same_bits(a.draws, b.draws) && same_bits(a.round, b.round) && same_bits(a.losses.value, b.losses.value);
   const auto compare = [&](const auto& x, const auto& y) { equal = equal && same_bits(x, y); };
   for_each_parameter(compare, a.model, b.model);
   for_each_parameter(compare, a.optimizer, b.optimizer);
-  return equal && same_bits(a.optimizer.steps.value, b.optimizer.steps.value);
+  return equal && same_bits(a.optimizer.steps.value, b.optimizer.steps.value) &&
+         same_bits(a.meter.figures.value, b.meter.figures.value) &&
+         same_bits(a.meter.conflict.value, b.meter.conflict.value) &&
+         same_bits(a.meter.cosines.value, b.meter.cosines.value);
 }
 
 State run(State state, int rounds, const ProtocolOptions& options) {
@@ -303,15 +325,223 @@ TEST_CASE("a round in which every task fails changes nothing but the counters", 
   for_each_parameter([](const auto& a, const auto& b) { CHECK(same_bits(a, b)); }, state.model, before);
 }
 
-TEST_CASE("an exception in a task leaves the state as it was", "[protocol]") {
+TEST_CASE("a task whose answer throws is isolated: the others train as if it had not been drawn", "[protocol]") {
+  // Task 1 throws, gives a NaN, or an infinite gradient: in all three runs the others' steps are the same bits, those
+  // of a protocol in which the scheduler had left its places out.
+  struct Leaving {
+    bool all = true;  // else without task 1
+    GRAFT_FIELDS()
+    GRAFT_CONFIG(all)
+    std::vector<Index> operator()(const ScheduleInput& input) const {
+      std::vector<Index> drawn = uniform_tasks(input.tasks, input.wanted, input.random);
+      if (!all) std::erase(drawn, 1);
+      return drawn;
+    }
+  };
+  const ProtocolOptions options{.tasks_per_round = 3, .seed = 21};
+  const State without = [&] {
+    State state = start(4, MeanGradient(), Leaving{false});
+    for (int round = 0; round < 10; ++round) run_round(state, regress, 1e-2, options);
+    return state;
+  }();
+  for (int fault = 0; fault < 4; ++fault) {
+    const auto broken = [&](const Net& net, Index task, const Random& random) {
+      if (task == 1 && fault == 0) fail<FileError>("answer", "no data");
+      if (task == 1 && fault == 1) throw 7;
+      TaskAnswer<> result = regress(net, task, random);
+      if (task == 1 && fault == 2) result.loss = result.loss * std::numeric_limits<double>::quiet_NaN();
+      if (task == 1 && fault == 3) result.loss = result.loss + sqrt(sum(net.head.weight - net.head.weight.detach()));
+      return result;
+    };
+    State state = start(4, MeanGradient(), Leaving{true});
+    Index failed = 0;
+    for (int round = 0; round < 10; ++round) {
+      const RoundReport report = run_round(state, broken, 1e-2, options);
+      CHECK(static_cast<Index>(report.failures.size()) == report.dropped);
+      CHECK(report.tasks + report.dropped == 3);
+      for (const TaskFailure& failure : report.failures) {
+        CHECK(failure.task == 1);
+        const std::string reasons[] = {"no data", "no std::exception", "not a number", "gradient is not finite"};
+        CHECK(contains(reasons[fault]).match(failure.reason));
+      }
+      failed += report.dropped;
+    }
+    CHECK(failed > 0);
+    CHECK(state.meter.of_task(1).failures == failed);
+    for_each_parameter([](const auto& a, const auto& b) { CHECK(same_bits(a, b)); }, state.model, without.model);
+    for (Index task : {0, 2, 3}) CHECK(state.draws.at({task}) == without.draws.at({task}));
+  }
+}
+
+TEST_CASE("what may not be isolated ends the round and leaves the state as it was", "[protocol]") {
   State state = start(3);
   const State before = state;
-  const auto broken = [](const Net& net, Index task, const Random& random) {
-    if (task == 1) fail("answer", "no data");
+  const auto throwing = [](auto error, Index in) {
+    return [=](const Net& net, Index task, const Random& random) {
+      if (task == in || in < 0) throw error;
+      return regress(net, task, random);
+    };
+  };
+  const ProtocolOptions all{.tasks_per_round = 3}, strict{.tasks_per_round = 3, .isolate = false};
+  CHECK_THROWS_AS(run_round(state, throwing(FileError("no data"), 1), 1e-2, strict), FileError);
+  CHECK_THROWS_AS(run_round(state, throwing(Stopped("asked to"), 1), 1e-2, all), Stopped);
+  CHECK_THROWS_AS(run_round(state, throwing(std::bad_alloc(), 2), 1e-2, all), std::bad_alloc);
+  // With every task's answer broken the program is, not a task: its exception comes through as it is.
+  CHECK_THROWS_AS(run_round(state, throwing(IndexError("a slip"), -1), 1e-2, all), IndexError);
+  CHECK(equal_bits(state, before));
+}
+
+TEST_CASE("a round is a function of its parts, wherever they were computed", "[protocol]") {
+  const ProtocolOptions options{.tasks_per_round = 3, .seed = 2, .clip = 1};
+  const auto answer = [](const Net& net, Index task, const Random& random) {
+    if (task == 4) fail("answer", "no data");
     return regress(net, task, random);
   };
-  REQUIRE_THROWS_WITH(run_round(state, broken, 1e-2, {.tasks_per_round = 3}), contains("no data"));
-  CHECK(equal_bits(state, before));
+  State here = start(5, PcGrad()), there = start(5, PcGrad());
+  for (int round = 0; round < 8; ++round) {
+    const RoundReport a = run_round(here, answer, 1e-2, options);
+    const RoundReport b = run_round(there, answer, 1e-2, options, Elsewhere());
+    CHECK(a.loss == b.loss);
+    CHECK(a.dropped == b.dropped);
+  }
+  CHECK(equal_bits(here, there));
+  CHECK(same_bits(here.meter.figures.value, there.meter.figures.value));
+  CHECK(same_bits(here.meter.cosines.value, there.meter.cosines.value));
+  const auto hopeless = [](const Net&, Index, const Random&) -> TaskAnswer<> { fail<FileError>("answer", "no data"); };
+  CHECK_THROWS_WITH(run_round(there, hopeless, 1e-2, options, Elsewhere()), contains("no data"));
+}
+
+TEST_CASE("rounds with a failing task are the same on any number of threads, and resumed", "[protocol][threads]") {
+  const ProtocolOptions options{.tasks_per_round = 4, .seed = 31};
+  const auto broken = [](const Net& net, Index task, const Random& random) {
+    if (task == 1) fail("answer", "no data");
+    TaskAnswer<> result = regress(net, task, random);
+    if (task == 5) result.loss = result.loss / 0.0;
+    return result;
+  };
+  const auto go = [&](State state, int rounds) {
+    for (int i = 0; i < rounds; ++i) run_round(state, broken, 1e-2, options);
+    return state;
+  };
+  const auto begin = [] {
+    return start(6, aggregators().make("gradvac", 6), schedulers().make("exp3", ones<double>({6})));
+  };
+  const std::string file = scratch("failing.npz");
+  set_threads(1);
+  const State one = go(begin(), 12);
+  CHECK(one.meter.of_task(1).failures + one.meter.of_task(5).failures > 0);
+  CHECK(one.meter.of_task(1).episodes == 0);
+  for (int threads : {2, 3, 8}) {
+    set_threads(threads);
+    CHECK(equal_bits(go(begin(), 12), one));
+  }
+  set_threads(0);
+  for (int stop = 0; stop <= 12; ++stop) {
+    save_checkpoint(file, go(begin(), stop));
+    State resumed = begin();
+    load_checkpoint(file, resumed);
+    CHECK(equal_bits(go(std::move(resumed), 12 - stop), one));
+  }
+  std::filesystem::remove(file);
+}
+
+TEST_CASE("robust aggregation withstands a task whose gradients are garbage", "[protocol]") {
+  // Five tasks learn the sum of the inputs. Task 4's gradients are finite and everything but that: noise of a thousand
+  // times their length.
+  const auto error_with = [](const std::string& aggregator, bool garbage) {
+    State state = start(5, aggregators().make(aggregator, 5));
+    const auto answer = [&](const Net& net, Index task, const Random& random) {
+      TaskAnswer<> result = regress(net, 1, random);
+      if (garbage && task == 4) {
+        result.loss = 0.0 * result.loss;
+        for_each_parameter(
+            [&](const auto& p) {
+              result.loss = result.loss + sum(p * randn<float>(p.shape(), random.stream("garbage")) * 1000.0f);
+            },
+            net);
+      }
+      return result;
+    };
+    for (int round = 0; round < 150; ++round) run_round(state, answer, 1e-2, {.tasks_per_round = 5, .seed = 6});
+    const Tensor<> x = randn<float>({500, 4}, Random(77));
+    return static_cast<double>(mse(state.model(x), sum(x, {1}, true)).item());
+  };
+  const double clean = error_with("mean", false), spoiled = error_with("mean", true);
+  INFO("mean " << clean << ", with garbage " << spoiled);
+  CHECK(spoiled > 10 * clean);
+  for (const std::string robust : {"krum", "trimmed_mean"}) {
+    const double error = error_with(robust, true), without = error_with(robust, false);
+    INFO(robust << " " << without << ", with garbage " << error);
+    CHECK(error < 2 * without + 0.01);
+    CHECK(error < spoiled / 5);
+  }
+}
+
+TEST_CASE("a meter moves no bit of the training", "[protocol]") {
+  const auto with = [](const MeterOptions& meter) {
+    const Net net = make_net();
+    auto state = start_protocol(net, Adam<Net>(net), 5, PcGrad(), UniformTasks(), meter);
+    return run(std::move(state), 10, {.tasks_per_round = 3, .seed = 1}).model;
+  };
+  const Net off = with({.intervals = 0}), each = with({}), rare = with({.intervals = 2, .matrices = 0, .every = 4});
+  for_each_parameter(
+      [](const auto& a, const auto& b, const auto& c) {
+        CHECK(same_bits(a, b));
+        CHECK(same_bits(a, c));
+      },
+      off, each, rare);
+}
+
+TEST_CASE("the meter of a run has the conflict figures of its gradients", "[protocol]") {
+  // Gradients of a linear loss are its coefficients: 1 and 3 times the same, and the opposite of it.
+  const auto answer = [](const Net& net, Index task, const Random&) {
+    const double factors[] = {1, 3, -2};
+    return TaskAnswer<>{factors[task] * sum(net.head.weight), 0.5};
+  };
+  State state = start(3);
+  for (int round = 0; round < 4; ++round) run_round(state, answer, 0.0, {.tasks_per_round = 3});
+  const ConflictFigures figures = state.meter.conflicts();
+  CHECK(figures.conflicts == Approx(2.0 / 3));
+  CHECK(figures.mean_cosine == Approx(-1.0 / 3));
+  CHECK(figures.largest_ratio == Approx(3));
+  const Tensor<double> cosines = state.meter.mean_cosines();
+  CHECK(cosines.at({0, 1}) == Approx(1));
+  CHECK(cosines.at({2, 1}) == Approx(-1));
+  CHECK(state.meter.of_task(1).metric == 0.5);
+  CHECK(state.meter.seconds.all >= state.meter.seconds.work);
+  CHECK(state.meter.seconds.work > 0);
+}
+
+TEST_CASE("rounds of a trivial task hold no more memory than ten", "[protocol][soak]") {
+  // Two tasks a round, one of which fails now and then; a million rounds in tests/long.sh.
+  const int rounds = amount("GRAFT_SOAK_STEPS", 100000);
+  struct Point {
+    Tensor<> x;
+    GRAFT_FIELDS(x)
+  };
+  const Point begin{ones({2})};
+  auto state = start_protocol(begin, Sgd<Point>(begin), 3, PcGrad());
+  const auto answer = [](const Point& point, Index task, const Random& random) {
+    if (task == 2 && random.uniform(0) < 0.1) fail("answer", "no data");
+    return TaskAnswer<>{sum(square(point.x - randn<float>({2}, random))), 0};
+  };
+  const auto go = [&](int from, int to) {
+    Index episodes = 0;
+    for (int round = from; round < to; ++round)
+      episodes += run_round(state, answer, 1e-3, {.tasks_per_round = 2, .seed = 5}).tasks;
+    return episodes;
+  };
+  set_threads(1);
+  go(0, 100);
+  const MemoryStats before = memory_stats();
+  const Index episodes = go(100, 100 + rounds);
+  const MemoryStats after = memory_stats();
+  set_threads(0);
+  CHECK(episodes > 1.8 * rounds);
+  CHECK(state.meter.rounds() == 100 + rounds);
+  CHECK(after.bytes_in_use == before.bytes_in_use);
+  CHECK(after.system_bytes == before.system_bytes);
+  CHECK(after.system_allocations == before.system_allocations);
 }
 
 TEST_CASE("pcgrad equals the mean where no gradients conflict", "[protocol]") {
@@ -388,6 +618,33 @@ TEST_CASE("a direction of an aggregator's own is cut into the shared parameters"
   const Linear<> one = aggregate(gradients, median, Random(1)), other = aggregate(gradients, average, Random(1));
   CHECK(all_close(to_vector(one), to_vector(other), 1e-6));
   CHECK_THROWS_AS(aggregate(gradients, wrong, Random(1)), ShapeError);
+}
+
+TEST_CASE("the Gramian of a round is that of its Jacobian, for few tasks and for many", "[protocol]") {
+  struct Comparing {
+    double* error;
+    GRAFT_FIELDS()
+    GRAFT_CONFIG(error)
+    Combination operator()(TaskGradients& g) const {
+      const Tensor<double>&rows = g.jacobian(), products = matmul(rows, rows, {.transpose_b = true});
+      CHECK(same_bits(g.gramian(), transpose(g.gramian())));
+      *error = max(abs(g.gramian() - products)).item() / max(products).item();
+      return {.weights = ones<double>({g.tasks()})};
+    }
+  };
+  for (std::uint64_t tasks : {1, 2, 3, 4, 5, 9})
+    for (const std::vector<std::string>& shared : {std::vector<std::string>{}, {"hidden.weight", "head.bias"}}) {
+      std::vector<Net> gradients;
+      for (std::uint64_t i = 0; i < tasks; ++i) {
+        const Random random = Random(5).stream(i);
+        gradients.push_back({Linear<>(4, 13, random.stream("hidden")), Linear<>(13, 1, random.stream("head"))});
+        gradients.back().head.bias = randn<float>({1}, random);
+      }
+      double error = 1;
+      Aggregator comparing = Comparing{&error};
+      aggregate(gradients, comparing, Random(1), shared);
+      CHECK(error < 1e-14);
+    }
 }
 
 TEST_CASE("what is chosen by name names its choices when there is none", "[protocol]") {

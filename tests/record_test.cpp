@@ -67,3 +67,29 @@ TEST_CASE("a record holds what it was told", "[evaluate]") {
   CHECK_THAT(bytes_of(folder / "record.json"), contains("\"ways\": 5"));
   CHECK(folder.files() == 1);
 }
+
+TEST_CASE("a card says what a run may be compared with", "[evaluate]") {
+  Record record("program");
+  CHECK_THAT(record.text(), !contains("card"));
+  const ReproducibilityCard good{.data = {{"omniglot.npz", "9f86d081"}, {"a \"b\"", "1"}},
+                                 .split = "1028 / 172 / 423 classes",
+                                 .selection = "best validation",
+                                 .transductive = true,
+                                 .configurations = 20};
+  const auto with = [&](auto change) {
+    ReproducibilityCard card = good;
+    change(card);
+    Record("program").card(card);
+  };
+  CHECK_THROWS_WITH(with([](auto& card) { card.split = ""; }), contains("Record::card: split is empty"));
+  CHECK_THROWS_WITH(with([](auto& card) { card.selection = ""; }), contains("selection is empty"));
+  CHECK_THROWS_WITH(with([](auto& card) { card.configurations = 0; }), contains("configurations is 0"));
+  CHECK_THROWS_WITH(with([](auto& card) { card.data[1].second = ""; }), contains("lacks a fingerprint"));
+  CHECK_THROWS_WITH(with([](auto& card) { card.data[1].first = ""; }), contains("lacks a name"));
+  CHECK_THROWS_WITH(with([](auto& card) { card.data[1].first = "omniglot.npz"; }), contains("is stated twice"));
+  record.card(good);
+  CHECK_THROWS_WITH(record.card(good), contains("the card is stated twice"));
+  CHECK_THAT(record.text(), contains("\"card\": {\"data\": {\"omniglot.npz\": \"9f86d081\", \"a \\\"b\\\"\": \"1\"}, "
+                                     "\"split\": \"1028 / 172 / 423 classes\", \"selection\": \"best validation\", "
+                                     "\"transductive\": true, \"configurations\": 20},\n  \"results\": []"));
+}

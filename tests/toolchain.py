@@ -9,6 +9,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CXX = os.environ.get("GRAFT_TEST_CXX", "g++")
 FLAGS = shlex.split(os.environ.get(
     "GRAFT_TEST_FLAGS", f"-std=c++20 -I{ROOT}/include -isystem /usr/include/eigen3 -fopenmp -Wall -Wextra"))
+MPI = shlex.split(os.environ.get("GRAFT_TEST_MPI", ""))  # where mpi.h is; empty: nowhere
 NATIVE = shlex.split(os.environ.get("GRAFT_TEST_NATIVE", "-march=native -mprefer-vector-width=512"))
 
 

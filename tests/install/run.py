@@ -18,6 +18,9 @@ def build_and_run(folder, *options):
     """Configures, builds and runs the user project."""
     run(["cmake", "-S", HERE, "-B", folder, "-G", "Ninja", f"-DCMAKE_CXX_COMPILER={CXX}", *options])
     run(["cmake", "--build", folder])
+    ranks = os.path.join(folder, "user_mpi")
+    if os.path.exists(ranks) and run([ranks]) != "rank 0 of 1\n":
+        sys.exit("the user of graft::mpi is not rank 0 of 1")
     return {run([os.path.join(folder, f"user_{kind}")]).strip() for kind in ("graft", "native")}
 
 

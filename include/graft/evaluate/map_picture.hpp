@@ -25,6 +25,8 @@ struct MapPictureOptions {
   std::optional<double> low = {},
                         high = {};  ///< what the ends of the scale stand for; else 0, or less, and the largest
   double width = 700;               ///< pixels, at most
+  bool diverging = false;           ///< red to blue, by default about 0: of numbers with a sign
+  bool gaps = false;                ///< NaN is a grey cell, not an error
 };
 
 namespace detail {
@@ -80,21 +82,28 @@ MapPlan map_plan(const Tensor<T>& maps, const MapPictureOptions& o) {
   return plan;
 }
 
+/// The colour of a level in 0 .. 100, grey below.
+inline std::string level_colour(int level, bool diverging) {
+  if (level < 0) return "#ddd";
+  return diverging ? diverging_colour(0.01 * level) : ramp_colour(0.01 * level);
+}
+
 /// The cells of one map, a unit wide and high: one path for each colour, equal neighbours of a row as one piece.
 template <class T>
-void draw_cells(Svg& picture, const T* values, Index rows, Index columns, double low, double high) {
+void draw_cells(Svg& picture, const T* values, Index rows, Index columns, double low, double high, bool diverging) {
   std::map<int, std::string> paths;
   for (Index i = 0; i < rows; ++i)
     for (Index j = 0, end = 0; j < columns; j = end) {
       const auto level = [&](Index column) {
         const double share = (static_cast<double>(values[i * columns + column]) - low) / (high - low);
+        if (std::isnan(share)) return -1;
         return static_cast<int>(std::lround(100 * std::clamp(share, 0.0, 1.0)));
       };
       const int own = level(j);
       for (end = j + 1; end < columns && level(end) == own;) ++end;
       paths[own] += "M" + as_text(j) + " " + as_text(i) + "h" + as_text(end - j) + "v1h-" + as_text(end - j) + "z";
     }
-  for (const auto& [level, path] : paths) picture.add("path", {{"fill", ramp_colour(0.01 * level)}, {"d", path}});
+  for (const auto& [level, path] : paths) picture.add("path", {{"fill", level_colour(level, diverging)}, {"d", path}});
 }
 
 template <class T>
@@ -114,7 +123,7 @@ void check_maps(const Tensor<T>& maps, const MapPictureOptions& o, Site site) {
   const Index columns = maps.size(rank - 1), rows = maps.size(rank - 2);
   Index place = 0;
   for (const T value : host(maps)) {
-    if (!std::isfinite(value))
+    if (!std::isfinite(value) && !(o.gaps && std::isnan(value)))
       fail(op, {"row ", place / columns % rows, ", column ", place % columns, " is ", value}, {{"maps", maps.shape()}},
            site);
     ++place;
@@ -128,13 +137,23 @@ void check_maps(const Tensor<T>& maps, const MapPictureOptions& o, Site site) {
 /// A matrix [rows, columns] as cells, the darker the larger, row 0 on top, with its scale; of attention, a row is a
 /// query. Or several, [maps, rows, columns], side by side on one scale: the heads of a layer. A cell takes about ten
 /// bytes of the file. Throws ShapeError for another rank, an empty one or names that are not as many as there are
-/// rows, columns or maps, ValueError for numbers that are not finite or a scale that does not rise.
+/// rows, columns or maps, ValueError for numbers that are not finite, but for the NaN of `gaps`, or a scale that does
+/// not rise.
 template <Real T>
 Svg map_picture(const Tensor<T>& maps, const MapPictureOptions& o = {}, Site site = Site::current()) {
   detail::check_maps(maps, o, site);
-  const auto [smallest, largest] = std::minmax_element(host(maps).begin(), host(maps).end());
-  const double low = o.low.value_or(std::min(0.0, static_cast<double>(*smallest)));
-  const double high = o.high.value_or(static_cast<double>(*largest) > low ? static_cast<double>(*largest) : low + 1);
+  double smallest = std::numeric_limits<double>::infinity(), largest = -smallest;
+  for (const T value : host(maps)) {
+    if (std::isnan(value)) continue;
+    smallest = std::min(smallest, static_cast<double>(value));
+    largest = std::max(largest, static_cast<double>(value));
+  }
+  if (o.diverging && smallest <= largest) {
+    largest = std::max(largest, -smallest);
+    smallest = -largest;
+  }
+  const double low = o.low.value_or(std::min(0.0, smallest));
+  const double high = o.high.value_or(largest > low ? largest : low + 1);
   if (!(high > low && std::isfinite(high - low)))
     fail("map_picture", {"the scale goes from ", low, " to ", high}, {}, site);
 
@@ -153,7 +172,7 @@ Svg map_picture(const Tensor<T>& maps, const MapPictureOptions& o = {}, Site sit
     picture.open({{"transform", "translate(" + at(x, y) + ") scale(" + at(plan.cell_w, plan.cell_h) + ")"},
                   {"shape-rendering", "crispEdges"}});
     detail::draw_cells(picture, std::data(host(maps)) + m * plan.rows * plan.columns, plan.rows, plan.columns, low,
-                       high);
+                       high, o.diverging);
     picture.close();
     picture.add(
         "rect",
@@ -188,11 +207,12 @@ Svg map_picture(const Tensor<T>& maps, const MapPictureOptions& o = {}, Site sit
   constexpr int kSteps = 40;
   picture.open({{"shape-rendering", "crispEdges"}});
   for (int i = 0; i < kSteps; ++i)
-    picture.add("rect", {{"x", x},
-                         {"y", top + tall * (kSteps - 1 - i) / kSteps},
-                         {"width", 10},
-                         {"height", tall / kSteps + 0.5},
-                         {"fill", ramp_colour((i + 0.5) / kSteps)}});
+    picture.add("rect",
+                {{"x", x},
+                 {"y", top + tall * (kSteps - 1 - i) / kSteps},
+                 {"width", 10},
+                 {"height", tall / kSteps + 0.5},
+                 {"fill", o.diverging ? diverging_colour((i + 0.5) / kSteps) : ramp_colour((i + 0.5) / kSteps)}});
   picture.close();
   picture.open({{"font-size", detail::MapPlan::kLabel}});
   const detail::Axis axis = detail::linear_axis(low, high, 4);

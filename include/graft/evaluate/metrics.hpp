@@ -19,6 +19,14 @@ void check_logits(const char* op, const Tensor<T>& logits, const Tensor<std::int
     fail<ShapeError>(op, "expected logits [items, classes] and labels [items]",
                      {{"logits", logits.shape()}, {"labels", labels.shape()}}, site);
 }
+/// Whether `label` is the place of the first of the largest of a row's logits; of a row that holds a NaN it is not.
+template <Real T>
+bool is_right(const T* row, Index classes, std::int64_t label) {
+  const T best = row[label];
+  bool right = best == best;
+  for (Index c = 0; c < classes; ++c) right = right && (c < label ? row[c] < best : row[c] <= best);
+  return right;
+}
 /// Throws ShapeError unless there is a prediction and a right label for each item.
 template <Integer I>
 void check_predictions(const char* op, const Tensor<I>& predicted, const Tensor<I>& labels, Site site) {
@@ -42,10 +50,7 @@ double accuracy(const Tensor<T>& logits, const Tensor<std::int64_t>& labels, Sit
   for (const std::int64_t label : host(labels)) {
     if (label < 0 || label >= classes)
       fail<IndexError>("accuracy", {"label ", label, " of ", classes, " classes"}, {}, site);
-    const T best = row[label];
-    bool is_right = best == best;
-    for (Index c = 0; c < classes; ++c) is_right = is_right && (c < label ? row[c] < best : row[c] <= best);
-    right += is_right;
+    right += detail::is_right(row, classes, label);
     row += classes;
   }
   return static_cast<double>(right) / static_cast<double>(items);

@@ -46,8 +46,17 @@ inline std::string to_json(const OptionValue& value) {
   return std::visit(Writer(), value);
 }
 
-/// {"program", "options", "seeds", "threads", "machine", "seconds", "peak_bytes", "results"}; the clock starts at
-/// construction. Text that is not UTF-8 is recorded with U+FFFD in its place.
+/// What somebody needs besides options and seeds to repeat a run and to know with what it may be compared.
+struct ReproducibilityCard {
+  std::vector<std::pair<std::string, std::string>> data;  ///< name and fingerprint (a hash) of each data set
+  std::string split;                                      ///< what was trained, chosen and tested on
+  std::string selection;      ///< the rule by which the tested model was chosen, "last step" or "best validation"
+  bool transductive = false;  ///< whether an answer may depend on other items that are tested
+  Index configurations = 1;   ///< settings that were tried before this one was chosen, itself among them
+};
+
+/// {"program", "options", "seeds", "threads", "machine", "seconds", "peak_bytes", "results"}, and "card" of a program
+/// that gave one; the clock starts at construction. Text that is not UTF-8 is recorded with U+FFFD in its place.
 class Record {
  public:
   explicit Record(std::string program) : program_(std::move(program)), start_(std::chrono::steady_clock::now()) {}
@@ -57,6 +66,31 @@ class Record {
     for (const auto& [known, unused] : options_)
       if (known == name) fail("Record::option", {"option '", name, "' is stated twice"}, {}, site);
     options_.emplace_back(name, std::move(value));
+  }
+  /// States the card, {"data", "split", "selection", "transductive", "configurations"}. Throws ValueError for a second
+  /// one, a card without split or selection, less than one configuration, and data without a name or fingerprint or
+  /// named twice.
+  void card(const ReproducibilityCard& card, Site site = Site::current()) {
+    const char* op = "Record::card";
+    if (!card_.empty()) fail(op, "the card is stated twice", {}, site);
+    if (card.split.empty() || card.selection.empty())
+      fail(op, {card.split.empty() ? "split" : "selection", " is empty"}, {}, site);
+    if (card.configurations < 1)
+      fail(op, {"configurations is ", card.configurations, ", expected 1 or more"}, {}, site);
+    std::string data;
+    for (std::size_t i = 0; i < card.data.size(); ++i) {
+      const auto& [name, fingerprint] = card.data[i];
+      if (name.empty() || fingerprint.empty())
+        fail(op, {"data set number ", i, ", '", name, "', lacks ", name.empty() ? "a name" : "a fingerprint"}, {},
+             site);
+      for (std::size_t j = 0; j < i; ++j)
+        if (card.data[j].first == name) fail(op, {"data set '", name, "' is stated twice"}, {}, site);
+      data += (i == 0 ? "" : ", ") + json_text(name) + ": " + json_text(fingerprint);
+    }
+    card_ = "{\"data\": {" + data + "}, \"split\": " + json_text(card.split) +
+            ", \"selection\": " + json_text(card.selection) +
+            ", \"transductive\": " + (card.transductive ? "true" : "false") +
+            ", \"configurations\": " + std::to_string(card.configurations) + "}";
   }
   void add_seed(std::uint64_t seed) { seeds_.push_back(seed); }
   void add(ResultRow row) { rows_.push_back(std::move(row)); }
@@ -81,7 +115,8 @@ class Record {
            (options.empty() ? "}" : "\n  }") + ",\n  \"seeds\": [" + seeds +
            "],\n  \"threads\": " + std::to_string(threads()) + ",\n  \"machine\": " + json_text(machine_name()) +
            ",\n  \"seconds\": " + json_number(seconds()) + ",\n  \"peak_bytes\": " + std::to_string(peak_bytes()) +
-           ",\n  \"results\": [" + rows + (rows.empty() ? "]" : "\n  ]") + "\n}\n";
+           (card_.empty() ? "" : ",\n  \"card\": " + card_) + ",\n  \"results\": [" + rows +
+           (rows.empty() ? "]" : "\n  ]") + "\n}\n";
   }
   /// Writes the record to a file, as `OutputFile` does; `OutputFile::check(path)` says beforehand whether it will be
   /// possible. Throws FileError.
@@ -93,6 +128,7 @@ class Record {
   std::vector<std::pair<std::string, OptionValue>> options_;
   std::vector<std::uint64_t> seeds_;
   std::vector<ResultRow> rows_;
+  std::string card_;
 };
 
 }  // namespace GRAFT_ABI

@@ -172,11 +172,10 @@ inline const char* class_colour(Index index) {
   return colours[(index % count + count) % count];
 }
 
-/// The colour of a share in 0 .. 1, from nearly white to dark blue, ever darker: the ramp YlGnBu of ColorBrewer (Brewer
-/// 2002), which colour-blind people read too. What is outside has the colour of the nearer end.
-inline std::string ramp_colour(double share) {
-  static constexpr int stops[][3] = {{255, 255, 229}, {237, 248, 177}, {199, 233, 180}, {127, 205, 187}, {65, 182, 196},
-                                     {29, 145, 192},  {34, 94, 168},   {37, 52, 148},   {8, 29, 88}};
+namespace detail {
+
+/// The colour at `share` of a ramp through nine colours, evenly spaced over 0 .. 1; outside that of the nearer end.
+inline std::string colour_between(const int (&stops)[9][3], double share) {
   const double place = 8 * (share > 0 ? std::min(share, 1.0) : 0.0);
   const auto stop = static_cast<std::size_t>(std::min(place, 7.0));
   char text[8];
@@ -186,6 +185,25 @@ inline std::string ramp_colour(double share) {
         std::lround(stops[stop][i] + (place - static_cast<double>(stop)) * (stops[stop + 1][i] - stops[stop][i])));
   std::snprintf(text, sizeof text, "#%02x%02x%02x", colour[0], colour[1], colour[2]);
   return text;
+}
+
+}  // namespace detail
+
+/// The colour of a share in 0 .. 1, from nearly white to dark blue, ever darker: the ramp YlGnBu of ColorBrewer (Brewer
+/// 2002), which colour-blind people read too. What is outside has the colour of the nearer end.
+inline std::string ramp_colour(double share) {
+  static constexpr int stops[][3] = {{255, 255, 229}, {237, 248, 177}, {199, 233, 180}, {127, 205, 187}, {65, 182, 196},
+                                     {29, 145, 192},  {34, 94, 168},   {37, 52, 148},   {8, 29, 88}};
+  return detail::colour_between(stops, share);
+}
+
+/// The colour of a share in 0 .. 1 of a scale with a middle: red at 0, nearly white at 0.5, blue at 1: the ramp RdBu of
+/// ColorBrewer, which colour-blind people read too. What is outside has the colour of the nearer end.
+inline std::string diverging_colour(double share) {
+  static constexpr int stops[][3] = {{178, 24, 43},   {214, 96, 77},   {244, 165, 130},
+                                     {253, 219, 199}, {247, 247, 247}, {209, 229, 240},
+                                     {146, 197, 222}, {67, 147, 195},  {33, 102, 172}};
+  return detail::colour_between(stops, share);
 }
 
 namespace detail {

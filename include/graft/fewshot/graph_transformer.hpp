@@ -33,15 +33,18 @@ struct GraphTransformerOptions {
   double gate = 0.1;             ///< every residual branch starts scaled by this; 0: none acts at first
   double scale = 0.125;          ///< of the squared distances at first; 1 is ProtoNet's, less lets gradients through
   double dropout = 0;            ///< rate on the output of every branch and inside the Transformer's, in training
+  bool random_edges = false;     ///< control: neighbours, and nearest classes, are those of noise instead of embeddings
 };
 
-/// Edges among the nodes of an episode, numbered classes [ways], supports [items], queries [queries] in a row: a loop
-/// on every node, support -> support and support -> query from the `neighbours` nearest in embedding, and support <->
-/// class by label. None leaves a query. `support` [items, width] with `labels` [items] in 0 .. ways-1, `query`
-/// [queries, width]. Throws ShapeError, IndexError for a label out of range.
+/// Edges among the nodes of an episode, numbered classes [ways], supports [items], unlabelled [others], queries
+/// [queries] in a row: a loop on every node, known -> known and known -> query from the `neighbours` nearest in
+/// embedding, where supports and unlabelled items are known, support <-> class by label, and unlabelled <-> the class
+/// whose mean support is nearest. None leaves a query. `support` [items, width] with `labels` [items] in 0 .. ways-1,
+/// `query` [queries, width], `unlabelled` [others, width] or none. Throws ShapeError, IndexError for a label out of
+/// range.
 template <Real T>
 Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels, const Tensor<T>& query, Index ways,
-                    Index neighbours, Site site = Site::current()) {
+                    Index neighbours, const Tensor<T>& unlabelled = {}, Site site = Site::current()) {
   if (support.rank() != 2 || query.rank() != 2 || labels.rank() != 1 || labels.size(0) != support.size(0))
     fail<ShapeError>("episode_graph", "expected support [items, width], labels [items] and query [queries, width]",
                      {{"support", support.shape()}, {"labels", labels.shape()}, {"query", query.shape()}}, site);
@@ -49,18 +52,25 @@ Graph episode_graph(const Tensor<T>& support, const Tensor<std::int64_t>& labels
   for (const std::int64_t label : classes)
     if (label < 0 || label >= ways)
       fail<IndexError>("episode_graph", {"label ", label, " of ", ways, " ways"}, {}, site);
-  const Index items = support.size(0), first_query = ways + items, nodes = first_query + query.size(0);
+  const Tensor<T> known = unlabelled.defined() ? concat<T>({support, unlabelled}, 0, site) : support;
+  const Index first_query = ways + known.size(0), nodes = first_query + query.size(0);
   std::vector<GraphEdge> edges;
   for (Index i = 0; i < nodes; ++i) edges.push_back({i, i});
-  for (const GraphEdge& edge : nearest_neighbours(support, support, neighbours, true, site))
+  for (const GraphEdge& edge : nearest_neighbours(known, known, neighbours, true, site))
     edges.push_back({ways + edge.source, ways + edge.destination});
-  for (const GraphEdge& edge : nearest_neighbours(support, query, neighbours, false, site))
+  for (const GraphEdge& edge : nearest_neighbours(known, query, neighbours, false, site))
     edges.push_back({ways + edge.source, first_query + edge.destination});
   Index item = ways;
   for (const Index label : classes) {
     edges.push_back({label, item});
     edges.push_back({item++, label});
   }
+  if (unlabelled.defined())
+    for (const GraphEdge& edge :
+         nearest_neighbours(prototypes(support, labels, ways, site), unlabelled, 1, false, site)) {
+      edges.push_back({edge.source, item + edge.destination});
+      edges.push_back({item + edge.destination, edge.source});
+    }
   return Graph(nodes, edges, site);
 }
 
@@ -86,24 +96,28 @@ struct EpisodeGraphLayer {
 /// Logits of an episode's queries from its embeddings:
 ///   1  nodes: a class node is the mean of its supports; each kind of node adds a learned vector
 ///   2  graph attention along `episode_graph`
-///   3  pre-norm Transformer encoder over the episode, whose keys and values are the classes and supports: a query sees
-///      them, and itself through the residual
+///   3  pre-norm Transformer encoder over the episode, whose keys and values are the classes, supports and unlabelled
+///      items: a query sees them, and itself through the residual
 ///   4  logits = -scale |query - class|^2 with a learned scale
-/// With gates at 0 (or neither graph nor Transformer) and scale 1 it starts as a prototypical network.
-template <class T = float>
+/// With gates at 0 (or neither graph nor Transformer) and scale 1 it starts as a prototypical network. Unlabelled items
+/// are nodes for `sees` = Sees::unlabelled alone; an episode without any is answered as if there were no such kind.
+template <class T = float, Sees sees = Sees::support>
 struct GraphTransformer {
-  Tensor<T> kinds;  ///< [3, width]: added to class, support and query nodes
+  static_assert(sees != Sees::queries, "no edge leaves a query");
+  Tensor<T> kinds;  ///< [3, width]: added to class, support and query nodes; [4, width] with unlabelled nodes last
   std::vector<EpisodeGraphLayer<T>> graph_layers;
   TransformerEncoder<T> transformer;
   Tensor<T> log_scale;  ///< []
   GraphTransformerOptions options;
   GRAFT_FIELDS(kinds, graph_layers, transformer, log_scale)
   GRAFT_CONFIG(options)
-  static constexpr Needs needs{};
+  static constexpr Needs needs{.sees = sees};
 
   GraphTransformer() = default;
   explicit GraphTransformer(const Random& random, const GraphTransformerOptions& o = {}, Site site = Site::current())
-      : kinds(zeros<T>({3, o.width})), log_scale(static_cast<T>(std::log(o.scale))), options(o) {
+      : kinds(zeros<T>({sees == Sees::unlabelled ? 4 : 3, o.width})),
+        log_scale(static_cast<T>(std::log(o.scale))),
+        options(o) {
     detail::check_option<T>("GraphTransformer", "scale", o.scale, detail::Range::positive, site);
     detail::check_option<T>("GraphTransformer", "gate", o.gate, detail::Range::finite, site);
     if (o.heads < 1 || o.width < 1 || o.width % o.heads != 0)
@@ -119,19 +133,27 @@ struct GraphTransformer {
                                         {.layer = layer}, site);
   }
 
-  /// Logits [queries, ways] of an episode of embeddings.
+  /// Logits [queries, ways] of an episode of embeddings. Throws ShapeError, IndexError and ValueError for others.
   Tensor<T> operator()(const Episode<T>& episode, ContextRef context, Site site = Site::current()) const {
+    detail::check_embedded("GraphTransformer", episode, kinds.size(1), site);
     const Named here("GraphTransformer", site);
     const auto& [support, labels] = episode.support;
     const Tensor<T>& query = episode.query.x;
+    const Tensor<T> unlabelled = sees == Sees::unlabelled ? episode.unlabelled : Tensor<T>();
     const Index ways = episode.ways;
-    const Index memory = ways + support.size(0);
     const Dropout drop{options.dropout};
-    Tensor<T> x = concat<T>({prototypes(support, labels, ways, site) + slice(kinds, 0, 0, 1),
-                             support + slice(kinds, 0, 1, 2), query + slice(kinds, 0, 2, 3)},
-                            0, site);
+    const auto kind = [&](Index number) { return slice(kinds, 0, number, number + 1); };
+    std::vector<Tensor<T>> nodes{prototypes(support, labels, ways, site) + kind(0), support + kind(1)};
+    if (unlabelled.defined()) nodes.push_back(unlabelled + kind(3));
+    nodes.push_back(query + kind(2));
+    Tensor<T> x = concat(nodes, 0, site);
+    const Index memory = x.size(0) - query.size(0);
     if (!graph_layers.empty()) {
-      const Graph graph = episode_graph(support, labels, query, ways, options.neighbours, site);
+      const auto placed = [&](const Tensor<T>& items) {
+        return options.random_edges && items.defined() ? randn<T>(items.shape(), context->stream("edges")) : items;
+      };
+      const Graph graph =
+          episode_graph(placed(support), labels, placed(query), ways, options.neighbours, placed(unlabelled), site);
       for (const auto& layer : graph_layers) x = layer(graph, x, drop, context);
     }
     x = transformer(x, {.keys = memory}, context, site);

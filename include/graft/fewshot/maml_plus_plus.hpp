@@ -1,12 +1,14 @@
 #pragma once
 // MAML++. Antoniou, Edwards, Storkey, "How to train your MAML", ICLR 2019: MAML with a query loss after every inner
-// step, learned rates of every step and parameter, and first-order gradients at the beginning of training. Its cosine
-// schedule of the outer rate is `Schedule::cosine`. Its running statistics of batch norm, kept for every step apart,
-// are left out: a batch norm in mode `batch` needs none. Compared with the authors' code.
+// step, learned rates of every step and parameter, batch norms of every step, and first-order gradients at the
+// beginning of training. Its cosine schedule of the outer rate is `Schedule::cosine`. Compared with the authors' code.
 
+#include <algorithm>
+#include <string>
 #include <vector>
 
 #include "graft/common/inner_loop.hpp"
+#include "graft/nn/per_step_norm.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -19,10 +21,11 @@ struct MamlPlusPlusOptions {
   Index round = 0;               ///< rounds done; the caller raises it
 };
 
-/// How the rates of `maml_plus_plus_model` begin; the authors' for Omniglot.
+/// The rates of `maml_plus_plus_model`; the authors' for Omniglot, who in addition keep all norms.
 struct MamlPlusPlusRates {
-  int steps = 5;       ///< inner gradient steps
-  double alpha = 0.1;  ///< every rate at first
+  int steps = 5;                       ///< inner gradient steps
+  double alpha = 0.1;                  ///< every rate at first
+  std::vector<std::string> kept = {};  ///< parts without rates, which inner steps leave as they are
 };
 
 /// Weights [steps] of the query losses after steps 1 .. steps, for a `progress` of the annealing from 0 to 1:
@@ -38,8 +41,8 @@ inline std::vector<double> multi_step_weights(int steps, double progress, Site s
   return weights;
 }
 
-/// `model` and rates for `MamlPlusPlus`: every parameter has [steps] of its own. Throws ValueError for less than one
-/// step, or a rate that is not finite.
+/// `model` and rates for `MamlPlusPlus`: every parameter that is not kept has [steps] of its own. Throws ValueError for
+/// less than one step, a rate that is not finite, or a name that the model does not have.
 template <Model M>
 ModelWithRates<M> maml_plus_plus_model(const M& model, const MamlPlusPlusRates& rates = {},
                                        Site site = Site::current()) {
@@ -47,17 +50,24 @@ ModelWithRates<M> maml_plus_plus_model(const M& model, const MamlPlusPlusRates& 
   detail::for_each_scalar<M>([&]<class T>() {
     detail::check_option<T>("maml_plus_plus_model", "alpha", rates.alpha, detail::Range::finite, site);
   });
-  return {model, detail::rates_like(model, [&]<class T>(const Tensor<T>&) {
-            return full<T>({rates.steps}, static_cast<T>(rates.alpha));
-          })};
+  std::vector<bool> kept;
+  detail::NameSet(rates.kept).choose("maml_plus_plus_model", detail::parameters_of(model), kept, site);
+  M of_steps = detail::rates_like(
+      model, [&]<class T>(const Tensor<T>&) { return full<T>({rates.steps}, static_cast<T>(rates.alpha)); });
+  const detail::LeafList parameters = detail::parameters_of(of_steps);
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    if (kept[i]) *parameters[i].tensor = AnyTensor();
+  return {model, of_steps};
 }
 
 /// MAML++ as a few-shot method; its model is a `ModelWithRates` of `maml_plus_plus_model`:
 ///   phi_0 = theta,  phi_k = phi_{k-1} - alpha_k * grad loss(phi_{k-1}, support), one alpha_k a parameter tensor,
 ///   train_loss = sum_k w_k loss(phi_k, query),  w = multi_step_weights(steps, round / anneal_rounds).
-/// At the end of the annealing and with equal rates that is MAML. Rates may become negative. Throws ShapeError for
-/// rates that are not [steps] everywhere, ValueError for negative rounds and when a support loss, a query loss that
-/// counts or an adapted parameter is not finite.
+/// A parameter without rates stays as it is in theta. Where the model has `PerStepBatchNorm`, the losses at phi_{k-1},
+/// support, and phi_k, query, are by their norms number k-1, and an adapted model has the last ones chosen. At the end
+/// of the annealing and with equal rates that is MAML. Rates may become negative. Throws ShapeError for rates that are
+/// not [steps] everywhere, IndexError for per-step norms of fewer steps, ValueError for negative rounds and when a
+/// support loss, a query loss that counts or an adapted parameter is not finite.
 template <class Loss = ClassificationLoss>
 struct MamlPlusPlus {
   static constexpr Needs needs{.derivatives = 2, .any_ways = false};
@@ -72,7 +82,7 @@ struct MamlPlusPlus {
     detail::check_count("MamlPlusPlus", "anneal_rounds", anneal, 0, site);
     detail::check_count("MamlPlusPlus", "first_order_rounds", first_order, 0, site);
     detail::check_count("MamlPlusPlus", "round", round, 0, site);
-    const int steps = steps_of(model.rates, site);
+    const int steps = steps_of(model, site);
     const double progress = round >= anneal ? 1 : static_cast<double>(round) / static_cast<double>(anneal);
     const std::vector<double> weights = multi_step_weights(steps, progress, site);
     decltype(loss(model.model, task.query, context)) total;
@@ -91,7 +101,7 @@ struct MamlPlusPlus {
   AdaptedModel<M> adapt(const ModelWithRates<M>& model, const Set& support, const Tensor<ModelScalar<M>>& = {},
                         ContextRef context = Context(), Site site = Site::current()) const {
     const Named here("MamlPlusPlus", site);
-    const int steps = steps_of(model.rates, site);
+    const int steps = steps_of(model, site);
     M phi = model.model;
     for (int k = 0; k < steps; ++k) phi = stepped(phi, model.rates, support, k, false, context, site);
     return {detail::finite_model("MamlPlusPlus", phi, steps, site)};
@@ -99,7 +109,7 @@ struct MamlPlusPlus {
 
  private:
   template <class M>
-  static int steps_of(const M& rates, Site site) {
+  static int steps_of(const ModelWithRates<M>& model, Site site) {
     Index steps = 0;
     for_each_parameter(
         [&](const auto& rate) {
@@ -109,20 +119,24 @@ struct MamlPlusPlus {
                              {{"rates", rate.shape()}}, site);
           steps = rate.count();
         },
-        rates);
+        model.rates);
+    M last = model.model;  // has norms for them all
+    detail::choose_inner_step("MamlPlusPlus", detail::leaves_of(last), std::max(steps, Index{1}) - 1, site);
     return static_cast<int>(steps);
   }
 
   template <class M, class Set>
-  M stepped(const M& phi, const M& rates, const Set& support, int k, bool first_order, ContextRef context,
-            Site site) const {
+  M stepped(M phi, const M& rates, const Set& support, int k, bool first_order, ContextRef context, Site site) const {
+    detail::choose_inner_step("MamlPlusPlus", detail::leaves_of(phi), k, site);
     const auto support_loss = [&](const M& at) {
       return detail::finite_support("MamlPlusPlus", loss(at, support, context), k, site);
     };
     const M slope = grad(support_loss, phi, detail::inner_gradient(first_order), site);
-    return zip([k](const auto& leaf, const auto& rate,
-                   const auto& g) { return leaf - reshape(slice(rate, 0, k, k + 1), Shape{}) * g; },
-               phi, rates, slope);
+    return zip(
+        [k](const auto& leaf, const auto& rate, const auto& g) {
+          return rate.defined() ? leaf - reshape(slice(rate, 0, k, k + 1), Shape{}) * g : leaf;
+        },
+        phi, rates, slope);
   }
 };
 

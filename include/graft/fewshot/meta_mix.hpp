@@ -9,7 +9,7 @@
 
 #include <vector>
 
-#include "graft/common/beta_draws.hpp"
+#include "graft/core/beta_draws.hpp"
 #include "graft/common/few_shot.hpp"
 #include "graft/common/laps.hpp"
 #include "graft/ops/indexing.hpp"

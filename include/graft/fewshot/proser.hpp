@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "graft/common/beta_draws.hpp"
+#include "graft/core/beta_draws.hpp"
 #include "graft/common/few_shot.hpp"
 #include "graft/core/list.hpp"
 #include "graft/core/options.hpp"

@@ -1,6 +1,8 @@
 #pragma once
 // The gradients of a round, as models, become one direction.
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,39 @@ Tensor<double> shared_vector(const M& gradient, const std::vector<bool>& shared)
   return parts.empty() ? zeros<double>({0}) : concat(parts);
 }
 
+/// The inner product of two lists of numbers, in double: eight sums, which a compiler makes in one register.
+template <class T>
+double inner_product(std::span<const T> a, std::span<const T> b) {
+  double sums[8] = {};
+  std::size_t i = 0;
+  for (; i + 8 <= a.size(); i += 8)
+    for (std::size_t lane = 0; lane < 8; ++lane)
+      sums[lane] += static_cast<double>(a[i + lane]) * static_cast<double>(b[i + lane]);
+  for (; i < a.size(); ++i) sums[i % 8] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
+/// The inner products of a few gradients with respect to the parameters that are chosen, [rows, rows], pair by pair.
+template <class M>
+Tensor<double> few_products(const std::vector<M>& gradients, const std::vector<bool>& chosen) {
+  std::vector<LeafList> leaves;
+  for (const M& gradient : gradients) leaves.push_back(parameters_of(gradient));
+  const auto n = static_cast<Index>(gradients.size());
+  List<double> matrix(n * n);
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j <= i; ++j) {
+      const LeafList &one = leaves[static_cast<std::size_t>(i)], &other = leaves[static_cast<std::size_t>(j)];
+      double total = 0;
+      for (std::size_t leaf = 0; leaf < one.size(); ++leaf)
+        for_each_scalar<M>([&]<class T>() {
+          if (!chosen[leaf] || !one[leaf].template holds<T>() || !one[leaf].tensor->defined()) return;
+          total += inner_product(host(one[leaf].template as<T>()), host(other[leaf].template as<T>()));
+        });
+      matrix[i * n + j] = matrix[j * n + i] = total;
+    }
+  return from_vector(matrix, Shape{n, n});
+}
+
 /// The tasks of a round whose gradients are models.
 template <Model M>
 class ModelGradients final : public TaskGradients {
@@ -44,6 +79,8 @@ class ModelGradients final : public TaskGradients {
   }
   /// Slice by slice of the shared parameters: the Jacobian, as large as all gradients in double, is not made for it.
   Tensor<double> make_gramian() override {
+    constexpr std::size_t few = 4;  // the usual round: a matrix product would not be worth its copies in double
+    if (gradients_.size() <= few) return few_products(gradients_, shared_);
     GradientRows rows;
     for (const M& gradient : gradients_) {
       const LeafList leaves = parameters_of(gradient);
@@ -72,6 +109,59 @@ void put_chosen(const LeafList& to, const Tensor<double>& vector, const std::vec
     });
 }
 
+/// Which parameters the aggregator acts on: those below the names, all if there are none.
+template <Model M>
+std::vector<bool> shared_parameters(const M& gradient, const std::vector<std::string>& shared, Site site) {
+  const LeafList leaves = parameters_of(gradient);
+  std::vector<bool> is_shared;
+  if (shared.empty())
+    is_shared.assign(leaves.size(), true);
+  else
+    NameSet(shared).choose("aggregate", leaves, is_shared, site);
+  return is_shared;
+}
+
+/// The direction of `gradients`, which are those behind `tasks`.
+template <Model M>
+M aggregated(const std::vector<M>& gradients, ModelGradients<M>& tasks, const std::vector<bool>& is_shared,
+             Aggregator& aggregator, Site site) {
+  for (const M& gradient : gradients) check_same_shapes("aggregate", gradients[0], gradient, site);
+  std::vector<bool> is_private = is_shared;
+  is_private.flip();
+  const Combination answer = aggregator(tasks, site);
+  if (answer.weights.defined() == answer.direction.defined() ||
+      (answer.weights.defined() && !(answer.weights.shape() == Shape{tasks.tasks()})))
+    fail<ShapeError>("aggregate", {"an aggregator must give weights for ", tasks.tasks(), " tasks or a direction"}, {},
+                     site);
+
+  M total = gradients[0];
+  const LeafList to = parameters_of(total);
+  const auto each_further = [&](auto add) {
+    for (std::size_t i = 1; i < gradients.size(); ++i) add(i, parameters_of(gradients[i]));
+  };
+  for_each_scalar<M>(
+      [&]<class T>() { each_further([&](std::size_t, const LeafList& g) { add_scaled<T>(to, 1, g, is_private); }); });
+  if (answer.direction.defined()) {
+    Index numbers = 0;
+    for (std::size_t i = 0; i < to.size(); ++i)
+      if (is_shared[i] && to[i].tensor->defined()) numbers += to[i].tensor->body()->count;
+    if (!(answer.direction.shape() == Shape{numbers}))
+      fail<ShapeError>("aggregate", {"the shared parameters are ", numbers, " numbers"},
+                       {{"direction", answer.direction.shape()}}, site);
+    put_chosen<M>(to, answer.direction, is_shared);
+    return total;
+  }
+  const auto weights = host(answer.weights);
+  bool equal = true;
+  for (double weight : weights) equal = equal && weight == weights[0];
+  for_each_scalar<M>([&]<class T>() {
+    if (!equal) scale<T>(to, weights[0], is_shared);
+    each_further([&](std::size_t i, const LeafList& g) { add_scaled<T>(to, equal ? 1 : weights[i], g, is_shared); });
+    if (equal) scale<T>(to, weights[0], is_shared);
+  });
+  return total;
+}
+
 }  // namespace detail
 
 /// One direction from the tasks' gradients, in the model's own structure. They are taken in the order given (the
@@ -85,56 +175,13 @@ M aggregate(const std::vector<M>& gradients, Aggregator& aggregator, const Rando
             const std::vector<std::string>& shared = {}, const Tensor<double>& losses = {}, const List<Index>& ids = {},
             Index all = 0, Site site = Site::current()) {
   if (gradients.empty()) fail("aggregate", "no gradients", {}, site);
-  for (const M& gradient : gradients) detail::check_same_shapes("aggregate", gradients[0], gradient, site);
-  const detail::LeafList first = detail::parameters_of(gradients[0]);
-  std::vector<bool> is_shared;
-  if (shared.empty())
-    is_shared.assign(first.size(), true);
-  else
-    detail::NameSet(shared).choose("aggregate", first, is_shared, site);
-  std::vector<bool> is_private = is_shared;
-  is_private.flip();
-
+  const std::vector<bool> is_shared = detail::shared_parameters(gradients[0], shared, site);
   detail::ModelGradients<M> tasks(gradients, is_shared, losses, random);
   if (ids.size() > 0) {
     tasks.ids = ids;
     tasks.all_tasks = all;
   }
-  const Combination answer = aggregator(tasks, site);
-  if (answer.weights.defined() == answer.direction.defined() ||
-      (answer.weights.defined() && !(answer.weights.shape() == Shape{tasks.tasks()})))
-    fail<ShapeError>("aggregate", {"an aggregator must give weights for ", tasks.tasks(), " tasks or a direction"}, {},
-                     site);
-
-  M total = gradients[0];
-  const detail::LeafList to = detail::parameters_of(total);
-  const auto each_further = [&](auto add) {
-    for (std::size_t i = 1; i < gradients.size(); ++i) add(i, detail::parameters_of(gradients[i]));
-  };
-  detail::for_each_scalar<M>([&]<class T>() {
-    each_further([&](std::size_t, const detail::LeafList& g) { detail::add_scaled<T>(to, 1, g, is_private); });
-  });
-  if (answer.direction.defined()) {
-    Index numbers = 0;
-    for (std::size_t i = 0; i < to.size(); ++i)
-      if (is_shared[i] && to[i].tensor->defined()) numbers += to[i].tensor->body()->count;
-    if (!(answer.direction.shape() == Shape{numbers}))
-      fail<ShapeError>("aggregate", {"the shared parameters are ", numbers, " numbers"},
-                       {{"direction", answer.direction.shape()}}, site);
-    detail::put_chosen<M>(to, answer.direction, is_shared);
-    return total;
-  }
-  const auto weights = host(answer.weights);
-  bool equal = true;
-  for (double weight : weights) equal = equal && weight == weights[0];
-  detail::for_each_scalar<M>([&]<class T>() {
-    if (!equal) detail::scale<T>(to, weights[0], is_shared);
-    each_further([&](std::size_t i, const detail::LeafList& g) {
-      detail::add_scaled<T>(to, equal ? 1 : weights[i], g, is_shared);
-    });
-    if (equal) detail::scale<T>(to, weights[0], is_shared);
-  });
-  return total;
+  return detail::aggregated(gradients, tasks, is_shared, aggregator, site);
 }
 
 }  // namespace GRAFT_ABI

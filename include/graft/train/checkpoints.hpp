@@ -8,6 +8,7 @@
 
 #include "graft/io/checkpoint.hpp"
 #include "graft/io/claim.hpp"
+#include "graft/protocol/transport.hpp"
 #include "graft/train/identity.hpp"
 
 namespace graft {
@@ -22,19 +23,24 @@ class Checkpoints {
 
   /// Before any work: makes the folder if need be and claims it. Without `resume` none of the runs may have a
   /// checkpoint there yet; with it at least one must, and those that have must be of the same identity. Errors:
-  /// FileError that says what is in the way, or what the checkpoint was made from and is no longer.
-  Checkpoints(const std::string& folder, bool resume, const Identity& identity, const std::vector<std::string>& names)
+  /// FileError that says what is in the way, or what the checkpoint was made from and is no longer. Of several `ranks`
+  /// rank 0 claims the folder and writes; the others read the same files there, so all must see them.
+  Checkpoints(const std::string& folder, bool resume, const Identity& identity, const std::vector<std::string>& names,
+              Transport* ranks = nullptr)
       : folder_(folder), identity_(identity.text()) {
     std::error_code error;
     if (resume && !std::filesystem::is_directory(folder, error))
       fail_file(folder, "there is no such folder to resume from");
-    std::filesystem::create_directories(folder, error);
-    if (error) fail_file(folder, {"cannot make the checkpoint folder: ", error.message()});
-    claim_ = std::make_shared<FolderClaim>(folder);
+    const bool writes = leads(ranks);
+    if (writes) {
+      std::filesystem::create_directories(folder, error);
+      if (error) fail_file(folder, {"cannot make the checkpoint folder: ", error.message()});
+      claim_ = std::make_shared<FolderClaim>(folder);
+    }
     bool any = false;
     for (const std::string& name : names) {
       const std::string path = file(name);
-      OutputFile::check(path);
+      if (writes) OutputFile::check(path);
       if (::access(path.c_str(), F_OK) != 0) continue;
       any = true;
       if (!resume) fail_file(path, "exists; continue it with --resume or choose another folder");

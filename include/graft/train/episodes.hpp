@@ -1,26 +1,60 @@
 #pragma once
 // How well a few-shot learner answers suites of episodes.
 
+#include <algorithm>
 #include <vector>
 
 #include "graft/data/episode_suite.hpp"
+#include "graft/evaluate/classification.hpp"
 #include "graft/evaluate/intervals.hpp"
 #include "graft/evaluate/metrics.hpp"
 #include "graft/model/context.hpp"
+#include "graft/protocol/transport.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// Accuracy of `learner(episode, context)` -> logits [queries, ways] in each episode of a suite: of the unstructured
-/// ones, and of those within an alphabet. Throws Stopped when `stop` asks for it.
+/// Accuracy of `learner(episode, context)` -> logits [queries, ways] in each episode of a suite, [kinds][episodes].
+/// `ranks` share the episodes and all get the figures of all. Throws Stopped when `stop` asks for it.
 template <class Learner>
-std::vector<std::vector<double>> episode_accuracies(const Learner& learner, const CharacterClasses& characters,
-                                                    const EpisodeSuite& suite, const StopFlag* stop = nullptr) {
-  const auto answer = [&](const Episode<>& episode) {
-    Context evaluation;
-    return accuracy(learner(episode, evaluation), episode.query.y);
-  };
-  return episode_figures(characters, suite, answer, stop);
+std::vector<std::vector<double>> episode_accuracies(const Learner& learner, const ItemSet& items,
+                                                    const EpisodeSuite& suite, const StopFlag* stop = nullptr,
+                                                    Transport* ranks = nullptr) {
+  std::vector<std::vector<double>> figures;
+  for (const std::vector<EpisodeIndices>& episodes : suite)
+    figures.push_back(shared_figures(ranks, static_cast<Index>(episodes.size()), [&](Index i) {
+      if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
+      const Episode<> episode = items.episode(episodes[static_cast<std::size_t>(i)]);
+      Context evaluation;
+      return accuracy(learner(episode, evaluation), episode.query.y);
+    }));
+  return figures;
+}
+
+/// Means over the episodes of a suite of an episode's macro-averaged precision, recall and F1 of its classes, [kinds].
+template <class Learner>
+std::vector<PrecisionRecall> episode_precision_recall(const Learner& learner, const ItemSet& items,
+                                                      const EpisodeSuite& suite, const StopFlag* stop = nullptr) {
+  std::vector<PrecisionRecall> kinds;
+  for (const std::vector<EpisodeIndices>& episodes : suite) {
+    std::vector<PrecisionRecall> each(episodes.size());
+    parallel_tasks(std::ssize(episodes), [&](Index i) {
+      if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
+      const Episode<> episode = items.episode(episodes[static_cast<std::size_t>(i)]);
+      Context evaluation;
+      each[static_cast<std::size_t>(i)] =
+          precision_recall(confusion_matrix(learner(episode, evaluation), episode.query.y), ClassAverage::macro);
+    });
+    PrecisionRecall mean{0, 0, 0};
+    const double share = 1 / std::max(static_cast<double>(each.size()), 1.0);
+    for (const PrecisionRecall& one : each) {
+      mean.precision += share * one.precision;
+      mean.recall += share * one.recall;
+      mean.f1 += share * one.f1;
+    }
+    kinds.push_back(mean);
+  }
+  return kinds;
 }
 
 /// Mean over kinds of episodes of their mean figures: what a model is chosen by. 0 for no kinds.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -31,8 +32,8 @@ struct TrainWords {
 /// Where training stands: means since the last line.
 struct TrainFigures {
   Index step = 0;
-  double loss = 0, metric = 0;
-  Index dropped = 0;  ///< items since the last line
+  double loss = 0, metric = 0;  ///< a metric that is NaN was not measured
+  Index dropped = 0;            ///< items since the last line
 };
 
 /// A bar with figures on a terminal, lines otherwise; nothing when quiet. A standard output that cannot be written ends
@@ -82,7 +83,8 @@ class Progress {
     char loss[32], metric[32];
     std::snprintf(loss, sizeof loss, "loss %.3f  ", f.loss);
     std::snprintf(metric, sizeof metric, " %.3f", f.metric);
-    return loss + words_.metric + metric + (f.dropped > 0 ? "  dropped " + std::to_string(f.dropped) : "");
+    return loss + (std::isnan(f.metric) ? "" : words_.metric + metric) +
+           (f.dropped > 0 ? "  dropped " + std::to_string(f.dropped) : "");
   }
 
   std::string name_;

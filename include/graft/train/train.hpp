@@ -6,13 +6,17 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "graft/core/stop.hpp"
 #include "graft/io/checkpoint.hpp"
+#include "graft/io/npz.hpp"
+#include "graft/protocol/transport.hpp"
 #include "graft/train/checkpoints.hpp"
 #include "graft/train/progress.hpp"
 
@@ -41,6 +45,9 @@ struct TrainOptions {
   bool quiet = false;
   TrainWords words = {};
   const StopFlag* stop = nullptr;  ///< asks for the end after the step under way
+  /// The processes that take every step together, each with a state of its own that has the same bits; null: this one
+  /// alone. Rank 0 alone prints and saves.
+  Transport* ranks = nullptr;
 };
 
 /// A trained model and what it cost.
@@ -126,6 +133,31 @@ inline bool validation_due(const TrainNumbers& n, const TrainOptions& o, Index v
   return static_cast<Index>(n.step) * validations / o.steps > static_cast<Index>(n.validated);
 }
 
+/// A checksum of all tensors of a model, in hexadecimal digits.
+template <class M>
+std::string model_fingerprint(const M& model) {
+  std::uint32_t crc = 0;
+  for (const Leaf& leaf : leaves_of(model))
+    with_element_type(leaf, [&]<class T>() {
+      if (leaf.tensor->defined()) crc = crc32(std::as_bytes(host(leaf.as<T>())), crc);
+    });
+  char text[16];
+  std::snprintf(text, sizeof text, "%08x", crc);
+  return text;
+}
+
+/// All ranks are at the same step of the same training, with the same bits.
+template <class M>
+void agree_on_training(const TrainOptions& o, const TrainNumbers& n, const M& model, Site site) {
+  if (!o.ranks || o.ranks->ranks() == 1) return;
+  const auto line = [](const char* what, Index number) { return what + std::string(": ") + as_text(number) + "\n"; };
+  o.ranks->agree("training runs",
+                 "name: " + o.name + "\n" + line("steps", o.steps) + line("validations", o.validations) +
+                     line("patience", o.patience) + line("steps done", static_cast<Index>(n.step)) + "best figure: " +
+                     fingerprint(std::span(&n.best, 1)) + "\nchecksum of the model: " + model_fingerprint(model),
+                 site);
+}
+
 inline void check_divergence(const TrainNumbers& n, const TrainOptions& o) {
   if (n.items > 0 || n.dropped == 0) return;
   throw Diverged("graft: " + o.name + ": diverged: nothing finite is left at " + o.words.step + " " +
@@ -143,7 +175,10 @@ inline void check_divergence(const TrainNumbers& n, const TrainOptions& o) {
 ///
 ///     auto trained = train(ModelState{net, Adam(net)}, step, validate, {.name = "net", .steps = 500});
 ///
-/// Throws Stopped when `options.stop` asked for it, Diverged when no item since the last validation, or no validation
+/// With `options.ranks`, before the first step and after each validation, the ranks' steps and models are compared.
+///
+/// Throws Stopped when `options.stop` asked for it, RankLost, after saving as well, when a rank has ended, RanksDiffer
+/// when the ranks do not train the same, Diverged when no item since the last validation, or no validation
 /// at all, was finite, and what `step` and `validate` throw.
 template <class State, class Step, class Validate>
 auto train(State state, Step step, Validate validate, const TrainOptions& options, const Checkpoints& checkpoints = {},
@@ -170,37 +205,63 @@ auto train(State state, Step step, Validate validate, const TrainOptions& option
       seconds_before = std::get<double>(found->second);
   }
   const auto save = [&] {
-    if (!file.empty())
+    if (!file.empty() && leads(options.ranks))
       save_checkpoint(file, tree(),
                       {{"identity", checkpoints.identity()}, {"seconds", seconds_before + watch.seconds()}});
   };
+  const auto where = [&] {
+    return " after " + options.words.step + " " + detail::as_text(static_cast<Index>(numbers.step)) + " of " +
+           detail::as_text(options.steps) + (file.empty() ? "" : "; continue with --resume");
+  };
   const auto stop = [&] {
     save();
-    throw Stopped("graft: " + options.name + ": stopped after " + options.words.step + " " +
-                  detail::as_text(static_cast<Index>(numbers.step)) + " of " + detail::as_text(options.steps) +
-                  (file.empty() ? "" : "; continue with --resume"));
+    throw Stopped("graft: " + options.name + ": stopped" + where());
+  };
+  const auto end_without = [&](const RankLost& lost) {
+    save();  // what a step changes, it changes after all ranks' parts have come
+    std::string_view why = lost.what();
+    if (why.substr(0, 7) == "graft: ") why.remove_prefix(7);
+    throw RankLost("graft: " + options.name + ": " + std::string(why) + "; ended" + where());
   };
 
-  Progress progress(options.name, options.words, options.steps, static_cast<Index>(numbers.step), options.quiet);
+  const auto agree = [&] {
+    try {
+      detail::agree_on_training(options, numbers, state.model, site);
+    } catch (const RankLost& lost) {
+      end_without(lost);
+    }
+  };
+
+  agree();
+  Progress progress(options.name, options.words, options.steps, static_cast<Index>(numbers.step),
+                    options.quiet || !leads(options.ranks));
   for (;;) {
     if (detail::validation_due(numbers, options, validations)) {
       detail::check_divergence(numbers, options);
       double figure = 0;
       try {
         figure = validate(std::as_const(state.model));
+      } catch (const RankLost& lost) {
+        end_without(lost);
       } catch (const Stopped&) {
         stop();  // the validation is made up for when the run is resumed
       }
       const TrainFigures figures = numbers.figures();
       history[static_cast<std::size_t>(numbers.validated)] = figure;
       if (numbers.validate(figure)) best = state.model;
+      agree();
       save();
       progress.line(figures, figure);
     }
     const bool enough = options.patience > 0 && static_cast<Index>(numbers.since_best) >= options.patience;
     if (static_cast<Index>(numbers.step) >= options.steps || enough) break;
     if (stop_requested(options.stop)) stop();
-    const StepReport report = step(state, static_cast<Index>(numbers.step));
+    StepReport report;
+    try {
+      report = step(state, static_cast<Index>(numbers.step));
+    } catch (const RankLost& lost) {
+      end_without(lost);
+    }
     numbers.add(report);
     progress.count(report.items + report.dropped);
     progress.bar(numbers.figures());

@@ -36,6 +36,8 @@ namespace blocked {
 
 /// Multiplications worth a parallel region (2 MFLOP).
 inline constexpr Index kGemmParallelWork = Index{1} << 20;
+/// Numbers of B worth one where a few rows of A use each of them once: a MiB, which one core reads in about 40 us.
+inline constexpr Index kGemmParallelNumbers = Index{1} << 18;
 /// Bytes of an operand that the kernel reads in place however often it needs them: half of an L1 cache.
 inline constexpr Index kGemmInPlaceBytes = Index{1} << 14;
 /// Bytes of each operand of a product that is computed without panels: two of them in a part of the L2 cache.
@@ -116,7 +118,8 @@ template <class T>
   // An even number of equal chunks.
   const Index panels = (g.n + lanes - 1) / lanes, work = larger(Index{1}, kGemmParallelWork / (g.m * g.k * lanes));
   const Index chunks = (panels + 2 * work - 1) / (2 * work) * 2;
-  parallel_for(panels, parallel ? (panels + chunks - 1) / chunks : panels, run);
+  const bool shared = parallel || g.n * g.k >= kGemmParallelNumbers;
+  parallel_for(panels, shared ? (panels + chunks - 1) / chunks : panels, run);
 }
 
 /// Calls run(tile, place) for the tiles that cover the rows [row, row_end), one below the other; `place` = rows of the

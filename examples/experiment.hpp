@@ -1,0 +1,161 @@
+#pragma once
+// What the programs share that run a planned comparison (graft/evaluate/experiment.hpp): equal seconds for every arm,
+// ablations, and the table.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graft/evaluate/experiment.hpp"
+#include "graft/fewshot/graph_transformer.hpp"
+#include "program.hpp"
+
+namespace examples {
+
+/// Uniform graph attention: the scores of all GATv2 layers are 0 and do not learn.
+template <Model M>
+M with_uniform_attention(M model) {
+  const std::vector<std::string> all = names(model);
+  std::vector<std::string> scores;
+  auto name = all.begin();
+  for_each_parameter(
+      [&](auto& leaf) {
+        if (!leaf.defined()) return;
+        if (name->ends_with("attention.att")) {
+          leaf = leaf - leaf;
+          scores.push_back(*name);
+        }
+        ++name;
+      },
+      model);
+  return freeze(model, scores);
+}
+
+/// The graph-attention + Transformer head of an arm: whole, or as one of the ablations and negative controls
+/// "no_graph", "no_transformer", "random_edges" and "uniform_attention".
+template <Sees sees = Sees::support>
+GraphTransformer<float, sees> graph_transformer(const std::string& arm, const Random& random) {
+  GraphTransformerOptions o;
+  if (arm == "no_graph") o.graph_layers = 0;
+  if (arm == "no_transformer") o.transformer_layers = 0;
+  o.random_edges = arm == "random_edges";
+  const GraphTransformer<float, sees> head(random, o);
+  return arm == "uniform_attention" ? with_uniform_attention(head) : head;
+}
+
+/// Rounds of training that fit into `seconds` with `validations` validations, when every thread is at such a training:
+/// the seconds that `train(rounds)`, with a single validation, says a few and more rounds took tell both costs. 0 for
+/// what takes no rounds.
+template <class Train>
+Index rounds_within(double seconds, Index validations, const Train& train) {
+  constexpr Index few = 4;
+  bool trains = true;
+  const auto timed = [&](Index rounds) {
+    std::vector<double> each(static_cast<std::size_t>(threads()));
+    parallel_tasks(threads(), [&](Index i) {
+      const UnitResult result = train(rounds);
+      each[static_cast<std::size_t>(i)] = result.seconds;
+      if (i == 0) trains = result.rounds > 0;
+    });
+    return detail::mean_of(each);
+  };
+  timed(few);  // the first one is slower
+  if (!trains) return 0;
+  const double short_run = timed(few);
+  Index more = 16;
+  double long_run = timed(more);
+  while (long_run - short_run < std::min(0.02 * seconds, 1.0) && more < 1 << 20) long_run = timed(more *= 4);
+  const double round = std::max((long_run - short_run) / static_cast<double>(more - few), 1e-6);
+  const double validation = std::max(short_run - round * static_cast<double>(few), 0.0);
+  return std::max(static_cast<Index>((seconds - validation * static_cast<double>(validations)) / round), Index{1});
+}
+
+/// How much is run.
+struct ExperimentSize {
+  Index folds, seeds;
+  double seconds;
+};
+
+/// What every planned comparison may be asked for.
+struct ExperimentSettings {
+  std::vector<std::string> arms;        ///< the base first
+  std::vector<std::string> controls;    ///< what the others are compared with in a column is the best of these there
+  std::map<std::string, double> share;  ///< of the seconds, for arms that get less than all
+  std::string records;
+  Index folds = 0, seeds = 0;
+  double seconds = 0;
+
+  /// The options, with all the arms that there are; `arms` are those that are run by default. What is done does not
+  /// depend on how much of it is asked for.
+  void add_to(Program& program, std::vector<std::string> all_arms, Index most_folds) {
+    Option& chosen = program.names("--arms", arms, "what is compared, the base first");
+    chosen.choices = std::move(all_arms);
+    chosen.in_identity = false;
+    program.whole("--folds", folds, "folds that are run, 0 as the profile says", 0, most_folds).in_identity = false;
+    program.whole("--seeds", seeds, "seeds a fold, 0 as the profile says", 0, 1000).in_identity = false;
+    program.real("--seconds", seconds, "of training of each arm, fold and seed, on one thread; 0 as the profile says",
+                 0, 1e6);
+    program.word("--records", records, {}, "folder of what is done, gone on with if there is one").in_identity = false;
+  }
+  /// Puts in what was not given.
+  void by_profile(const Program& program, const ExperimentSize& quick, const ExperimentSize& full) {
+    const ExperimentSize& size = program.full() ? full : quick;
+    if (folds == 0) folds = size.folds;
+    if (seeds == 0) seeds = size.seeds;
+    if (seconds == 0) seconds = size.seconds;
+  }
+};
+
+/// Prints every column of an experiment, each arm with its mean and its difference to the control in % (of the control:
+/// to the base), and records both.
+inline void report(Program& program, const Experiment& experiment, const std::vector<std::string>& controls,
+                   const Random& random) {
+  std::string column;
+  const auto percent = [](double x) { return 100 * x; };
+  const auto half = [](const BootstrapInterval& i) { return (i.high - i.low) / 2; };
+  for (const ArmFigure& figure : experiment.compare(controls, random)) {
+    if (figure.column != column) {
+      column = figure.column;
+      std::printf("\n%s\n%-24s %22s   %26s  %-22s %8s %8s %8s\n", column.c_str(), "", "accuracy in %", "difference",
+                  "to", "p", "rounds", "seconds");
+    }
+    std::printf("%-24s %6.2f [%6.2f, %6.2f]   %+6.2f [%+6.2f, %+6.2f]  %-22s %8.4f %8lld %8.1f\n", figure.arm.c_str(),
+                percent(figure.mean.mean), percent(figure.mean.low), percent(figure.mean.high),
+                percent(figure.difference.mean), percent(figure.difference.low), percent(figure.difference.high),
+                figure.other.c_str(), figure.p, static_cast<long long>(figure.rounds), figure.seconds);
+    program.record.add({figure.arm, "accuracy, " + column, figure.mean.mean, half(figure.mean), 0, figure.seconds});
+    program.record.add({figure.arm, "minus " + figure.other + ", " + column, figure.difference.mean,
+                        half(figure.difference), 0, figure.seconds});
+  }
+}
+
+/// Runs the units that have no record and reports on all. `work(unit, rounds, validations)` -> UnitResult, whose
+/// `rounds` are 0 where nothing is trained; every arm gets the rounds of its finished units, else those that fit into
+/// its share of the seconds.
+template <class Work>
+void run_experiment(Program& program, const ExperimentSettings& settings, const std::vector<std::string>& columns,
+                    const Identity& identity, const Work& work) {
+  constexpr Index validations = 5;
+  Experiment experiment({settings.records, identity.text(), columns, settings.arms, settings.folds, settings.seeds});
+  std::map<std::string, Index> rounds;
+  for (const std::string& arm : settings.arms) {
+    const auto part = settings.share.find(arm);
+    const double seconds = settings.seconds * (part == settings.share.end() ? 1 : part->second);
+    rounds[arm] = experiment.rounds_of(arm);
+    if (rounds[arm] == 0 && experiment.missing() > 0)
+      rounds[arm] = rounds_within(seconds, validations, [&](Index count) { return work({arm, 0, 0}, count, 1); });
+    if (!program.quiet) std::fprintf(stderr, "%s: %lld rounds\n", arm.c_str(), static_cast<long long>(rounds[arm]));
+  }
+  experiment.run([&](const ExperimentUnit& unit) { return work(unit, rounds.at(unit.arm), validations); },
+                 Program::stop());
+  std::vector<std::string> controls;
+  for (const std::string& name : settings.controls)
+    if (std::find(settings.arms.begin(), settings.arms.end(), name) != settings.arms.end()) controls.push_back(name);
+  if (controls.empty()) controls = {settings.arms[0]};
+  report(program, experiment, controls, Random(program.seed));
+}
+
+}  // namespace examples
