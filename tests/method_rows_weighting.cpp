@@ -7,6 +7,7 @@
 #include "graft/multitask/gls.hpp"
 #include "graft/multitask/imtl_l.hpp"
 #include "graft/multitask/rlw.hpp"
+#include "graft/multitask/scale_invariant.hpp"
 #include "graft/multitask/stch.hpp"
 #include "graft/multitask/uncertainty.hpp"
 #include "graft/ops/softmax.hpp"
@@ -205,6 +206,75 @@ const bool gls_row = add_method_rows({{
                       const Numbers losses = tensor<double>({1e300, 1e300, 1e-300, 1e-300});  // its product overflows
                       CHECK(gls_loss(losses).item() == Approx(1).epsilon(1e-12));
                       CHECK(relative(weigh(weighting, losses), 0.25 / losses) < 1e-12);
+                    }}},
+}});
+
+// ---- Scale-invariant scalarisation ----------------------------------------------------------------------------------
+const bool si_row = add_method_rows({{
+    .name = "si",
+    .header = "graft/multitask/scale_invariant.hpp",
+    .paper = "Navon et al., Multi-task learning as a bargaining game, ICML 2022 (a baseline there)",
+    .functions = {"si_loss", "ScaleInvariant"},
+    .use = "si_loss(losses)",
+    .run =
+        [](const Random& random) {
+          return trained([](const auto& losses, const auto& more) { return si_loss(losses + exp(more)); },
+                         ScaleInvariant(), random);
+        },
+    .loss = [](const Numbers& x) { return si_loss(square(x)); },
+    .loss_at = tensor<double>({0.7, -1.3, 2, 0.4}),
+    .errors = joined(joined(refuses(ScaleInvariant(), 0, "the loss of task 0 is 0, expected a finite number above 0"),
+                            refuses(ScaleInvariant(), 1e-320, "1 / it too large")),
+                     {bad_use<ShapeError>(
+                          [] {
+                            si_loss(ones<double>({2, 2}));
+                          },
+                          "[2, 2]"),
+                      bad_use<ValueError>(
+                          [] {
+                            si_loss(tensor<double>({1, -2}));
+                          },
+                          "the loss of task 1 is -2"),
+                      bad_use<ValueError>(
+                          [] {
+                            si_loss(tensor<double>({1, NAN}));
+                          },
+                          "the loss of task 1 is nan")}),
+    .properties = {{"the logarithm of the product, and 1 / L_i",
+                    [] {
+                      const Numbers losses = tensor<double>({2, 4, 27});  // the product is 6^3
+                      CHECK(si_loss(losses).item() == Approx(3 * std::log(6)).epsilon(1e-14));
+                      const auto loss = [](const Numbers& x) { return si_loss(x); };
+                      CHECK(relative(grad(loss, losses), 1 / losses) < 1e-15);
+                      ScaleInvariant weighting;
+                      CHECK(same_bits(weigh(weighting, losses), tensor<double>({1.0 / 2, 1.0 / 4, 1.0 / 27})));
+                    }},
+                   {"multiplying losses changes no gradient, and the value by a constant",
+                    [] {
+                      const Numbers losses = some_losses(4, 1), c = tensor<double>({1, 1e9, 1e-9, 8});
+                      ScaleInvariant weighting;
+                      // The gradient of a task is multiplied too.
+                      CHECK(relative(c * weigh(weighting, c * losses), weigh(weighting, losses)) < 1e-15);
+                      CHECK(si_loss(c * losses).item() - si_loss(losses).item() == Approx(std::log(8)).epsilon(1e-12));
+                    }},
+                   {"GLS but for the length: tasks log GLS, weights tasks / GLS of its own",
+                    [] {
+                      const Numbers losses = some_losses(5, 2);
+                      const double mean = gls_loss(losses).item();
+                      CHECK(si_loss(losses).item() == Approx(5 * std::log(mean)).epsilon(1e-14));
+                      ScaleInvariant weighting;
+                      Gls other;
+                      CHECK(relative(weigh(weighting, losses), 5 / mean * weigh(other, losses)) < 1e-14);
+                      // As the losses fall together GLS keeps its length, SI grows.
+                      CHECK(relative(weigh(other, 0.01 * losses), weigh(other, losses)) < 1e-14);
+                      CHECK(relative(weigh(weighting, 0.01 * losses), 100 * weigh(weighting, losses)) < 1e-14);
+                    }},
+                   {"the tasks have no order", [] { check_order(ScaleInvariant()); }},
+                   {"losses of any size",
+                    [] {
+                      ScaleInvariant weighting;
+                      CHECK(relative(weigh(weighting, far_apart), 1 / far_apart) < 1e-15);
+                      CHECK(std::abs(si_loss(tensor<double>({1e300, 1e300, 1e-300, 1e-300})).item()) < 1e-12);
                     }}},
 }});
 

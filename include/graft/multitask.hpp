@@ -21,6 +21,7 @@
 #include "graft/multitask/nash_mtl.hpp"
 #include "graft/multitask/pcgrad.hpp"
 #include "graft/multitask/rlw.hpp"
+#include "graft/multitask/scale_invariant.hpp"
 #include "graft/multitask/stch.hpp"
 #include "graft/multitask/sum.hpp"
 #include "graft/multitask/trimmed_mean.hpp"
@@ -69,6 +70,7 @@ inline const Registry<Aggregator(Index)>& aggregators() {
                                                                    {"nash_mtl", plain<NashMtl>},
                                                                    {"pcgrad", plain<PcGrad>},
                                                                    {"rlw", plain<RandomLossWeights>},
+                                                                   {"si", plain<ScaleInvariant>},
                                                                    {"stch", for_tasks<Stch>},
                                                                    {"trimmed_mean", plain<TrimmedMean>},
                                                                    {"uncertainty", for_tasks<UncertaintyWeights>},
