@@ -261,7 +261,7 @@ class Collaborate(unittest.TestCase):
         data = self.data
         self.refuse("--ways", 5, says=[data, "impossible", "5 ways"])
         self.refuse("--ways", 50, says=[data, "impossible", "50 ways"])
-        self.refuse("--shots", 4, says=[data, "impossible", "4 shots", "5 images"])
+        self.refuse("--shots", 4, says=[data, "impossible", "4 shots", "5 items"])
         self.refuse("--train-ways", 17, says=[data, "impossible training", "17 ways"])
         self.refuse("--validation", "Klingon", says=[data, "Klingon"])
         self.refuse("--validation", "alphabet_0,alphabet_1,alphabet_2,alphabet_3", says=[data, "no alphabet is left"])

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -56,8 +57,9 @@ TaskAnswer<> answer_in_training(const Learner& learner, const Episode<>& episode
 template <Model Learner>
 PhaseResult<Learner> train_on_episodes(const Learner& learner, Index tasks,
                                        const Function<Episode<>(Index task, const Random& random)>& draw,
-                                       const Function<double(const Learner&)>& validate, EpisodeTraining how,
-                                       const Checkpoints& checkpoints = {}, Site site = Site::current()) {
+                                       const Function<double(const std::type_identity_t<Learner>&)>& validate,
+                                       EpisodeTraining how, const Checkpoints& checkpoints = {},
+                                       Site site = Site::current()) {
   if (tasks < 1) fail("train_on_episodes", "no tasks", {}, site);
   const auto answer = [&](const Learner& own, Index task, const Random& random) {
     Episode<> episode = draw(task, random.stream("episode"));
