@@ -8,11 +8,13 @@
 using namespace graft;
 
 TEST_CASE("a function calls what it was made of", "[core]") {
-  const int offset = 3;
-  const Function<int(int, int&)> add = [offset](int x, int& seen) {
-    ++seen;
-    return x + offset;
+  const auto adding = [](int offset) -> Function<int(int, int&)> {
+    return [offset](int x, int& seen) {
+      ++seen;
+      return x + offset;
+    };
   };
+  const Function<int(int, int&)> add = adding(3);
   int seen = 0;
   CHECK(add(4, seen) == 7);
   const Function<int(int, int&)> copy = add;
