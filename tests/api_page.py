@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """docs/reference.md: every public name with its header and the first sentence of its comment. --check (the default)
-fails where the page is not what the headers say or a name has no comment; --write makes the page; --self-test shows
-that names and comments are read from a header as they should be."""
+fails where the page is not what the headers say, a name has no comment, or two headers, which somebody may include
+together, have a type of one name; --write makes the page; --self-test shows that names and comments are read from a
+header as they should be."""
 import pathlib
 import re
 import sys
@@ -41,6 +42,14 @@ def one_a_name(names):
         if key not in found or name.doc and not found[key].doc:
             found[key] = name
     return list(found.values())
+
+
+def in_two_headers(names):
+    """Whatever is no function, which may have overloads elsewhere, and stands in two headers under one name."""
+    first = {}
+    for name in names:
+        if name.kind != "function" and first.setdefault(name.name, name.header) != name.header:
+            yield f"include/graft/{name.header}: {name.kind} {name.name} is also in {first[name.name]}"
 
 
 def page(names):
@@ -132,8 +141,11 @@ def self_test():
     two = one_a_name(Name("function", name, "h", "", doc) for name, doc in [("f", ""), ("f", "Says."), ("g", "")])
     merged = [(name.name, name.doc) for name in two] == [("f", "Says."), ("g", "")]
     cell = as_cell("a|b <c> `x<y>_z` _") == "a\\|b \\<c> `x<y>_z` \\_"
-    print(f"names {found == EXPECTED}, overloads {merged}, cells {cell}")
-    return found == EXPECTED and merged and cell
+    clashes = list(in_two_headers(Name(kind, name, header, "", "") for kind, name, header in [
+        ("type", "A", "one.hpp"), ("function", "f", "one.hpp"), ("function", "f", "two.hpp"), ("layer", "A", "two.hpp")]))
+    clash = clashes == ["include/graft/two.hpp: layer A is also in one.hpp"]
+    print(f"names {found == EXPECTED}, overloads {merged}, cells {cell}, clashes {clash}")
+    return found == EXPECTED and merged and cell and clash
 
 
 def main():
@@ -143,6 +155,8 @@ def main():
     bare = [name for name in names if not name.doc]
     for name in bare:
         print(f"include/graft/{name.header}: {name.kind} {name.name} has no /// comment")
+    clashes = list(in_two_headers(names))
+    print("".join(clash + "\n" for clash in clashes), end="")
     text = page(names)
     if "--write" in sys.argv[1:]:
         PAGE.write_text(text, encoding="utf-8")
@@ -152,7 +166,7 @@ def main():
     print(f"{len(names)} public names, {len(bare)} without a comment")
     if len(names) < 300:
         sys.exit("too few names: the parse of the headers is broken")
-    sys.exit(0 if current and not bare else 1)
+    sys.exit(0 if current and not bare and not clashes else 1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 // Prototypical networks and the graph Transformer of an episode: known values, limits and invariances.
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "catch.hpp"
@@ -381,6 +382,23 @@ TEST_CASE("a head makes a few-shot method of an episode learner", "[fewshot]") {
   CHECK_THROWS_WITH(learner.embed(Episode<double>(), Context()), contains("EpisodeLearner: the episode has no items"));
   const LabelledSet<double> unlabelled{e.support, zeros<std::int64_t>({0})};
   CHECK_THROWS_WITH(method.adapt(learner, unlabelled), contains("ways_of: no labels"));
+}
+
+TEST_CASE("answers to some queries at a time are those to all at once, each query asked once", "[fewshot]") {
+  const Embedded<double> items = random_episode<double>(3, 2, 7, 4, 5);
+  const Episode<double> e{{items.support, items.labels}, {items.query, {}}, 3};
+  const Tensor<double> all = ProtoNetHead()(e, Context());
+  for (const Index piece : {1, 2, 3, 7, 100}) {
+    std::vector<Index> sizes;
+    const auto head = [&](const Episode<double>& some, ContextRef context) {
+      sizes.push_back(some.query.x.size(0));
+      return ProtoNetHead()(some, context);
+    };
+    CHECK(same_bits(answer_in_pieces(head, e, piece, Context()), all));
+    for (const Index size : sizes) CHECK(size <= piece);
+    CHECK(std::accumulate(sizes.begin(), sizes.end(), Index{0}) == all.size(0));
+  }
+  CHECK_THROWS_WITH(answer_in_pieces(ProtoNetHead(), e, 0, Context()), contains("0 queries at a time"));
 }
 
 TEST_CASE("the number of classes is one more than the largest label", "[fewshot]") {

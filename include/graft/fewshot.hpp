@@ -99,16 +99,8 @@ struct FewShotGnnInPieces {
   static constexpr Needs needs = FewShotGnn<>::needs;
 
   Tensor<> operator()(const Episode<>& episode, ContextRef context, Site site = Site::current()) const {
-    const Index nodes = episode.support.x.size(0) + 1, queries = episode.query.x.size(0);
-    const Index piece = std::max(Index{1}, (Index{1} << 15) / (nodes * nodes));
-    if (queries <= piece) return gnn(episode, context, site);
-    std::vector<Tensor<>> parts;
-    for (Index at = 0; at < queries; at += piece) {
-      Episode<> some = episode;
-      some.query.x = slice(episode.query.x, 0, at, std::min(queries, at + piece));
-      parts.push_back(gnn(some, context, site));
-    }
-    return concat(parts, 0, site);
+    const Index nodes = episode.support.x.size(0) + 1;
+    return answer_in_pieces(gnn, episode, std::max(Index{1}, (Index{1} << 15) / (nodes * nodes)), context, site);
   }
   /// The cross-entropy of every so many-th query, where all of them would take some gigabytes with their gradient; the
   /// authors' episodes have one query.

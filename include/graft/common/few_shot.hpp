@@ -66,6 +66,30 @@ inline Index ways_of(const Tensor<std::int64_t>& labels, Site site = Site::curre
   return ways;
 }
 
+/// The answers [queries, ways] of `head(episode, context)` to `piece` queries at a time: those to all at once where no
+/// query looks at another; a head whose queries do look at one another then sees those of a piece alone. Throws
+/// ValueError for a piece below 1.
+template <class Head, class T>
+Tensor<T> answer_in_pieces(const Head& head, const Episode<T>& episode, Index piece, ContextRef context,
+                           Site site = Site::current()) {
+  if (piece < 1) fail("answer_in_pieces", {piece, " queries at a time"}, {}, site);
+  const auto ask = [&](const Episode<T>& part) -> Tensor<T> {
+    if constexpr (requires { head(part, context, site); })
+      return head(part, context, site);
+    else
+      return head(part, context);
+  };
+  const Index queries = episode.query.x.size(0);
+  if (queries <= piece) return ask(episode);
+  std::vector<Tensor<T>> parts;
+  Episode<T> some = episode;
+  for (Index at = 0; at < queries; at += piece) {
+    some.query.x = slice(episode.query.x, 0, at, std::min(queries, at + piece));
+    parts.push_back(ask(some));
+  }
+  return concat(parts, 0, site);
+}
+
 namespace detail {
 
 /// What every head asks of an episode of embeddings: support [items, width] with a label 0 .. ways-1 each, one item of

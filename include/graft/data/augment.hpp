@@ -24,6 +24,9 @@ struct AugmentOptions {
   double shift = 0;    ///< pixels, down and to the side
   double alpha = 0;    ///< of the elastic displacement field, in pixels; Simard et al.: 34 for images of 29 pixels
   double sigma = 4;    ///< deviation in pixels of the Gaussian that smooths it
+
+  /// False where every limit is 0.
+  bool changes() const { return degrees != 0 || scale != 0 || shear != 0 || shift != 0 || alpha != 0; }
 };
 
 namespace detail {
@@ -117,7 +120,7 @@ inline Tensor<> augment(const Tensor<>& images, const AugmentOptions& o, const R
     detail::check_option<float>(op, name, value, Range::not_negative, site);
   detail::check_option<float>(op, "sigma", o.sigma, Range::positive, site);
   if (o.scale >= 1) fail(op, {"scale is ", o.scale, ", expected less than 1"}, {}, site);
-  if (o.degrees == 0 && o.scale == 0 && o.shear == 0 && o.shift == 0 && o.alpha == 0) return images;
+  if (!o.changes()) return images;
   const Index n = images.size(0), height = images.size(1), width = images.size(2), channels = images.size(3);
   const Index each = height * width * channels;
   std::vector<float> changed(static_cast<std::size_t>(n * each));

@@ -79,23 +79,14 @@ class CharacterClasses {
   /// The classes of the characters for which `wanted(character)`, upright or at all four turns.
   template <class Wanted>
   ClassPool pool(bool all_turns, Wanted wanted) const {
-    List<std::vector<Index>> of(images_->alphabet_count());
+    std::vector<Index> alphabet_of;  // of each class; -1: it is not wanted
     Index c = 0;
     for (const Index alphabet : images_->character_alphabet) {
-      for (Index turn = 0; turn < (all_turns ? 4 : 1) && wanted(c); ++turn) of[alphabet].push_back(4 * c + turn);
-      ++c;
+      const bool is_wanted = wanted(c++);
+      for (Index turn = 0; turn < 4; ++turn)
+        alphabet_of.push_back(is_wanted && (all_turns || turn == 0) ? alphabet : -1);
     }
-    ClassPool pool;
-    auto name = images_->alphabet_names.begin();
-    for (std::vector<Index>& classes : of) {
-      if (!classes.empty()) {
-        pool.all.insert(pool.all.end(), classes.begin(), classes.end());
-        pool.by_alphabet.push_back(std::move(classes));
-        pool.names.push_back(*name);
-      }
-      ++name;
-    }
-    return pool;
+    return group_classes(items_, alphabet_of, images_->alphabet_names);
   }
 
   /// `ItemSet::check` of episodes within each alphabet of a pool.

@@ -11,6 +11,45 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
+/// Items, and the lists of classes that an episode takes its classes from, one of the lists an episode: all classes, or
+/// those of each alphabet.
+struct EpisodeSource {
+  ItemSet items;
+  std::vector<std::vector<Index>> tasks;  ///< [lists]
+  std::vector<std::string> names;         ///< of the lists
+
+  /// The most classes that a list has.
+  Index most_ways() const {
+    std::size_t most = 0;
+    for (const auto& classes : tasks) most = std::max(most, classes.size());
+    return static_cast<Index>(most);
+  }
+};
+
+/// `count` episodes, each of a list with classes enough for `options`, drawn uniformly; number i depends on `random`
+/// and i only. `purpose` names them in errors: "test". Throws FileError where no list has so many classes, or a class
+/// of one that has too few items.
+inline std::vector<EpisodeIndices> draw_episodes(const std::string& purpose, const EpisodeSource& source,
+                                                 const EpisodeOptions& options, Index count, const Random& random,
+                                                 Site site = Site::current()) {
+  std::vector<std::size_t> large;
+  for (std::size_t t = 0; t < source.tasks.size(); ++t)
+    if (std::ssize(source.tasks[t]) >= options.ways + options.distractors) {
+      source.items.check(purpose, source.tasks[t], options, source.names[t]);
+      large.push_back(t);
+    }
+  if (large.empty())
+    fail_file(source.items.source, {"impossible ", purpose, " episodes: ", options.ways, " ways, but there are ",
+                                    source.most_ways(), " classes", source.tasks.size() > 1 ? " at most" : ""});
+  std::vector<EpisodeIndices> episodes;
+  for (Index i = 0; i < count; ++i) {
+    const Random own = random.stream(static_cast<std::uint64_t>(i));
+    const std::size_t list = large[static_cast<std::size_t>(own.below(0, std::ssize(large)))];
+    episodes.push_back(source.items.draw(source.tasks[list], options, own.stream("episode"), site));
+  }
+  return episodes;
+}
+
 /// Episodes of several kinds, [kinds][episodes].
 using EpisodeSuite = std::vector<std::vector<EpisodeIndices>>;
 
@@ -23,20 +62,14 @@ inline EpisodeSuite draw_suite(const std::string& purpose, const ItemSet& items,
                                Site site = Site::current()) {
   if (count < 0) fail("draw_suite", {count, " episodes"}, {}, site);
   items.check(purpose, pool.all, options, "their set of characters", {}, site);
-  std::vector<const std::vector<Index>*> large;
-  for (const auto& alphabet : pool.by_alphabet)
-    if (static_cast<Index>(alphabet.size()) >= options.ways + options.distractors) large.push_back(&alphabet);
-  if (large.empty())
+  const EpisodeSource alphabets{items, pool.by_alphabet, pool.names};
+  if (alphabets.most_ways() < options.ways + options.distractors)
     fail_file(items.source,
               {"impossible ", purpose, " episodes: ", options.ways, " ways, but no alphabet has so many classes"});
   EpisodeSuite suite(2);
-  for (Index i = 0; i < count; ++i) {
-    const auto number = static_cast<std::uint64_t>(i);
-    const Random free = random.stream("unstructured").stream(number), bound = random.stream("within").stream(number);
-    suite[0].push_back(items.draw(pool.all, options, free, site));
-    const auto chosen = static_cast<std::size_t>(bound.below(0, static_cast<Index>(large.size())));
-    suite[1].push_back(items.draw(*large[chosen], options, bound.stream("episode"), site));
-  }
+  for (Index i = 0; i < count; ++i)
+    suite[0].push_back(items.draw(pool.all, options, random.stream("unstructured", i), site));
+  suite[1] = draw_episodes(purpose, alphabets, options, count, random.stream("within"), site);
   return suite;
 }
 

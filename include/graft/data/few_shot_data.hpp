@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "graft/data/character_split.hpp"
+#include "graft/data/episode_suite.hpp"
 #include "graft/data/glyphs.hpp"
 #include "graft/data/item_set.hpp"
 #include "graft/data/node_labels.hpp"
@@ -19,45 +20,6 @@
 
 namespace graft {
 inline namespace GRAFT_ABI {
-
-/// Items, and the lists of classes that an episode takes its classes from, one of the lists an episode: all classes, or
-/// those of each alphabet.
-struct EpisodeSource {
-  ItemSet items;
-  std::vector<std::vector<Index>> tasks;  ///< [lists]
-  std::vector<std::string> names;         ///< of the lists
-
-  /// The most classes that a list has.
-  Index most_ways() const {
-    std::size_t most = 0;
-    for (const auto& classes : tasks) most = std::max(most, classes.size());
-    return static_cast<Index>(most);
-  }
-};
-
-/// `count` episodes, each of a list with classes enough for `options`, drawn uniformly; number i depends on `random`
-/// and i only. `purpose` names them in errors: "test". Throws FileError where no list has so many classes, or a class
-/// of one that has too few items.
-inline std::vector<EpisodeIndices> draw_episodes(const std::string& purpose, const EpisodeSource& source,
-                                                 const EpisodeOptions& options, Index count, const Random& random,
-                                                 Site site = Site::current()) {
-  std::vector<std::size_t> large;
-  for (std::size_t t = 0; t < source.tasks.size(); ++t)
-    if (std::ssize(source.tasks[t]) >= options.ways + options.distractors) {
-      source.items.check(purpose, source.tasks[t], options, source.names[t]);
-      large.push_back(t);
-    }
-  if (large.empty())
-    fail_file(source.items.source, {"impossible ", purpose, " episodes: ", options.ways, " ways, but there are ",
-                                    source.most_ways(), " classes", source.tasks.size() > 1 ? " at most" : ""});
-  std::vector<EpisodeIndices> episodes;
-  for (Index i = 0; i < count; ++i) {
-    const Random own = random.stream(static_cast<std::uint64_t>(i));
-    const std::size_t list = large[static_cast<std::size_t>(own.below(0, std::ssize(large)))];
-    episodes.push_back(source.items.draw(source.tasks[list], options, own.stream("episode"), site));
-  }
-  return episodes;
-}
 
 /// What an item is to a model.
 enum class ItemKind { images, vectors, nodes, texts };

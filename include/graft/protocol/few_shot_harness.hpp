@@ -137,7 +137,7 @@ class FewShotHarness {
       if (learner.trains() == Trains::nothing) continue;
       for (const Index ways : groups(learner)) {
         const LearnerTraining how = training_of(learner, ways, 0);
-        detail::LearnerRounds(learner, data_.train, data_.validation, how, Site::current());
+        detail::LearnerTasks(learner, data_.train, data_.validation, how, Site::current());
         EpisodeOptions validation = how.validation;
         if (learner.needs().sees != Sees::unlabelled) validation.unlabelled = 0;
         draw_episodes("validation", data_.validation, validation, 1, Random(0));

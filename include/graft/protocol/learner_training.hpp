@@ -2,9 +2,6 @@
 // A `FewShotLearner` trained on episodes, or on batches of base classes, as its method asks, and how well it answers.
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <utility>
 #include <vector>
 
 #include "graft/data/augment.hpp"
@@ -14,9 +11,7 @@
 #include "graft/evaluate/metrics.hpp"
 #include "graft/fewshot/learner.hpp"
 #include "graft/optim/adam.hpp"
-#include "graft/optim/schedule.hpp"
-#include "graft/protocol/round.hpp"
-#include "graft/train/train.hpp"
+#include "graft/protocol/episode_training.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -102,18 +97,15 @@ inline Episode<> draw_class_batch(const EpisodeSource& source, const std::vector
 
 namespace detail {
 
-/// Rounds and validations of one training.
-class LearnerRounds {
+/// What the rounds of one training draw and are chosen by.
+class LearnerTasks {
  public:
-  LearnerRounds(const FewShotLearner& learner, const EpisodeSource& training, const EpisodeSource& validation,
-                const LearnerTraining& how, Site site)
+  LearnerTasks(const FewShotLearner& learner, const EpisodeSource& training, const EpisodeSource& validation,
+               const LearnerTraining& how, Site site)
       : training_(training), validation_(validation), how_(how), classes_(base_classes(training)) {
     trains_ = learner.trains();
-    if (learner.needs().sees == Sees::unlabelled) {
-      unlabelled_ = how.episode.unlabelled;
-    } else {
-      how_.episode.unlabelled = how_.episode.distractors = 0;
-    }
+    if (learner.needs().sees != Sees::unlabelled) how_.episode.unlabelled = how_.episode.distractors = 0;
+    if (how_.episode.unlabelled == 0) how_.validation.unlabelled = how_.validation.distractors = 0;
     if (trains_ == Trains::nothing) fail("train_learner", {learner.name(), " is not trained"}, {}, site);
     if (how.batch < 1 || how.tasks_per_round < 1)
       fail("train_learner", {"batches of ", how.batch, ", ", how.tasks_per_round, " a round"}, {}, site);
@@ -131,56 +123,40 @@ class LearnerRounds {
         training.items.check("training", training.tasks[t], how_.episode, training.names[t]);
   }
 
-  auto start(const FewShotLearner& learner) const {
-    return start_protocol(learner, Adam<FewShotLearner>(learner), std::ssize(training_.tasks));
+  Index count() const { return std::ssize(training_.tasks); }
+  EpisodeTraining training() const {
+    return {how_.episode,
+            {.tasks_per_round = how_.tasks_per_round, .seed = how_.seed, .clip = how_.clip},
+            MeanGradient(),
+            how_.learning_rate,
+            how_.train};
   }
-  template <class State>
-  StepReport step(State& state, Index number, Index rounds, Site site) const {
-    const Index warm_up = std::min(rounds, 1 + rounds / 50);
-    const Schedule rate =
-        Schedule::warm_up(warm_up, Schedule::cosine(how_.learning_rate, std::max(rounds - warm_up, Index{1})));
-    const auto answer = [&](const FewShotLearner& own, Index task, const Random& random) {
-      Episode<> episode = drawn(task, random.stream("episode"));
-      Context context(Phase::training, random.stream("layers"));
-      return TaskAnswer<>{own.train_loss(episode, context), std::numeric_limits<double>::quiet_NaN()};
-    };
-    state.model.see_progress(static_cast<double>(number) / static_cast<double>(rounds));
-    const RoundReport report =
-        run_round(state, answer, rate(number),
-                  {.tasks_per_round = how_.tasks_per_round, .seed = how_.seed, .clip = how_.clip}, site);
-    return {report.loss, report.metric, report.tasks, report.dropped};
+  Episode<> draw(Index task, const Random& random) const {
+    Episode<> episode = trains_ == Trains::classes
+                            ? draw_class_batch(training_, classes_, how_.batch, random)
+                            : training_.items.episode(training_.items.draw(
+                                  training_.tasks[static_cast<std::size_t>(task)], how_.episode, random));
+    if (how_.augment.changes()) {
+      const Random changes = random.stream("augmentation");
+      episode.support.x = augment(episode.support.x, how_.augment, changes.stream("support"));
+      if (episode.query.x.defined()) episode.query.x = augment(episode.query.x, how_.augment, changes.stream("query"));
+      if (episode.unlabelled.defined())
+        episode.unlabelled = augment(episode.unlabelled, how_.augment, changes.stream("unlabelled"));
+    }
+    return episode;
   }
   double validate(const FewShotLearner& learner) const {
-    EpisodeOptions options = how_.validation;
-    if (unlabelled_ == 0) options.unlabelled = options.distractors = 0;
-    return mean_interval(learner_accuracies(learner, validation_, options, how_.validation_episodes,
+    return mean_interval(learner_accuracies(learner, validation_, how_.validation, how_.validation_episodes,
                                             Random(how_.seed).stream("validation"), how_.train.stop))
         .mean;
   }
 
  private:
-  Episode<> drawn(Index task, const Random& random) const {
-    Episode<> episode = trains_ == Trains::classes
-                            ? draw_class_batch(training_, classes_, how_.batch, random)
-                            : training_.items.episode(training_.items.draw(
-                                  training_.tasks[static_cast<std::size_t>(task)], how_.episode, random));
-    const AugmentOptions& o = how_.augment;
-    if (o.degrees > 0 || o.scale > 0 || o.shear > 0 || o.shift > 0 || o.alpha > 0) {
-      const Random changes = random.stream("augmentation");
-      episode.support.x = augment(episode.support.x, o, changes.stream("support"));
-      if (episode.query.x.defined()) episode.query.x = augment(episode.query.x, o, changes.stream("query"));
-      if (episode.unlabelled.defined())
-        episode.unlabelled = augment(episode.unlabelled, o, changes.stream("unlabelled"));
-    }
-    return episode;
-  }
-
   const EpisodeSource& training_;
   const EpisodeSource& validation_;
   LearnerTraining how_;
   std::vector<Index> classes_;
   Trains trains_ = Trains::episodes;
-  Index unlabelled_ = 0;
 };
 
 }  // namespace detail
@@ -191,14 +167,12 @@ class LearnerRounds {
 /// the end. Throws ValueError for a learner that is not trained, or made for another number of base classes; FileError
 /// for sources too small for their episodes; and as `train`.
 inline Trained<FewShotLearner> train_learner(const FewShotLearner& learner, const EpisodeSource& training,
-                                             const EpisodeSource& validation, LearnerTraining how,
+                                             const EpisodeSource& validation, const LearnerTraining& how,
                                              const Checkpoints& checkpoints = {}, Site site = Site::current()) {
-  const detail::LearnerRounds rounds(learner, training, validation, how, site);
-  how.train.words = {"round", how.train.words.items == "items" ? "episodes" : how.train.words.items, "accuracy"};
-  const auto step = [&](auto& state, Index number) { return rounds.step(state, number, how.train.steps, site); };
-  return train(
-      rounds.start(learner), step, [&](const FewShotLearner& own) { return rounds.validate(own); }, how.train,
-      checkpoints, site);
+  const detail::LearnerTasks tasks(learner, training, validation, how, site);
+  return train_on_episodes(
+      learner, tasks.count(), [&](Index task, const Random& random) { return tasks.draw(task, random); },
+      [&](const FewShotLearner& own) { return tasks.validate(own); }, tasks.training(), checkpoints, site);
 }
 
 /// Shows a learner up to `count` items of the base classes, embedded: what SimpleShot centres by. Learners that do not
@@ -222,16 +196,21 @@ inline void show_base(FewShotLearner& learner, const EpisodeSource& training, co
 inline Index rounds_within(double seconds, const FewShotLearner& learner, const EpisodeSource& training,
                            const EpisodeSource& validation, const LearnerTraining& how, Site site = Site::current()) {
   if (!(seconds > 0)) fail("rounds_within", {seconds, " seconds"}, {}, site);
-  const detail::LearnerRounds rounds(learner, training, validation, how, site);
-  auto state = rounds.start(learner);
-  rounds.step(state, 0, 1000, site);  // the first one asks for memory
+  const detail::LearnerTasks tasks(learner, training, validation, how, site);
+  auto state = start_protocol(learner, Adam<FewShotLearner>(learner), tasks.count());
+  const auto answer = [&](const FewShotLearner& own, Index task, const Random& random) {
+    Context context(Phase::training, random.stream("layers"));
+    return detail::answer_in_training(own, tasks.draw(task, random.stream("episode")), task, context);
+  };
+  const ProtocolOptions protocol = tasks.training().protocol;
+  run_round(state, answer, 0, protocol, site);  // the first one asks for memory
   const Stopwatch watch;
   Index done = 0;
-  while (done == 0 || watch.seconds() < seconds / 40) rounds.step(state, ++done, 1000000000, site);
+  for (; done == 0 || watch.seconds() < seconds / 40; ++done) run_round(state, answer, 0, protocol, site);
   const double of_round = watch.seconds() / static_cast<double>(done);
-  rounds.validate(learner);
+  tasks.validate(learner);
   const Stopwatch again;
-  rounds.validate(learner);
+  tasks.validate(learner);
   const double left = seconds - static_cast<double>(how.train.validations) * again.seconds();
   return std::max(Index{1}, static_cast<Index>(left / of_round));
 }

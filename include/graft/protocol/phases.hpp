@@ -33,8 +33,9 @@ struct PhaseResult : Trained<M> {
   TaskMeter meter;  ///< of the whole run
 };
 
-/// A phase of `tasks` tasks: `answer(model, task, random)` as for `run_round`, `validate(model)` as for `train`. Throws
-/// as they do.
+/// A phase of `tasks` tasks: `answer(model, task, random)` as for `run_round`, `validate(model)` as for `train`. A
+/// model with a schedule of its own has a member `see_progress(share)`, which is told before each round what share of
+/// the rounds is done. Throws as they do.
 template <Model M, class Answer, class Validate>
 PhaseResult<M> run_phase(const M& model, Index tasks, Answer answer, Validate validate, PhaseOptions how,
                          const Checkpoints& checkpoints = {}, Site site = Site::current()) {
@@ -47,6 +48,8 @@ PhaseResult<M> run_phase(const M& model, Index tasks, Answer answer, Validate va
   const Index validations = std::min(how.train.validations, rounds);
   std::optional<TaskMeter> meter;
   const auto round = [&](auto& state, Index number) -> StepReport {
+    if constexpr (requires { state.model.see_progress(0.0); })
+      state.model.see_progress(static_cast<double>(number) / static_cast<double>(rounds));
     const RoundReport report = run_round(state, answer, rate(number), how.protocol, RankParts{how.train.ranks}, site);
     // A run ends with a validation.
     if ((number + 1) * validations / rounds > number * validations / rounds) meter = state.meter;
@@ -77,7 +80,7 @@ PhaseResult<M> run_pretraining(const M& model, Objective objective, Validate val
 
 /// A task's own model.
 template <Model M>
-struct AdaptedTask {
+struct TaskAdaptation {
   M model;                   ///< the shared one where adaptation did not raise the figure, or failed
   double before = 0;         ///< validation figure of the shared model
   double after = 0;          ///< of the model that is kept
@@ -98,10 +101,10 @@ inline std::vector<std::string> adaptation_names(const std::string& name, Index 
 /// and the seed alone. A task whose answer throws, or that diverges, keeps the shared model. Throws Stopped, and what
 /// `validate` and checkpoints throw.
 template <Model M, class Answer, class Validate>
-std::vector<AdaptedTask<M>> adapt_tasks(const M& model, Index tasks, Answer answer, Validate validate,
+std::vector<TaskAdaptation<M>> adapt_tasks(const M& model, Index tasks, Answer answer, Validate validate,
                                         const PhaseOptions& how, const Checkpoints& checkpoints = {},
                                         Site site = Site::current()) {
-  std::vector<AdaptedTask<M>> results;
+  std::vector<TaskAdaptation<M>> results;
   for (Index task = 0; task < tasks; ++task) {
     PhaseOptions own = how;
     own.protocol.tasks_per_round = 1;
@@ -119,7 +122,7 @@ std::vector<AdaptedTask<M>> adapt_tasks(const M& model, Index tasks, Answer answ
       }
     };
     const auto figure = [&](const M& now) { return static_cast<double>(validate(now, task)); };
-    AdaptedTask<M> result{model, figure(model)};
+    TaskAdaptation<M> result{model, figure(model)};
     result.after = result.before;
     try {
       PhaseResult<M> trained = run_phase(model, 1, ask, figure, own, checkpoints, site);
