@@ -1,5 +1,4 @@
-// Pages about a run: what they say is what was measured, whatever names hold. tests/report_cli.py looks at them in a
-// browser. Tagged [evaluate].
+// Pages about a run: what they say is what was measured, whatever names hold. Tagged [evaluate].
 
 #include <algorithm>
 #include <cmath>
@@ -296,7 +295,7 @@ TEST_CASE("transfer is what a learner gains on the base by task", "[evaluate]") 
   CHECK(row_of(zero.text(), "t") == std::vector<std::string>{"1", "0.00 ± 0.00", "50.00 ± 0.00"});
 }
 
-// Not a test: a page with all that pages have, long names and awkward ones, for tests/report_cli.py.
+// Not a test: a page with all that pages have, long names and awkward ones, to be looked at in a browser.
 TEST_CASE("a page of everything", "[.][page]") {
   const char* path = std::getenv("GRAFT_REPORT_PAGE");
   REQUIRE(path);
