@@ -48,7 +48,7 @@ void collaborate(examples::Program& program, Settings& o) {
   if (!program.quiet) std::puts(data.text().c_str());
 
   // All training comes first: the test is touched once, at the end.
-  HtmlReport page("Collaborative few-shot learning: " + (generated ? "generated characters" : o.data));
+  HtmlReport page("Collaborative few-shot learning: " + (generated ? "generated characters" : o.data)), trainings("");
   std::vector<Function<ReportedLearner()>> results{[&]() -> ReportedLearner {
     const auto answer = [](const Episode<>& e) { return accuracy(nearest_support(e), e.query.y); };
     return {{"nearest-pixel", episode_figures(data.test, test, answer, program.stop())}};
@@ -63,7 +63,7 @@ void collaborate(examples::Program& program, Settings& o) {
     const auto join = aggregators().make(o.aggregate, std::ssize(pool.names));
     const EpisodeTraining how{training, protocol, join, o.rate, program.train_options(name, o.rounds)};
     auto trained = train_on_episodes(learner, data.train, pool.by_alphabet, validation, how, checkpoints);
-    add_training(page, name, trained.meter, pool.names, "accuracy");
+    add_training(trainings, name, trained.meter, pool.names, "accuracy");
     program.record.add(trained.meter.rows(name, pool.names, "accuracy"));
     results.push_back([&, name, trained = std::move(trained)] {
       return test_learner(name, trained, data.test, test, !program.report.empty(), program.stop(), program.ranks());
@@ -86,9 +86,10 @@ void collaborate(examples::Program& program, Settings& o) {
       int(o.test.ways), int(o.test.shots), int(o.test.queries), int(o.tests), data.unseen.all.size(),
       data.unseen.names.size(), table.text().c_str());
   program.record.add(table.rows());
-  add_results(page, {"unstructured", "within alphabet"}, reached, "protonet");
-  add_transfer(page, data.unseen.names, groups_of(data.unseen, test[1]), 1, reached, "protonet");
-  program.write_report(page);
+  add_results(page.paragraph(data.text()), {"unstructured", "within alphabet"}, reached, "protonet");
+  const std::string single = learners.size() > 2 ? "no-collaboration" : "protonet";
+  add_transfer(page, data.unseen.names, groups_of(data.unseen, test[1]), 1, reached, single);
+  program.write_report(page.add(trainings));
 }
 
 int main(int argc, char** argv) {

@@ -2,6 +2,8 @@
 // What the programs share that run a planned comparison (graft/evaluate/experiment.hpp): equal seconds for every arm,
 // ablations, and the table.
 
+#include <time.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -9,11 +11,25 @@
 #include <string>
 #include <vector>
 
+#include "graft/data/episode_suite.hpp"
 #include "graft/evaluate/experiment.hpp"
 #include "graft/fewshot/graph_transformer.hpp"
+#include "graft/protocol/episode_training.hpp"
 #include "program.hpp"
 
 namespace examples {
+
+/// `count` episodes of each kind, all of classes in `classes`; they depend on `random` alone.
+inline EpisodeSuite draw_kinds(const ItemSet& items, const std::vector<Index>& classes,
+                               const std::vector<EpisodeOptions>& kinds, Index count, const Random& random) {
+  EpisodeSuite suite;
+  for (const EpisodeOptions& kind : kinds) {
+    const Random own = random.stream("kind", std::ssize(suite));
+    suite.emplace_back();
+    for (Index i = 0; i < count; ++i) suite.back().push_back(items.draw(classes, kind, own.stream("episode", i)));
+  }
+  return suite;
+}
 
 /// Uniform graph attention: the scores of all GATv2 layers are 0 and do not learn.
 template <Model M>
@@ -46,31 +62,48 @@ GraphTransformer<float, sees> graph_transformer(const std::string& arm, const Ra
   return arm == "uniform_attention" ? with_uniform_attention(head) : head;
 }
 
-/// Rounds of training that fit into `seconds` with `validations` validations, when every thread is at such a training:
-/// the seconds that `train(rounds)`, with a single validation, says a few and more rounds took tell both costs. 0 for
-/// what takes no rounds.
+/// Rounds of training that fit into `seconds` of one thread with `validations` validations, when every thread is at
+/// such a training: the processor time of `train(rounds, validations)` -> UnitResult for few and for more of both tells
+/// what a round and a validation cost, whatever else the machine does and however long the test takes. 0 for what takes
+/// no rounds.
 template <class Train>
 Index rounds_within(double seconds, Index validations, const Train& train) {
-  constexpr Index few = 4;
+  constexpr Index few = 16, checks = 4;
   bool trains = true;
-  const auto timed = [&](Index rounds) {
+  const auto timed = [&](Index rounds, Index times) {
     std::vector<double> each(static_cast<std::size_t>(threads()));
     parallel_tasks(threads(), [&](Index i) {
-      const UnitResult result = train(rounds);
-      each[static_cast<std::size_t>(i)] = result.seconds;
+      const auto now = [] {
+        timespec time{};
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+      };
+      const double start = now();
+      const UnitResult result = train(rounds, times);
+      each[static_cast<std::size_t>(i)] = now() - start;
       if (i == 0) trains = result.rounds > 0;
     });
     return detail::mean_of(each);
   };
-  timed(few);  // the first one is slower
+  timed(few, 1);  // the first one is slower
   if (!trains) return 0;
-  const double short_run = timed(few);
-  Index more = 16;
-  double long_run = timed(more);
-  while (long_run - short_run < std::min(0.02 * seconds, 1.0) && more < 1 << 20) long_run = timed(more *= 4);
-  const double round = std::max((long_run - short_run) / static_cast<double>(more - few), 1e-6);
-  const double validation = std::max(short_run - round * static_cast<double>(few), 0.0);
+  const double base = timed(few, 1), validation = std::max(timed(few, checks) - base, 0.0) / (checks - 1);
+  Index more = 4 * few;
+  double longer = timed(more, 1);
+  while (longer - base < std::min(0.02 * seconds, 1.0) && more < 1 << 20) longer = timed(more *= 4, 1);
+  const double round = std::max((longer - base) / static_cast<double>(more - few), 1e-6);
   return std::max(static_cast<Index>((seconds - validation * static_cast<double>(validations)) / round), Index{1});
+}
+
+/// A training of `rounds` rounds of two tasks each, or of `tasks`; the program's stop ends it.
+inline EpisodeTraining training_of(const ExperimentUnit& unit, const Random& random, Index rounds, Index validations,
+                                   double learning_rate, Index tasks = 2) {
+  EpisodeTraining how;
+  how.aggregator = MeanGradient();
+  how.learning_rate = learning_rate;
+  how.protocol = {.tasks_per_round = tasks, .seed = random.bits(0), .clip = 10};
+  how.train = {.name = unit.arm, .steps = rounds, .validations = validations, .quiet = true, .stop = Program::stop()};
+  return how;
 }
 
 /// How much is run.
@@ -85,19 +118,21 @@ struct ExperimentSettings {
   std::vector<std::string> controls;    ///< what the others are compared with in a column is the best of these there
   std::map<std::string, double> share;  ///< of the seconds, for arms that get less than all
   std::string records;
-  Index folds = 0, seeds = 0;
+  Index folds = 0, seeds = 0, rounds = 0;
   double seconds = 0;
 
-  /// The options, with all the arms that there are; `arms` are those that are run by default. What is done does not
-  /// depend on how much of it is asked for.
-  void add_to(Program& program, std::vector<std::string> all_arms, Index most_folds) {
+  /// The options; `arms` are run by default, and there are `others`. What is done does not depend on how much of it is
+  /// asked for.
+  void add_to(Program& program, const std::vector<std::string>& others, Index most_folds) {
     Option& chosen = program.names("--arms", arms, "what is compared, the base first");
-    chosen.choices = std::move(all_arms);
+    chosen.choices = arms;
+    chosen.choices.insert(chosen.choices.end(), others.begin(), others.end());
     chosen.in_identity = false;
     program.whole("--folds", folds, "folds that are run, 0 as the profile says", 0, most_folds).in_identity = false;
     program.whole("--seeds", seeds, "seeds a fold, 0 as the profile says", 0, 1000).in_identity = false;
     program.real("--seconds", seconds, "of training of each arm, fold and seed, on one thread; 0 as the profile says",
                  0, 1e6);
+    program.whole("--rounds", rounds, "of training, whatever they take; 0: as many as fit into the seconds", 0);
     program.word("--records", records, {}, "folder of what is done, gone on with if there is one").in_identity = false;
   }
   /// Puts in what was not given.
@@ -134,19 +169,25 @@ inline void report(Program& program, const Experiment& experiment, const std::ve
 
 /// Runs the units that have no record and reports on all. `work(unit, rounds, validations)` -> UnitResult, whose
 /// `rounds` are 0 where nothing is trained; every arm gets the rounds of its finished units, else those that fit into
-/// its share of the seconds.
+/// its share of the seconds. `data`: fingerprints of all that is read.
 template <class Work>
 void run_experiment(Program& program, const ExperimentSettings& settings, const std::vector<std::string>& columns,
-                    const Identity& identity, const Work& work) {
+                    const std::vector<std::pair<std::string, std::string>>& data, const Work& work) {
   constexpr Index validations = 5;
+  Identity identity = program.identity();
+  identity.add("data", data);
   Experiment experiment({settings.records, identity.text(), columns, settings.arms, settings.folds, settings.seeds});
   std::map<std::string, Index> rounds;
   for (const std::string& arm : settings.arms) {
     const auto part = settings.share.find(arm);
-    const double seconds = settings.seconds * (part == settings.share.end() ? 1 : part->second);
+    const double share = part == settings.share.end() ? 1 : part->second;
     rounds[arm] = experiment.rounds_of(arm);
+    if (rounds[arm] == 0 && settings.rounds > 0)
+      rounds[arm] = std::max(static_cast<Index>(share * static_cast<double>(settings.rounds)), Index{1});
     if (rounds[arm] == 0 && experiment.missing() > 0)
-      rounds[arm] = rounds_within(seconds, validations, [&](Index count) { return work({arm, 0, 0}, count, 1); });
+      rounds[arm] = rounds_within(settings.seconds * share, validations, [&](Index count, Index checks) {
+        return work({arm, 0, 0}, count, checks);
+      });
     if (!program.quiet) std::fprintf(stderr, "%s: %lld rounds\n", arm.c_str(), static_cast<long long>(rounds[arm]));
   }
   experiment.run([&](const ExperimentUnit& unit) { return work(unit, rounds.at(unit.arm), validations); },

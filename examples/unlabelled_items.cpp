@@ -10,8 +10,6 @@
 #include "graft/fewshot/soft_kmeans.hpp"
 #include "graft/fewshot/tpn.hpp"
 #include "graft/graft.hpp"
-#include "graft/multitask.hpp"
-#include "graft/protocol/episode_training.hpp"
 
 using namespace graft;
 using Head = AnyModel<Tensor<>(const Episode<>&, ContextRef) const>;
@@ -52,8 +50,6 @@ void compare(examples::Program& program, Settings o) {
       far{.ways = 20, .shots = 1, .queries = 10, .unlabelled = 5},
       training{.ways = 10, .shots = 1, .queries = 1, .unlabelled = 5, .distractors = 5};
 
-  Identity identity = program.identity();
-  identity.add("data", characters.items().fingerprints);
   const auto work = [&](const ExperimentUnit& unit, Index rounds, Index checks) -> UnitResult {
     const Random random = Random(program.seed).stream("seed", unit.seed).stream("fold", unit.fold);
     const CharacterFold parts = character_fold(characters, unit.fold, 6, 3, Random(0).stream("folds"));
@@ -69,12 +65,8 @@ void compare(examples::Program& program, Settings o) {
       const auto& own = large[static_cast<std::size_t>(within.below(0, std::ssize(large)))];
       asked[1].push_back(characters.items().draw(own, far, within.stream("episode")));
     }
-    EpisodeTraining how{
-        training,
-        {.tasks_per_round = 2, .seed = random.bits(0), .clip = 10},
-        aggregators().make("mean", std::ssize(parts.tasks.names)),
-        4e-3,
-        {.name = unit.arm, .steps = rounds, .validations = checks, .quiet = true, .stop = program.stop()}};
+    EpisodeTraining how = examples::training_of(unit, random, rounds, checks, 4e-3);
+    how.episode = training;
     how.unlabelled = labels.unlabelled;
     ItemSet labelled = characters.items();
     labelled.items = labels.labelled;
@@ -82,7 +74,8 @@ void compare(examples::Program& program, Settings o) {
                                            parts.tasks.by_alphabet, chosen, how);
     return {episode_accuracies(trained.model, characters, asked, program.stop()), rounds, trained.seconds};
   };
-  examples::run_experiment(program, o, {"5-way 1-shot", "20-way within an alphabet"}, identity, work);
+  examples::run_experiment(program, o, {"5-way 1-shot", "20-way within an alphabet"}, characters.items().fingerprints,
+                           work);
 }
 
 int main(int argc, char** argv) {
@@ -95,8 +88,6 @@ int main(int argc, char** argv) {
   program.whole("--tests", o.tests, "test episodes of each kind", 1);
   o.arms = {"protonet", "masked_soft_kmeans", "soft_kmeans", "label_propagation", "tpn", "learner"};
   o.controls = {"masked_soft_kmeans"};
-  std::vector<std::string> all = o.arms;
-  all.insert(all.end(), {"inductive", "no_graph", "no_transformer", "random_edges", "uniform_attention"});
-  o.add_to(program, all, 6);
+  o.add_to(program, {"inductive", "no_graph", "no_transformer", "random_edges", "uniform_attention"}, 6);
   return program.run(argc, argv, [&] { compare(program, o); });
 }

@@ -46,10 +46,8 @@ PARTS = {"fwd.hpp": "core", "compiled.hpp": "graft.hpp", "compiled_list.inc": "g
 # Standard headers that cost every user's compile time.
 SLOW = {"iostream", "sstream", "random", "regex", "ranges", "functional"}
 
-# A program of examples/, with the headers there that only it includes, has fewer lines than this. What all planned
-# comparisons stand on belongs to none of them, however many there are.
+# A program of examples/, with the headers there that only it includes, has fewer lines than this.
 PROGRAM_LINES = 120
-OF_SEVERAL_PROGRAMS = {"experiment.hpp"}
 
 # Third-party headers and OpenMP: (what a line says, where it may say so, how the violation reads).
 CONFINED = [
@@ -170,8 +168,7 @@ def long_programs(folder):
         return len(path.read_text(encoding="utf-8").splitlines())
 
     for program, own in headers.items():
-        private = {header for header in own if header.name not in OF_SEVERAL_PROGRAMS and
-                   all(header not in other for p, other in headers.items() if p != program)}
+        private = {header for header in own if all(header not in other for p, other in headers.items() if p != program)}
         total = lines(program) + sum(map(lines, private))
         if total >= PROGRAM_LINES:
             names = "".join(f" + {header.name}" for header in sorted(private))

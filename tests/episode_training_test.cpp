@@ -237,3 +237,26 @@ TEST_CASE("learners are trained on vectors, with unlabelled items of their own p
   validation[0][0].query[0] = 480;
   CHECK_THROWS_AS(train_on_episodes(make_learner(), labelled, tasks, validation, how), IndexError);
 }
+
+TEST_CASE("training on episodes of any origin is training on a set of items, bit for bit", "[train]") {
+  const CharacterClasses characters(patterns(), "patterns");
+  const ClassPool pool = characters.pool(true, [](Index) { return true; });
+  EpisodeTraining how{.episode = {.ways = 6, .shots = 1, .queries = 3},
+                      .protocol = {.tasks_per_round = 2, .seed = 3},
+                      .aggregator = aggregators().make("mean", 2),
+                      .learning_rate = 1e-2,
+                      .train = {.name = "run", .steps = 6, .validations = 2, .quiet = true}};
+  const EpisodeSuite validation(1, {characters.items().draw(pool.all, {5, 1, 3}, Random(1))});
+  const auto by_set = train_on_episodes(make_learner(), characters, pool.by_alphabet, validation, how);
+  const auto draw = [&](Index task, const Random& random) {
+    const auto& classes = pool.by_alphabet[static_cast<std::size_t>(task)];
+    return characters.items().episode(characters.items().draw(classes, how.episode, random));
+  };
+  const auto validate = [&](const Learner& own) {
+    return mean_figure({drawn_accuracies(own, 1, [&](Index) { return characters.items().episode(validation[0][0]); })});
+  };
+  const auto drawn = train_on_episodes(make_learner(), std::ssize(pool.by_alphabet), draw, validate, how);
+  CHECK(same_bits(drawn.model.embedding.linear.weight, by_set.model.embedding.linear.weight));
+  CHECK(drawn.history == by_set.history);
+  CHECK_THROWS_WITH(train_on_episodes(make_learner(), 0, draw, validate, how), contains("no tasks"));
+}

@@ -271,6 +271,22 @@ TEST_CASE("notions: classes differ in what is asked for alone", "[data]") {
         CHECK(list.front() != list.back());
       }
     }
+  // Of a notion: a task of its own, drawn from all of them; of the alphabet no more ways than there are.
+  CHECK((notions.tasks(Notion::turn).size() == 4 && notions.tasks(Notion::alphabet).size() == 1));
+  CHECK(notions.even_tasks({Notion::drawer, Notion::alphabet}).size() == 8);
+  CHECK(notions.even_tasks({Notion::drawer, Notion::alphabet})[7].alphabet == -1);
+  const Notions three(characters, characters.pool(false, [](Index c) { return c >= 12 && c < 48; }));
+  CHECK(three.alphabets() == std::vector<Index>{1, 2, 3});
+  CHECK(three.draw(Notion::alphabet, sizes, Random(1)).ways == 3);
+  std::vector<Index> drawn;
+  for (std::uint64_t draw = 0; draw < 20; ++draw) {
+    const Episode<> e = three.draw(Notion::character, sizes, Random(draw));
+    CHECK(e.ways == 4);
+    drawn.push_back(read(e.query.x, 0)[2] - 1);
+  }
+  std::sort(drawn.begin(), drawn.end());
+  drawn.erase(std::unique(drawn.begin(), drawn.end()), drawn.end());
+  CHECK(drawn == std::vector<Index>{1, 2, 3});
   CHECK_THROWS_AS(notions.draw({Notion::drawer, 3}, sizes, Random(1)), ValueError);
   CHECK_THAT(refusal("labelled",
                      [&] {

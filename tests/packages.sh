@@ -1,7 +1,7 @@
 # Sourced by tests/run.sh, examples/quickstart.sh and .ci/run: the Debian packages they need.
 BUILD_PACKAGES=(cmake ninja-build g++ python3 pkg-config libeigen3-dev libxsimd-dev catch2 libbenchmark-dev
                 nlohmann-json3-dev libutf8proc-dev libpng-dev)
-CI_PACKAGES=(clang libomp-dev libclang-rt-14-dev doxygen libopenmpi-dev openmpi-bin)
+CI_PACKAGES=(clang libomp-dev libclang-rt-14-dev doxygen libopenmpi-dev openmpi-bin chromium)
 
 # Installs what is missing as root or through sudo, else prints the line to run and ends the script. Elsewhere than on
 # Debian, and with GRAFT_SKIP_PACKAGES set, it does nothing: the configure step names what is missing.

@@ -1,4 +1,5 @@
-// Pages about a run: what they say is what was measured, whatever names hold. Tagged [evaluate].
+// Pages about a run: what they say is what was measured, whatever names hold. tests/report_cli.py looks at them in a
+// browser. Tagged [evaluate].
 
 #include <algorithm>
 #include <cmath>
@@ -54,6 +55,16 @@ TaskMeter some_meter(Index tasks, bool listens, Index rounds) {
   return meter;
 }
 
+/// Takes every query for the first class.
+struct FirstClass {
+  Tensor<> weights = ones<float>({7});
+  GRAFT_FIELDS(weights)
+  Tensor<> operator()(const Episode<>& episode, Context&) const {
+    const Index ways = episode.ways;
+    return generate({episode.query.y.size(0), ways}, [](Index, Index c) { return c == 0 ? 1.0f : 0.0f; });
+  }
+};
+
 /// Learners with four episodes, of tasks 0, 0, 1, 1.
 std::vector<ReportedLearner> some_learners() {
   ReportedLearner base{{"base", {{0.5, 0.5, 0.8, 0.8}}, 10, 500, 0}, {{0.7, 0.65, 0.6, 60}}, 1000};
@@ -87,13 +98,13 @@ TEST_CASE("a page holds what it was given, in its order, as text", "[evaluate]")
 }
 
 TEST_CASE("pictures of a page stand in groups, each with a name", "[evaluate]") {
-  Svg named(10, 10, "a title"), nameless(10, 10, "");
+  Svg named(10, 10, "a title"), nameless(10, 10, ""), wide(600, 10, "a title");
   HtmlReport page("pictures");
-  page.section("s").picture(named, "one").picture(nameless, "t\"wo").paragraph("p").picture(named, "three", true);
+  page.section("s").picture(named, "one").picture(nameless, "t\"wo").paragraph("p").picture(wide, "three");
   const std::string text = page.text();
   CHECK(count_of(text, "<div class=\"figures\">") == 2);
   CHECK(count_of(text, "<title>a title</title>") == 2);
-  CHECK(count_of(text, "<svg aria-label=\"t&quot;wo\" xmlns") == 1);
+  CHECK(count_of(text, " aria-label=\"t&quot;wo\" xmlns") == 1);
   CHECK(count_of(text, "<div") == count_of(text, "</div>"));
   CHECK(count_of(text, "<figure class=\"wide\">\n<div class=\"scroll\" role=\"region\" aria-label=\"three\"") == 1);
 }
@@ -187,11 +198,10 @@ TEST_CASE("a training's section has its tasks, and pictures of what was measured
   add_training(page, "one", meter, names, "accuracy");
   const std::string text = page.text();
   const std::vector<std::string> row = row_of(text, "a&lt;");
-  REQUIRE(row.size() == 7);
-  CHECK(row[0] == "0");
-  CHECK(row[1] == std::to_string(meter.of_task(0).episodes));
-  CHECK(row[2] == std::to_string(meter.of_task(0).failures));
-  CHECK(row[3] == detail::fixed_digits(meter.of_task(0).loss, 4));
+  REQUIRE(row.size() == 6);
+  CHECK(row[0] == std::to_string(meter.of_task(0).episodes));
+  CHECK(row[1] == std::to_string(meter.of_task(0).failures));
+  CHECK(row[2] == detail::fixed_digits(meter.of_task(0).loss, 4));
   CHECK(holds(text, "<title>one: loss</title>"));
   CHECK(holds(text, "<title>one: accuracy</title>"));
   CHECK(holds(text, "<title>one: conflict matrix over time</title>"));
@@ -207,14 +217,26 @@ TEST_CASE("a training's section has its tasks, and pictures of what was measured
   CHECK(holds(of_many.text(), "7 of 12 tasks"));
   CHECK(holds(of_many.text(), "accuracy of every task"));
   CHECK(holds(of_many.text(), "<title>two: who listens to whom</title>"));
-  CHECK(row_of(of_many.text(), "11").size() == 7);
+  CHECK(row_of(of_many.text(), "11").size() == 6);
+
+  // Long names are cut in pictures, between letters, and whole in the table.
+  const std::string long_name = "ééééééééééüüüü-ß-ääääää";  // 23 letters
+  HtmlReport of_long("l");
+  add_training(of_long, "long", some_meter(3, false, 60), {long_name, "b", "c"}, "accuracy");
+  CHECK(row_of(of_long.text(), long_name).size() == 6);
+  CHECK(holds(of_long.text(), ">éééééééééé…-ääääää</text>"));
+  CHECK(is_utf8(of_long.text()));
+  // With very many the table has the numbers that stand in the graph.
+  HtmlReport of_numbers("n");
+  add_training(of_numbers, "numbers", some_meter(50, false, 60), {"first", "second"}, "accuracy");
+  CHECK(row_of(of_numbers.text(), "1: second").size() == 6);
 
   // One task, no metric, nothing compared.
   TaskMeter lone(1, false);
   lone.add({0, {{0, 1.0, kNan}}, {}, {}, {}});
   HtmlReport of_one("o");
   add_training(of_one, "three", lone, {}, "accuracy");
-  CHECK(row_of(of_one.text(), "0") == std::vector<std::string>{"0", "1", "0", "1.0000", "1.0000"});
+  CHECK(row_of(of_one.text(), "0") == std::vector<std::string>{"1", "0", "1.0000", "1.0000"});
   CHECK_FALSE(holds(of_one.text(), "accuracy"));
   CHECK_FALSE(holds(of_one.text(), "conflict"));
   // All tasks failed.
@@ -222,7 +244,7 @@ TEST_CASE("a training's section has its tasks, and pictures of what was measured
   failed.add({0, {}, {0, 1}, {}, {}});
   HtmlReport of_none("n");
   add_training(of_none, "four", failed, {}, "accuracy");
-  CHECK(row_of(of_none.text(), "1") == std::vector<std::string>{"1", "0", "1", "–", "–"});
+  CHECK(row_of(of_none.text(), "1") == std::vector<std::string>{"0", "1", "–", "–"});
 }
 
 TEST_CASE("the graph of tasks has the strongest edges", "[evaluate]") {
@@ -238,6 +260,19 @@ TEST_CASE("the graph of tasks has the strongest edges", "[evaluate]") {
   CHECK(edges(1, true) == 2);
 }
 
+TEST_CASE("names at the right end of a graph stand to the left of their nodes", "[evaluate]") {
+  const Tensor<double> places = tensor<double>({{0.0, 0.0}, {1.0, 1.0}});
+  const std::vector<std::string> names{"a name of some length", "another name as long"};
+  const std::string text =
+      graph_picture(Graph(2, std::vector<GraphEdge>{{0, 1}}), {.labels = names, .positions = places}).text();
+  const auto element = [&](const std::string& content) {
+    const std::size_t end = text.find(content), begin = text.rfind("<text", end);
+    return text.substr(begin, end - begin);
+  };
+  CHECK_FALSE(holds(element(names[0]), "text-anchor"));
+  CHECK(holds(element(names[1]), "text-anchor=\"end\""));
+}
+
 TEST_CASE("results say means, paired differences and what they mean", "[evaluate]") {
   HtmlReport page("p");
   add_results(page, {"kind"}, some_learners(), "base");
@@ -247,9 +282,7 @@ TEST_CASE("results say means, paired differences and what they mean", "[evaluate
   CHECK(row_of(text, "base") == std::vector<std::string>{"65.00 ± 27.56", "–"});
   CHECK(row_of(text, "joint") == std::vector<std::string>{"60.00 ± 0.00", "-5.00 ± 27.56"});
   CHECK(row_of(text, "better") == std::vector<std::string>{"80.00 ± 18.37", "+15.00 ± 9.19"});
-  CHECK(holds(text,
-              "<p>kind: better is better than base; untrained is worse than base; joint cannot be told from "
-              "base.</p>"));
+  CHECK(holds(text, "<p>kind. Better than base: better. Worse: untrained. Not to be told from it: joint.</p>"));
   CHECK(holds(text, "mean over 4 test episodes"));
   const std::size_t scores = text.find("Precision, recall and F1"), costs = text.find("Cost of training");
   CHECK(row_of(text, "base", scores) == std::vector<std::string>{"70.00", "65.00", "60.00"});
@@ -264,6 +297,29 @@ TEST_CASE("results say means, paired differences and what they mean", "[evaluate
   CHECK_THROWS_AS(add_results(page, {"kind", "second"}, some_learners(), "base"), ValueError);
   CHECK_THROWS_AS(add_results(page, {}, some_learners(), "base"), ValueError);
   CHECK(page.text() == text);
+}
+
+TEST_CASE("a learner is tested on all kinds of a suite", "[evaluate]") {
+  const ItemSet items = vector_items(zeros({12, 2}), generate({12}, [](Index i) -> std::int64_t { return i % 3; }));
+  EpisodeSuite suite(2);
+  for (std::uint64_t i = 0; i < 4; ++i) suite[i % 2].push_back(items.draw({0, 1, 2}, {2, 1, 3}, Random(i)));
+  Trained<FirstClass> trained{};
+  trained.items = 40;
+  trained.dropped = 2;
+  trained.seconds = 3;
+  const ReportedLearner learner = test_learner("first", trained, items, suite, true);
+  CHECK(learner.result.name == "first");
+  CHECK(learner.result.figures == std::vector<std::vector<double>>{{0.5, 0.5}, {0.5, 0.5}});
+  CHECK(learner.result.seconds == 3);
+  CHECK(learner.result.items == 40);
+  CHECK(learner.result.dropped == 2);
+  CHECK(learner.parameters == 7);
+  REQUIRE(learner.scores.size() == 2);
+  // Of the first class half of what is taken for it is right, and all of it is found; of the second nothing.
+  CHECK(learner.scores[1].precision == Approx(0.25));
+  CHECK(learner.scores[1].recall == Approx(0.5));
+  CHECK(learner.scores[1].f1 == Approx(1.0 / 3));
+  CHECK(test_learner("first", trained, items, suite, false).scores.empty());
 }
 
 TEST_CASE("transfer is what a learner gains on the base by task", "[evaluate]") {
@@ -295,7 +351,7 @@ TEST_CASE("transfer is what a learner gains on the base by task", "[evaluate]") 
   CHECK(row_of(zero.text(), "t") == std::vector<std::string>{"1", "0.00 ± 0.00", "50.00 ± 0.00"});
 }
 
-// Not a test: a page with all that pages have, long names and awkward ones, to be looked at in a browser.
+// Not a test: a page with all that pages have, long names and awkward ones, for tests/report_cli.py.
 TEST_CASE("a page of everything", "[.][page]") {
   const char* path = std::getenv("GRAFT_REPORT_PAGE");
   REQUIRE(path);
@@ -308,7 +364,7 @@ TEST_CASE("a page of everything", "[.][page]") {
   add_transfer(page, {"first", "second"}, {0, 0, 1, 1}, 0, some_learners(), "base");
   add_training(page, "listener", some_meter(30, true, 500), names, "accuracy");
   add_training(page, "two tasks", some_meter(3, true, 20), {"digits", "nodes", "texts"}, "accuracy");
-  add_training(page, "very many", some_meter(120, false, 500), {}, "accuracy");
+  add_training(page, "very many", some_meter(120, false, 500), names, "accuracy");
   page.section("Output").listing("as it was printed", "a line\n" + std::string(300, '-') + "\n");
   page.section("Configuration").values({{"--file", "/a/path" + std::string(200, 'x')}, {"--empty", ""}, {"--n", "3"}});
   page.write(path);

@@ -14,9 +14,9 @@
 #include "graft/data/episode_suite.hpp"
 #include "graft/data/glyphs.hpp"
 #include "graft/data/item_set.hpp"
-#include "graft/data/node_labels.hpp"
+#include "graft/data/labelled_text.hpp"
+#include "graft/data/node_episodes.hpp"
 #include "graft/data/runs.hpp"
-#include "graft/graph/sgc.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -203,55 +203,29 @@ inline FewShotData few_shot_classes(const ItemSet& set, ItemKind kind, Index siz
   return data;
 }
 
-/// The labelled nodes of a graph, each by its number. The table is S^hops X, see `NodeEmbedding`, of features whose
-/// rows add up to 1, times their number so that the entries of a row are about 1 in all.
+/// The labelled nodes of a graph, each by its number. The table is the `compared_features` after `hops`, times the
+/// square root of their width, so that an entry is about 1.
 inline FewShotData few_shot_nodes(const NodeLabels& nodes, const std::string& source, const Random& random,
                                   Index hops = 8) {
   std::vector<std::string> names;
   for (Index c = 0; c < nodes.classes; ++c) names.push_back("class " + std::to_string(c));
-  FewShotData data =
-      few_shot_classes(number_items(nodes.labels, names, source), ItemKind::nodes, nodes.features.columns(), random);
+  FewShotData data = few_shot_classes(number_items(from_vector(nodes.known_labels()), names, source),
+                                      ItemKind::nodes, nodes.features.columns(), random);
   data.entries = nodes.nodes();
-  const SparseMatrix<float> x = rows_to_one(nodes.features);
-  data.table = sgc_features(gcn_matrix(nodes.graph), matmul(x, eye<float>(x.columns())), hops);
-  // Centred and scaled over all nodes as one: sums of bags of words are tiny and all alike.
-  data.table = data.table - mean(data.table, {0}, true);
-  data.table = data.table / sqrt(mean(square(data.table)));
+  data.table = compared_features(nodes, hops) * std::sqrt(static_cast<float>(nodes.features.columns()));
   return data;
 }
 
-/// Texts of a file with a line "class number <tab> text" each, as ids of their words: letters and digits in lower case,
-/// what stands between them separates. 0 is no word, 1 a word that fewer than two texts of the training classes hold;
-/// of longer texts the first `length` words are taken. Errors: FileError.
+/// Texts of a file, as `load_labelled_texts` reads it, as ids of their words (`words_of`): 0 is no word, 1 a word that
+/// fewer than two texts of the training classes hold; of longer texts the first `length` words are taken. Errors:
+/// FileError.
 inline FewShotData few_shot_texts(const std::string& path, const Random& random, Index length = 32) {
+  const LabelledTexts all = load_labelled_texts(path);
   std::vector<std::vector<std::string>> texts;
-  std::vector<std::int64_t> labels;
-  const std::string file = InputFile(path).read_text();
-  for (std::size_t at = 0, line = 1; at < file.size(); ++line) {
-    const std::size_t end = std::min(file.find('\n', at), file.size()), tab = file.find('\t', at);
-    if (tab >= end || tab == at || tab > at + 6 || file.find_first_not_of("0123456789", at) < tab)
-      fail_file(path, {"line ", line, " is not 'class number <tab> text'"});
-    labels.push_back(std::stoll(file.substr(at, tab - at)));
-    std::vector<std::string> words(1);
-    for (std::size_t i = tab + 1; i < end; ++i) {
-      const char c = file[i];
-      const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-      if ((lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9') || (lower & 0x80))
-        words.back() += lower;
-      else if (!words.back().empty())
-        words.emplace_back();
-    }
-    if (words.back().empty()) words.pop_back();
-    texts.push_back(std::move(words));
-    at = end + 1;
-  }
-  if (labels.empty()) fail_file(path, "holds no texts");
-  const std::int64_t classes = *std::max_element(labels.begin(), labels.end()) + 1;
-  std::vector<std::string> names;
-  for (std::int64_t c = 0; c < classes; ++c) names.push_back("class " + std::to_string(c));
+  for (const std::string& text : all.texts) texts.push_back(words_of(text));
   const auto count = static_cast<Index>(texts.size());
   const auto items = [&](const std::vector<float>& ids) {
-    return vector_items(from_vector(ids, {count, length}), from_vector(labels), names, path);
+    return vector_items(from_vector(ids, {count, length}), from_vector(all.labels), all.class_names, path);
   };
   const FewShotData dealt = few_shot_classes(items(std::vector<float>(static_cast<std::size_t>(count * length))),
                                              ItemKind::texts, length, random);

@@ -21,7 +21,14 @@ struct NodeLabels {
   Tensor<std::int64_t> labels;                   ///< [nodes], in 0 .. classes - 1
   Tensor<std::int64_t> train, validation, test;  ///< node numbers, rising
   Index classes = 0;
+  std::vector<Index> unknown = {};  ///< nodes whose labels are not known: what `labels` says of them means nothing
 
+  /// The labels with -1 for those that are not known.
+  std::vector<std::int64_t> known_labels() const {
+    std::vector<std::int64_t> known(host(labels).begin(), host(labels).end());
+    for (const Index node : unknown) known[static_cast<std::size_t>(node)] = -1;
+    return known;
+  }
   Index nodes() const { return graph.sources(); }
 };
 
@@ -101,7 +108,10 @@ inline NodeLabels load_node_labels(const std::string& path) {
   };
   if (file.contains("labelled")) {
     const std::vector<int> known = file.at("labelled").with_shape({nodes}).converted<int>();
-    for (Index i = 0; i < nodes; ++i) taken[i] = known[static_cast<std::size_t>(i)] == 0;
+    for (Index i = 0; i < nodes; ++i) {
+      taken[i] = known[static_cast<std::size_t>(i)] == 0;
+      if (taken[i]) data.unknown.push_back(i);
+    }
   }
   data.train = nodes_of("train_mask");
   data.validation = nodes_of("val_mask");

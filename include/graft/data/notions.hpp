@@ -16,6 +16,9 @@ inline namespace GRAFT_ABI {
 /// What tells the classes of an episode apart.
 enum class Notion { character, drawer, turn, alphabet };
 
+/// All of them.
+inline constexpr Notion kNotions[] = {Notion::character, Notion::drawer, Notion::turn, Notion::alphabet};
+
 /// "character", "drawer", "turn", "alphabet".
 inline const char* name_of(Notion notion) {
   static constexpr const char* names[] = {"character", "drawer", "turn", "alphabet"};
@@ -49,15 +52,46 @@ class Notions {
     }
   }
 
+  /// Of the alphabets of a pool's classes.
+  Notions(const CharacterClasses& characters, const ClassPool& pool)
+      : Notions(characters, alphabets_of(characters, pool)) {}
+
+  /// Their numbers in the images.
+  const std::vector<Index>& alphabets() const { return alphabets_; }
+
+  /// The tasks of one notion: one an alphabet, but of the alphabet one over all.
+  std::vector<NotionTask> tasks(Notion notion) const {
+    if (notion == Notion::alphabet) return {{notion, -1}};
+    std::vector<NotionTask> list;
+    for (const Index alphabet : alphabets_) list.push_back({notion, alphabet});
+    return list;
+  }
   /// Character, drawer and turn of each alphabet, then the alphabet.
   std::vector<NotionTask> tasks() const {
     std::vector<NotionTask> list;
-    for (const Notion notion : {Notion::character, Notion::drawer, Notion::turn})
-      for (const Index alphabet : alphabets_) list.push_back({notion, alphabet});
-    list.push_back({Notion::alphabet, -1});
+    for (const Notion notion : kNotions)
+      for (const NotionTask& task : tasks(notion)) list.push_back(task);
+    return list;
+  }
+  /// Those of some notions, each notion's as often as there are alphabets: of tasks that are drawn uniformly, one
+  /// notion then takes part as often as another.
+  std::vector<NotionTask> even_tasks(const std::vector<Notion>& notions) const {
+    std::vector<NotionTask> list;
+    for (const Notion notion : notions) {
+      const std::vector<NotionTask> own = tasks(notion);
+      for (std::size_t i = 0; i < alphabets_.size(); ++i) list.push_back(own[i % own.size()]);
+    }
     return list;
   }
 
+  /// An episode of a notion, of a task that is drawn uniformly from its tasks; of the alphabet with as many ways as
+  /// there are alphabets, if these are fewer. Throws as the other form.
+  Episode<> draw(Notion notion, EpisodeOptions options, const Random& random, Site site = Site::current()) const {
+    const std::vector<NotionTask> own = tasks(notion);
+    if (notion == Notion::alphabet) options.ways = std::min<Index>(options.ways, std::ssize(alphabets_));
+    const auto task = static_cast<std::size_t>(random.stream("task").below(0, std::ssize(own)));
+    return draw(own[task], options, random.stream("episode"), site);
+  }
   /// An episode of a task: `ways`, `shots` and `queries` of `options`. Throws FileError when the alphabet has too few
   /// characters, drawers or images, ValueError for more than four turns.
   Episode<> draw(const NotionTask& task, const EpisodeOptions& options, const Random& random,
@@ -98,6 +132,12 @@ class Notions {
     Index number, character, drawer;
   };
 
+  static std::vector<Index> alphabets_of(const CharacterClasses& characters, const ClassPool& pool) {
+    std::vector<Index> list;
+    for (const std::vector<Index>& classes : pool.by_alphabet)
+      list.push_back(characters.images().character_alphabet[static_cast<std::size_t>(classes[0] / 4)]);
+    return list;
+  }
   static std::string where(const NotionTask& task) {
     return task.alphabet < 0 ? "all alphabets" : "alphabet " + std::to_string(task.alphabet);
   }

@@ -358,8 +358,10 @@ Svg graph_picture(const Graph& graph, const Tensor<T>& weights, const GraphPictu
           "text",
           {{"x", places[i].x}, {"y", places[i].y + 4}, {"text-anchor", "middle"}, {"fill", "#fff"}, {"stroke", "none"}},
           label);
-    else
+    else if (places[i].x + radius + 3 + detail::text_width(label, 11) <= o.width)
       picture.add("text", {{"x", places[i].x + radius + 3}, {"y", places[i].y + 4}}, label);
+    else  // where the sheet ends
+      picture.add("text", {{"x", places[i].x - radius - 3}, {"y", places[i].y + 4}, {"text-anchor", "end"}}, label);
   }
   return picture;
 }

@@ -77,13 +77,22 @@ class HtmlReport {
     return *this;
   }
   /// A picture with its caption, in the colours of the page. Pictures that follow one another stand side by side where
-  /// there is room. A `wide` one takes more of it and, where the page is narrow, scrolls in its own box.
-  HtmlReport& picture(const Svg& svg, std::string_view caption, bool wide = false) {
+  /// there is room: three that are up to 480 pixels wide, or two up to 900. On a narrow page one of more than 480
+  /// pixels scrolls in its own box rather than become too small to read.
+  HtmlReport& picture(const Svg& svg, std::string_view caption) {
     std::string drawing = svg.text();
     const std::string name = detail::html_text(caption);
     if (drawing.find("<title>") == std::string::npos) drawing.insert(4, " aria-label=\"" + name + "\"");
-    body(true) += (wide ? "<figure class=\"wide\">\n" + scroll_box(name) : "<figure>\n") + drawing +
-                  (wide ? "</div>\n" : "") + "<figcaption>" + name + "</figcaption>\n</figure>\n";
+    const bool wide = svg.width() > 480;
+    const auto pixels = [](double width) { return std::to_string(static_cast<Index>(width)) + "px"; };
+    drawing.insert(4, " style=\"" + (wide ? "min-width:" + pixels(0.7 * svg.width()) + ";" : "") +
+                          "max-width:" + pixels(1.3 * svg.width()) + "\"");
+    body(true) += std::string("<figure class=\"") +
+                  (!wide                ? "small"
+                   : svg.width() <= 900 ? "wide"
+                                        : "whole") +
+                  "\">\n" + (wide ? scroll_box(name) : "") + drawing + (wide ? "</div>\n" : "") + "<figcaption>" +
+                  name + "</figcaption>\n</figure>\n";
     return *this;
   }
   /// Lines of text as a program prints them, described by `name`.
@@ -188,13 +197,12 @@ class HtmlReport {
       "dt{color:var(--soft)}dd{margin:0;text-align:right;overflow-wrap:anywhere}\n"
       ".figures{display:grid;grid-template-columns:minmax(0,1fr);gap:1.2rem;margin:1rem 0;align-items:start}\n"
       "@media(min-width:760px){.figures{grid-template-columns:repeat(6,minmax(0,1fr))}"
-      "figure{grid-column:span 3}.wide{grid-column:1/-1}}\n"
-      "@media(min-width:1240px){figure{grid-column:span 2}.wide{grid-column:span 3}}\n"
+      "figure{grid-column:1/-1}.small{grid-column:span 3}thead th{white-space:normal}}\n"
+      "@media(min-width:1240px){.small{grid-column:span 2}.wide{grid-column:span 3}}\n"
       "figure{margin:0;min-width:0;padding:.4rem;background:var(--card);border:1px solid var(--line);"
       "border-radius:8px;break-inside:avoid}\n"
-      "figure svg{display:block;width:100%;height:auto;max-width:560px;margin:0 auto}\n"
+      "figure svg{display:block;width:100%;height:auto;margin:0 auto}\n"
       "figure svg>rect:first-of-type{fill:var(--card)}\n"
-      ".wide svg{min-width:600px;max-width:900px}\n"
       "figcaption{color:var(--soft);font-size:.9rem;padding:.4rem .3rem 0}\n"
       "pre{margin:.8rem 0;font:13px/1.4 ui-monospace,Menlo,Consolas,monospace}\n";
 

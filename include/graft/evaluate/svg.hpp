@@ -107,7 +107,7 @@ class SvgPath {
 class Svg {
  public:
   /// `title` is what is read out in place of the picture. Throws ValueError for a size that is not above 0.
-  Svg(double width, double height, std::string_view title, Site site = Site::current()) {
+  Svg(double width, double height, std::string_view title, Site site = Site::current()) : width_(width) {
     if (!(width > 0 && height > 0)) fail("Svg", {"a sheet of ", width, " x ", height}, {}, site);
     const std::string w = detail::svg_number(width, 1, site), h = detail::svg_number(height, 1, site);
     text_ = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + w + "\" height=\"" + h + "\" viewBox=\"0 0 " + w +
@@ -140,6 +140,7 @@ class Svg {
     return *this;
   }
 
+  double width() const { return width_; }
   /// The file's text; groups that are open end with it.
   std::string text() const {
     std::string all = text_;
@@ -159,6 +160,7 @@ class Svg {
     return text;
   }
 
+  double width_;
   std::string text_;
   Index groups_ = 0;
 };

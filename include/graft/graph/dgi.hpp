@@ -13,10 +13,30 @@
 #include "graft/ops/layout.hpp"
 #include "graft/ops/losses.hpp"
 #include "graft/ops/matmul.hpp"
+#include "graft/ops/neighbours.hpp"
 #include "graft/ops/reduce.hpp"
+#include "graft/ops/sparse.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
+
+namespace detail {
+
+/// The matrix with row order[i] of x as row i.
+template <class T>
+SparseMatrix<T> reordered_rows(const SparseMatrix<T>& x, const std::vector<Index>& order, Site site) {
+  std::vector<Index> place(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) place[static_cast<std::size_t>(order[i])] = static_cast<Index>(i);
+  std::vector<GraphEdge> moved = edge_list(x.pattern());
+  for (GraphEdge& entry : moved) entry.destination = place[static_cast<std::size_t>(entry.destination)];
+  return SparseMatrix<T>(Graph(x.columns(), x.rows(), moved, site), to_list_order(x.pattern(), x.values(), site), site);
+}
+template <class T>
+Tensor<T> reordered_rows(const Tensor<T>& x, const std::vector<Index>& order, Site) {
+  return gather(x, from_vector(std::vector<std::int64_t>(order.begin(), order.end())));
+}
+
+}  // namespace detail
 
 /// The encoder and the discriminator d(h, s) = h . W s of deep graph infomax. `encoder` is called as encoder(graph, x,
 /// context) -> [nodes, width]; after training, it is what one keeps.
@@ -38,11 +58,13 @@ struct Dgi {
   Tensor<T> loss(const Graph& graph, const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("Dgi", site);
     detail::check_nodes("Dgi", graph, x.shape(), site);
-    const std::vector<Index> order = context->stream("corruption").permutation(x.size(0), site);
-    const Tensor<T> h = encoder(graph, x, context);
-    const Tensor<T> shuffled =
-        encoder(graph, gather(x, from_vector(std::vector<std::int64_t>(order.begin(), order.end()))), context);
-    return contrast(h, shuffled, site);
+    return loss_of(graph, x, x.size(0), context, site);
+  }
+  /// The same of features that are mostly zeros, for an encoder that takes them.
+  Tensor<T> loss(const Graph& graph, const SparseMatrix<T>& x, ContextRef context, Site site = Site::current()) const {
+    const Named here("Dgi", site);
+    detail::check_nodes("Dgi", graph, {x.rows(), x.columns()}, site);
+    return loss_of(graph, x, x.rows(), context, site);
   }
   /// The same of rows that an encoder gave: both [nodes, width].
   Tensor<T> contrast(const Tensor<T>& h, const Tensor<T>& shuffled, Site site = Site::current()) const {
@@ -51,6 +73,14 @@ struct Dgi {
     const Index nodes = h.size(0), all = logits.count();
     const Tensor<T> real = generate({all}, [&](Index i) { return i < nodes ? T(1) : T(0); });
     return binary_cross_entropy_with_logits(logits, real, {}, site);
+  }
+
+ private:
+  template <class X>
+  Tensor<T> loss_of(const Graph& graph, const X& x, Index nodes, ContextRef context, Site site) const {
+    const std::vector<Index> order = context->stream("corruption").permutation(nodes, site);
+    const Tensor<T> h = encoder(graph, x, context);
+    return contrast(h, encoder(graph, detail::reordered_rows(x, order, site), context), site);
   }
 };
 

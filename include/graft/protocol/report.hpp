@@ -41,6 +41,21 @@ inline std::string task_name(const std::vector<std::string>& names, Index task) 
   return task < std::ssize(names) ? names[static_cast<std::size_t>(task)] : std::to_string(task);
 }
 
+/// As much of a name as a picture has room for: its beginning and its end, where names differ.
+inline std::string short_name(const std::string& name) {
+  const auto is_first_byte = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  std::vector<std::size_t> letters;  // where they begin
+  for (std::size_t i = 0; i < name.size(); ++i)
+    if (is_first_byte(name[i])) letters.push_back(i);
+  if (letters.size() <= 18) return name;
+  return name.substr(0, letters[10]) + "…" + name.substr(letters[letters.size() - 7]);
+}
+inline std::vector<std::string> short_names(const TaskMeter& meter, const std::vector<std::string>& names) {
+  std::vector<std::string> list;
+  for (Index t = 0; t < meter.tasks(); ++t) list.push_back(short_name(task_name(names, t)));
+  return list;
+}
+
 /// The middle of an interval of rounds.
 inline double middle_round(const TaskMeter& meter, Index interval) {
   return (static_cast<double>(interval) + 0.5) * static_cast<double>(meter.rounds_each());
@@ -53,7 +68,7 @@ template <class Figure>
 std::vector<Curve> task_curves(const TaskMeter& meter, const std::vector<std::string>& names, const Figure& figure) {
   std::vector<std::pair<double, Curve>> all;
   for (Index t = 0; t < meter.tasks(); ++t) {
-    Curve curve{task_name(names, t), {}, {}};
+    Curve curve{short_name(task_name(names, t)), {}, {}};
     for (Index i = 0; i < meter.intervals(); ++i) {
       const double value = figure(meter.of_task(t, i));
       if (!std::isfinite(value)) continue;
@@ -81,12 +96,11 @@ inline Svg report_curves(const std::vector<Curve>& curves, CurvePictureOptions o
   return curve_picture(curves, o);
 }
 
-/// Every task's figure over the rounds, one line a task. Intervals in which none took part are left out at the end.
+/// Every task's figure over the rounds, one line a task.
 template <class Figure>
 Svg task_map(const TaskMeter& meter, const std::vector<std::string>& names, const std::string& title,
              const Figure& figure) {
-  std::vector<std::string> rows, columns;
-  for (Index t = 0; t < meter.tasks(); ++t) rows.push_back(task_name(names, t));
+  std::vector<std::string> columns;
   for (Index i = 0; i < meter.intervals(); ++i) columns.push_back(std::to_string(i * meter.rounds_each()));
   const auto finite = [](double value) {
     return std::isfinite(value) ? value : std::numeric_limits<double>::quiet_NaN();
@@ -96,11 +110,14 @@ Svg task_map(const TaskMeter& meter, const std::vector<std::string>& names, cons
   return map_picture(values, {.title = title,
                               .row_name = "",
                               .column_name = "from round",
-                              .rows = std::move(rows),
-                              .columns = std::move(columns),
+                              .rows = short_names(meter, names),
+                              .columns = columns,
                               .width = 860,
                               .gaps = true});
 }
+
+/// Of so many tasks pictures of graphs have names, of more numbers.
+inline constexpr Index kMostNames = 40;
 
 /// The tasks as nodes, with an edge from each of the `strongest` largest positive entries of every row of `weights`
 /// [tasks, tasks], off the diagonal; of a symmetric matrix each pair once.
@@ -126,9 +143,9 @@ inline Svg task_graph(const Tensor<double>& weights, const std::vector<std::stri
     edges.push_back({pair.first, pair.second});
     widths.push_back(width);
   }
-  // Names where there is room for them; else numbers, which the table of the tasks has too.
   std::vector<std::string> labels;
-  for (Index t = 0; t < tasks; ++t) labels.push_back(tasks <= 40 ? task_name(names, t) : std::to_string(t));
+  for (Index t = 0; t < tasks; ++t)
+    labels.push_back(tasks <= kMostNames ? short_name(task_name(names, t)) : std::to_string(t));
   return graph_picture(Graph(tasks, edges), from_vector(widths),
                        {.title = title, .labels = labels, .weight_name = weight_name, .width = 860, .height = 520});
 }
@@ -159,10 +176,21 @@ inline void add_agreement(HtmlReport& report, const std::string& name, const Tas
 inline void add_pairs(HtmlReport& report, const std::string& name, const TaskMeter& meter,
                       const std::vector<std::string>& names) {
   if (meter.tasks() < 2) return;
-  std::vector<std::string> rows;
-  for (Index t = 0; t < meter.tasks(); ++t) rows.push_back(task_name(names, t));
+  const auto is_known = [](const Tensor<double>& matrix) {
+    const auto finite = [](double value) { return std::isfinite(value); };
+    return matrix.defined() && std::any_of(host(matrix).begin(), host(matrix).end(), finite);
+  };
+  if (const Tensor<double> attention = meter.mean_attention(); is_known(attention))
+    report.picture(task_graph(attention, names, 3, false, name + ": who listens to whom", "share of attention"),
+                   "The task graph: to each task come edges from the three that it listens to most, as wide as their "
+                   "share of its attention.");
+  else if (const Tensor<double> all = meter.mean_cosines(); is_known(all))
+    report.picture(task_graph(all, names, 3, true, name + ": tasks whose gradients agree", "mean cosine"),
+                   "The task graph of a learner whose tasks do not listen to one another: each task is joined to the "
+                   "three whose gradients agree with its own most.");
   std::vector<Tensor<double>> maps;
   std::vector<std::string> heads;
+  const std::vector<std::string> rows = short_names(meter, names);
   const bool few = meter.tasks() <= 60;  // more would be megabytes: the mean over all rounds only
   const Index rounds = meter.intervals_each() * meter.rounds_each();
   for (Index m = 0; few && m < meter.matrices(); ++m) {
@@ -189,22 +217,11 @@ inline void add_pairs(HtmlReport& report, const std::string& name, const TaskMet
                                              .columns = rows,
                                              .low = -end,
                                              .high = end,
-                                             .width = 860,
+                                             .width = 1300,
                                              .diverging = true,
                                              .gaps = true}),
                    "Mean cosine of the gradients of two tasks: red where they are against each other, blue where they "
-                   "agree, grey where the two were never compared.",
-                   true);
-  if (const Tensor<double> attention = meter.mean_attention(); attention.defined())
-    report.picture(task_graph(attention, names, 3, false, name + ": who listens to whom", "share of attention"),
-                   "The task graph: to each task come edges from the three that it listens to most, as wide as their "
-                   "share of its attention.",
-                   true);
-  else if (const Tensor<double> all = meter.mean_cosines(); all.defined())
-    report.picture(task_graph(all, names, 3, true, name + ": tasks whose gradients agree", "mean cosine"),
-                   "The task graph of a learner whose tasks do not listen to one another: each task is joined to the "
-                   "three whose gradients agree with its own most.",
-                   true);
+                   "agree, grey where the two were never compared.");
 }
 
 }  // namespace detail
@@ -219,15 +236,17 @@ inline void add_training(HtmlReport& report, const std::string& name, const Task
   report.section("Training of " + name);
   std::vector<std::vector<std::string>> rows;
   bool measured = false;
+  const bool numbered = meter.tasks() > detail::kMostNames;  // as in the picture of their graph
   for (Index t = 0; t < meter.tasks(); ++t) {
     const TaskFigures all = meter.of_task(t);
     TaskFigures last;
     for (Index i = 0; i < meter.intervals(); ++i)
       if (const TaskFigures at = meter.of_task(t, i); at.episodes > 0) last = at;
     measured = measured || std::isfinite(all.metric);
-    rows.push_back({detail::task_name(names, t), std::to_string(t), std::to_string(all.episodes),
-                    std::to_string(all.failures), detail::fixed_digits(all.loss, 4), detail::fixed_digits(last.loss, 4),
-                    detail::fixed_digits(all.metric, 4), detail::fixed_digits(last.metric, 4)});
+    rows.push_back({(numbered && t < std::ssize(names) ? std::to_string(t) + ": " : "") + detail::task_name(names, t),
+                    std::to_string(all.episodes), std::to_string(all.failures), detail::fixed_digits(all.loss, 4),
+                    detail::fixed_digits(last.loss, 4), detail::fixed_digits(all.metric, 4),
+                    detail::fixed_digits(last.metric, 4)});
   }
   const auto curves = [&](const std::string& what, const auto& figure) {
     const std::vector<Curve> list = detail::task_curves(meter, names, figure);
@@ -248,13 +267,12 @@ inline void add_training(HtmlReport& report, const std::string& name, const Task
   if (some)
     report.picture(measured ? detail::task_map(meter, names, name + ": " + metric + " of every task", figure)
                             : detail::task_map(meter, names, name + ": loss of every task", loss),
-                   "Every task over the rounds; grey where it did not take part.", true);
+                   "Every task over the rounds; grey where it did not take part.");
   detail::add_pairs(report, name, meter, names);
-  std::vector<std::string> head{"task", "number",    "episodes", "failures",
-                                "loss", "last loss", metric,     "last " + metric};
+  std::vector<std::string> head{"task", "episodes", "failures", "loss", "last loss", metric, "last " + metric};
   if (!measured) {
-    head.resize(6);
-    for (std::vector<std::string>& row : rows) row.resize(6);
+    head.resize(5);
+    for (std::vector<std::string>& row : rows) row.resize(5);
   }
   report.table("Tasks: means over all rounds, and over the last interval of " + std::to_string(meter.rounds_each()) +
                    " rounds that each took part in",
@@ -320,28 +338,17 @@ inline const ReportedLearner& base_learner(const char* op, const std::vector<Rep
   return *found;
 }
 
-/// "one, another and a third".
-inline std::string in_words(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < names.size(); ++i)
-    text += (i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + names[i];
-  return text;
-}
-
 /// What the paired differences of a kind say.
 inline std::string verdict(const std::string& kind, const std::string& base,
                            const std::vector<std::pair<std::string, Interval>>& differences) {
-  std::vector<std::string> better, worse, open;
-  for (const auto& [name, difference] : differences)
-    (difference.low() > 0 ? better : difference.high() < 0 ? worse : open).push_back(name);
-  std::string text;
-  const auto say = [&](const std::vector<std::string>& names, const std::string& one, const std::string& many) {
-    if (!names.empty()) text += (text.empty() ? "" : "; ") + in_words(names) + (names.size() == 1 ? one : many) + base;
-  };
-  say(better, " is better than ", " are better than ");
-  say(worse, " is worse than ", " are worse than ");
-  say(open, " cannot be told from ", " cannot be told from ");
-  return kind + ": " + text + ".";
+  std::string better, worse, open;
+  for (const auto& [name, difference] : differences) {
+    std::string& list = difference.low() > 0 ? better : difference.high() < 0 ? worse : open;
+    list += (list.empty() ? "" : ", ") + name;
+  }
+  const auto some = [](const std::string& list) { return list.empty() ? std::string("none") : list; };
+  return kind + ". Better than " + base + ": " + some(better) + ". Worse: " + some(worse) +
+         ". Not to be told from it: " + some(open) + ".";
 }
 
 }  // namespace detail
@@ -387,6 +394,10 @@ inline void add_results(HtmlReport& report, const std::vector<std::string>& kind
                      std::to_string(result.items), std::to_string(result.dropped),
                      result.seconds > 0 ? detail::fixed_digits(items / result.seconds, 1) : "–"});
   }
+  if (!differences[0].empty())
+    report.paragraph(
+        "What the paired differences say, each 95 % interval by itself; where there is no difference, one in twenty "
+        "says otherwise.");
   for (std::size_t k = 0; k < kinds.size(); ++k)
     if (!differences[k].empty()) report.paragraph(detail::verdict(kinds[k], base, differences[k]));
   report.table("Accuracy in %: mean over " + std::to_string(reference.result.figures[0].size()) +
@@ -462,7 +473,7 @@ inline void add_transfer(HtmlReport& report, const std::vector<std::string>& nam
   if (!transfer.empty())
     report.table(
         "Transfer against " + base + ": mean over test tasks of the relative difference in %, with 95 % interval",
-        {"learner", "difference", "tasks that are worse", "largest gain", "largest loss"}, transfer);
+        {"learner", "difference", "worse tasks", "largest gain", "largest loss"}, transfer);
   report.table("Accuracy in % by test task, with 95 % interval", head, rows);
 }
 

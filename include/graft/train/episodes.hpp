@@ -14,20 +14,30 @@
 namespace graft {
 inline namespace GRAFT_ABI {
 
-/// Accuracy of `learner(episode, context)` -> logits [queries, ways] in each episode of a suite, [kinds][episodes].
-/// `ranks` share the episodes and all get the figures of all. Throws Stopped when `stop` asks for it.
+/// Accuracy of `learner(episode, context)` -> logits [queries, ways] in each of `count` episodes, which `draw(i)` makes
+/// on several threads at once: [count]. `ranks` share the episodes and all get the figures of all. Throws Stopped when
+/// `stop` asks for it.
+template <class Learner, class Draw>
+std::vector<double> drawn_accuracies(const Learner& learner, Index count, const Draw& draw,
+                                     const StopFlag* stop = nullptr, Transport* ranks = nullptr) {
+  return shared_figures(ranks, count, [&](Index i) {
+    if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
+    const Episode<> episode = draw(i);
+    Context evaluation;
+    return accuracy(learner(episode, evaluation), episode.query.y);
+  });
+}
+
+/// The same of the episodes of a suite, [kinds][episodes].
 template <class Learner>
 std::vector<std::vector<double>> episode_accuracies(const Learner& learner, const ItemSet& items,
                                                     const EpisodeSuite& suite, const StopFlag* stop = nullptr,
                                                     Transport* ranks = nullptr) {
   std::vector<std::vector<double>> figures;
   for (const std::vector<EpisodeIndices>& episodes : suite)
-    figures.push_back(shared_figures(ranks, static_cast<Index>(episodes.size()), [&](Index i) {
-      if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
-      const Episode<> episode = items.episode(episodes[static_cast<std::size_t>(i)]);
-      Context evaluation;
-      return accuracy(learner(episode, evaluation), episode.query.y);
-    }));
+    figures.push_back(drawn_accuracies(
+        learner, std::ssize(episodes), [&](Index i) { return items.episode(episodes[static_cast<std::size_t>(i)]); },
+        stop, ranks));
   return figures;
 }
 

@@ -1,0 +1,119 @@
+// Tasks of different kinds in one run: alphabets, digits of several sources, nodes of graphs, texts; an encoder of each
+// kind in front of one graph-attention + Transformer trunk. Joint training against a learner of each task's own, at
+// equal total seconds. See docs/mixed-tasks.md.
+
+#include "experiment.hpp"
+#include "graft/io/published.hpp"
+#include "graft/io/wordpiece.hpp"
+#include "graft/multitask.hpp"
+#include "graft/protocol/joint_or_separate.hpp"
+
+using namespace graft;
+
+struct Settings {
+  std::string data, sentences, records;
+  std::vector<std::string> tasks;
+  JointOptions joint;
+  Index rounds = 0, separate_rounds = 0, seeds = 0;
+  double seconds = 0;
+};
+
+/// Sentence vectors of a published encoder, frozen.
+Tensor<> frozen_vectors(const std::string& folder, std::span<const std::string> texts) {
+  const WordPiece words(folder + "/vocab.txt");
+  const Bert<> bert = load_bert(folder);
+  std::vector<Tensor<>> parts((texts.size() + 31) / 32);
+  parallel_tasks(std::ssize(parts), [&](Index i) {
+    if (stop_requested(examples::Program::stop())) throw Stopped("stopped while sentences were encoded");
+    const std::size_t first = 32 * std::size_t(i), count = std::min(texts.size() - first, std::size_t(32));
+    const TokenBatch tokens = words.encode(texts.subspan(first, count), 128);
+    parts[std::size_t(i)] = sentence_vectors(bert(tokens.ids, tokens.mask, Context()), tokens.mask);
+  });
+  return concat(parts, 0);
+}
+
+void check_once(const char* option, std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end())
+    throw examples::UsageError(std::string(option) + ": " + *twice + " is named twice");
+}
+
+void compare(examples::Program& program, Settings& o) {
+  check_once("--tasks", o.tasks);
+  check_once("--aggregate", o.joint.aggregates);
+  if (o.rounds == 0 && o.separate_rounds > 0) throw examples::UsageError("--separate-rounds: needs --rounds");
+  if (o.seeds == 0) o.seeds = program.full() ? 3 : 1;
+  if (o.seconds == 0) o.seconds = program.full() ? 300 : 20;
+  o.joint.seed = program.seed;
+  o.joint.stop = program.stop();
+  SentenceVectors vectors;
+  if (!o.sentences.empty()) vectors = [&](const auto& texts) { return frozen_vectors(o.sentences, texts); };
+  FewShotTasks make(o.data, vectors);
+  const auto [tasks, left_out] = usable_tasks(o.tasks.empty() ? make.usual() : o.tasks, make, o.joint, o.seeds);
+  for (const auto& [name, why] : left_out) {
+    std::printf("without %s: %s\n", name.c_str(), why.c_str());
+    program.record.add({name, "left out", 1, 0, 1});
+  }
+  if (tasks.empty()) throw examples::UsageError("--tasks: none of them has data enough");
+  const auto join = [](const std::string& name, Index count) { return aggregators().make(name, count); };
+  const JointOrSeparate both(tasks, o.joint, join);
+  Identity identity = program.identity();
+  for (const FewShotTask& task : tasks) identity.add(task.name, task.items.fingerprints);
+  Experiment experiment({o.records, identity.text(), both.columns(), both.arms(), 1, o.seeds});
+
+  // Seconds become rounds once: of joint training those of its slowest aggregator.
+  constexpr Index checks = 5;
+  JointOptions untested = o.joint;
+  untested.mix.tests = 1;
+  const JointOrSeparate timed(tasks, untested, join);
+  const auto within = [&](const std::string& arm) {
+    if (const Index before = experiment.rounds_of(arm); before > 0) return before;
+    return examples::rounds_within(
+        o.seconds, checks, [&](Index rounds, Index times) { return timed({arm, 0, 0}, rounds, times); });
+  };
+  if (o.rounds > 0 && o.separate_rounds == 0) o.separate_rounds = std::max(o.rounds / std::ssize(tasks), Index{1});
+  if (o.rounds == 0) {
+    o.separate_rounds = within("separate-1");
+    o.rounds = std::numeric_limits<Index>::max();
+    for (const std::string& arm : both.joint_arms()) o.rounds = std::min(o.rounds, within(arm));
+  }
+  const auto rounds_of = [&](const std::string& arm) { return arm[0] == 'j' ? o.rounds : o.separate_rounds; };
+  if (!program.quiet) std::printf("rounds: --rounds %d --separate-rounds %d\n", int(o.rounds), int(o.separate_rounds));
+  experiment.run([&](const ExperimentUnit& unit) { return both(unit, rounds_of(unit.arm), checks); }, program.stop());
+
+  for (const auto& [name, times] : both.failures()) {
+    std::printf("%s: %d episodes failed\n", name.c_str(), int(times));
+    program.record.add({name, "failed episodes", static_cast<double>(times), 0, 1});
+  }
+  const JointGains gains = both.gains(experiment, Random(program.seed));
+  std::printf("\n%s", gains.text().c_str());
+  program.record.add(gains.rows());
+}
+
+int main(int argc, char** argv) {
+  examples::Program program("mixed_tasks", "Few-shot tasks of different kinds, trained together and each alone.");
+  Settings o;
+  MixtureOptions& mix = o.joint.mix;
+  program.file("--data", o.data, "folder of data sets, as docs/mixed-tasks.md says; default: generated tasks");
+  program.names("--tasks", o.tasks, "data sets, or alphabets of the folder's omniglot").shown = "all of these kinds";
+  program.file("--sentence-model", o.sentences, "folder of an encoder that reads texts, frozen");
+  program.names("--aggregate", o.joint.aggregates, "how gradients are joined, one of them chosen on validation")
+      .choices = aggregators().names();
+  program.word("--exchange", o.joint.exchange, {"off", "prototypes", "summary", "soft_labels"}, "what tasks post");
+  program.real("--seconds", o.seconds, "of every training of all tasks, on one thread", 0, 1e6).shown = "20; full 300";
+  program.whole("--rounds", o.rounds, "rounds of joint training, in the place of seconds", 0);
+  program.whole("--separate-rounds", o.separate_rounds, "rounds of each task alone; 0: an equal share", 0);
+  examples::Option& seeds = program.whole("--seeds", o.seeds, "of classes, episodes and initial values", 0, 1000);
+  seeds.shown = "1; full 3", seeds.in_identity = false;
+  program.whole("--ways", mix.ways, "classes of a test episode, or as many as the task has", 2);
+  program.whole("--shots", mix.shots, "support items of each class", 1);
+  program.whole("--queries", mix.queries, "queries of each class of a test episode", 1);
+  program.whole("--train-ways", mix.train_ways, "classes of a training episode, or as many as the task has", 2);
+  program.whole("--train-queries", mix.train_queries, "queries of each class of a training episode", 1);
+  program.whole("--episodes", o.joint.episodes, "episodes of a round", 1);
+  program.whole("--validations", mix.validations, "validation episodes of each task", 1);
+  program.whole("--tests", mix.tests, "test episodes of each task and seed", 1);
+  program.real("--learning-rate", o.joint.learning_rate, "highest rate of Adam", 1e-12, 10);
+  program.word("--records", o.records, {}, "folder of what is done, gone on with if there is one").in_identity = false;
+  return program.run(argc, argv, [&] { compare(program, o); });
+}

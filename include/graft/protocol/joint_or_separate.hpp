@@ -1,0 +1,312 @@
+#pragma once
+// What tasks of different kinds gain and lose by being trained together: one learner for all of them against a learner
+// of each task's own, in units of an `Experiment`.
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graft/evaluate/experiment.hpp"
+#include "graft/evaluate/record.hpp"
+#include "graft/evaluate/transfer_figures.hpp"
+#include "graft/fewshot/graph_transformer.hpp"
+#include "graft/protocol/exchange.hpp"
+#include "graft/protocol/mixed_tasks.hpp"
+
+namespace graft {
+inline namespace GRAFT_ABI {
+
+/// An encoder of each kind of items in front of a graph-attention + Transformer head, with or without exchange.
+using MixedLearner = ExchangeLearner<MixedEncoder, GraphTransformer<>>;
+
+/// How both are trained.
+struct JointOptions {
+  MixtureOptions mix = {};
+  std::vector<std::string> aggregates = {"mean", "pcgrad", "upgrad"};  ///< of joint training, one chosen on validation
+  std::string exchange = "off";  ///< what tasks tell one another in joint training, a name of `task_messages()`
+  Index episodes = 4;            ///< of a round, of as many tasks as there are
+  double learning_rate = 2e-3;   ///< the highest of Adam
+  double clip = 10;              ///< largest norm of a round's gradient
+  std::uint64_t seed = 1;
+  const StopFlag* stop = nullptr;
+};
+
+/// Makes an aggregator by name for so many tasks: `aggregators().make` of graft/multitask.hpp.
+using MakeAggregator = Function<Aggregator(const std::string& name, Index tasks)>;
+
+/// What the seed of a unit decides: classes, episodes, and the draws of training.
+inline Random random_of_seed(const JointOptions& o, Index seed) { return Random(o.seed).stream("seed", seed); }
+
+/// Tasks that can be trained and tested, and why others cannot.
+struct UsableTasks {
+  std::vector<FewShotTask> tasks;
+  std::vector<std::pair<std::string, std::string>> left_out = {};  ///< names and reasons
+};
+
+/// Makes tasks by `make(name)`; one whose data are missing, damaged or, with the classes of one of the `seeds`, too few
+/// for an episode is left out, and the others are what they would be. Throws all but FileError.
+template <class Make>
+UsableTasks usable_tasks(const std::vector<std::string>& names, Make&& make, const JointOptions& o, Index seeds) {
+  UsableTasks result;
+  for (const std::string& name : names) {
+    try {
+      FewShotTask task = make(name);
+      MixtureOptions one = o.mix;
+      one.tests = one.validations = 1;
+      for (Index seed = 0; seed < seeds; ++seed) mix_tasks({task}, one, random_of_seed(o, seed));
+      result.tasks.push_back(std::move(task));
+    } catch (const FileError& error) {
+      const std::string why = error.what();
+      result.left_out.emplace_back(name, why.starts_with("graft: ") ? why.substr(7) : why);
+    }
+  }
+  return result;
+}
+
+/// A task after both trainings.
+struct TaskGain {
+  std::string task;
+  BootstrapInterval separate, joint, difference;  ///< accuracies, and joint minus separate, paired by test episodes
+};
+
+/// What joint training came to against separate training.
+struct JointGains {
+  std::vector<TaskGain> tasks;
+  TaskGain all;                               ///< the mean over tasks; its intervals draw tasks too
+  std::vector<std::string> chosen;            ///< [seeds]: the arm of joint training
+  std::map<std::string, double> validation;   ///< mean accuracy over seeds and tasks of every arm
+  double relative = 0;                        ///< `delta_p` of the tasks' accuracies
+  Index hurt = 0;                             ///< tasks whose difference is below 0
+  Index surely_better = 0, surely_worse = 0;  ///< tasks whose interval does not hold 0
+
+  /// A table of the tasks in percent, and what was chosen.
+  std::string text() const {
+    std::string out;
+    char line[256];
+    const auto add = [&](auto... values) {
+      std::snprintf(line, sizeof line, values...);
+      out += line;
+    };
+    add("%-16s %25s %26s %28s\n", "accuracy in %", "separate", "joint", "joint minus separate");
+    for (std::size_t row = 0; row <= tasks.size(); ++row) {
+      const TaskGain& t = row < tasks.size() ? tasks[row] : all;
+      add("%-16.16s", t.task.c_str());
+      for (const BootstrapInterval* i : {&t.separate, &t.joint})
+        add("   %6.2f [%6.2f, %6.2f]", 100 * i->mean, 100 * i->low, 100 * i->high);
+      const BootstrapInterval& d = t.difference;
+      add("   %+7.2f [%+7.2f, %+7.2f]\n", 100 * d.mean, 100 * d.low, 100 * d.high);
+    }
+    add("\nmean relative difference %+.2f %%; worse in %d of %d tasks, surely in %d, surely better in %d\n",
+        100 * relative, static_cast<int>(hurt), static_cast<int>(tasks.size()), static_cast<int>(surely_worse),
+        static_cast<int>(surely_better));
+    for (const auto& [arm, figure] : validation) {
+      add("%s: %.2f %% on validation", arm.c_str(), 100 * figure);
+      if (const auto times = std::count(chosen.begin(), chosen.end(), arm); times > 0)
+        add(", chosen in %d of %d seeds", static_cast<int>(times), static_cast<int>(chosen.size()));
+      out += "\n";
+    }
+    return out;
+  }
+
+  /// Rows for a record: accuracy of "separate, TASK", "joint, TASK" and "joint minus separate, TASK", the last TASK
+  /// "all tasks", with half the width of their intervals, relative-difference and tasks-hurt of "joint",
+  /// validation-accuracy of every arm.
+  std::vector<ResultRow> rows() const {
+    std::vector<ResultRow> list;
+    const auto seeds = static_cast<Index>(chosen.size()), count = static_cast<Index>(tasks.size());
+    const auto add = [&](const std::string& name, const BootstrapInterval& i) {
+      list.push_back({name, "accuracy", i.mean, (i.high - i.low) / 2, seeds, 0});
+    };
+    for (std::size_t row = 0; row <= tasks.size(); ++row) {
+      const TaskGain& t = row < tasks.size() ? tasks[row] : all;
+      add("separate, " + t.task, t.separate);
+      add("joint, " + t.task, t.joint);
+      add("joint minus separate, " + t.task, t.difference);
+    }
+    list.push_back({"joint", "relative-difference", relative, 0, count, 0});
+    list.push_back({"joint", "tasks-hurt", static_cast<double>(hurt), 0, count, 0});
+    for (const auto& [arm, figure] : validation) list.push_back({arm, "validation-accuracy", figure, 0, seeds, 0});
+    return list;
+  }
+};
+
+/// Arms of the comparison: "separate-1", "separate-2" ... are learners of each task alone, from as many initial values
+/// as there are aggregators, "joint-mean" and so on are one learner of all tasks. Columns are the tasks, then
+/// "validation of TASK". Test and validation episodes, and how classes are dealt, depend on the seed of a unit and the
+/// task alone, so all arms answer the same. Both ways may choose among equally many trainings: joint one of its
+/// aggregators for all tasks, separate one of its initial values for each task, by validation accuracy alone.
+class JointOrSeparate {
+ public:
+  /// Throws ValueError for no tasks, no aggregators, and names that there are not.
+  JointOrSeparate(std::vector<FewShotTask> tasks, JointOptions options, MakeAggregator make,
+                  Site site = Site::current())
+      : tasks_(std::move(tasks)),
+        options_(std::move(options)),
+        make_(std::move(make)),
+        failures_(std::make_shared<Failures>()) {
+    if (tasks_.empty() || options_.aggregates.empty())
+      fail("JointOrSeparate", {tasks_.size(), " tasks, ", options_.aggregates.size(), " aggregators"}, {}, site);
+    for (const std::string& name : options_.aggregates) make_(name, 1);
+    if (exchanges()) task_messages().make(options_.exchange, site);
+  }
+
+  std::vector<std::string> separate_arms() const {
+    std::vector<std::string> arms;
+    for (std::size_t i = 1; i <= options_.aggregates.size(); ++i) arms.push_back("separate-" + std::to_string(i));
+    return arms;
+  }
+  std::vector<std::string> joint_arms() const {
+    std::vector<std::string> arms;
+    for (const std::string& name : options_.aggregates) arms.push_back("joint-" + name);
+    return arms;
+  }
+  std::vector<std::string> arms() const {
+    std::vector<std::string> all = separate_arms();
+    for (std::string& arm : joint_arms()) all.push_back(std::move(arm));
+    return all;
+  }
+  std::vector<std::string> columns() const {
+    std::vector<std::string> all;
+    for (const char* part : {"", "validation of "})
+      for (const FewShotTask& task : tasks_) all.push_back(part + task.name);
+    return all;
+  }
+
+  /// Trains and tests an arm: joint training for `rounds` rounds, or each task for so many, with `checks` validations
+  /// each. A task that cannot be trained (nothing finite is left) is answered by its untrained learner and counted in
+  /// `failures`. Throws FileError where data are too few, Stopped.
+  UnitResult operator()(const ExperimentUnit& unit, Index rounds, Index checks) const {
+    UnitResult result{{}, rounds, 0};
+    std::vector<std::vector<double>> validation;
+    if (unit.arm.starts_with("joint-"))
+      train(unit, tasks_, unit.arm.substr(6), exchanges(), checks, result, validation);
+    else
+      for (const FewShotTask& task : tasks_) train(unit, {task}, "", false, checks, result, validation);
+    result.figures.insert(result.figures.end(), validation.begin(), validation.end());
+    return result;
+  }
+
+  /// Episodes of "ARM/TASK" that failed in the trainings of this process: they threw, or had no finite gradient.
+  std::map<std::string, Index> failures() const {
+    const std::lock_guard guard(failures_->lock);
+    return failures_->count;
+  }
+
+  /// Chooses on validation, then compares on test. Throws as `Experiment::figures`.
+  JointGains gains(const Experiment& experiment, const Random& random, Site site = Site::current()) const {
+    JointGains result;
+    const auto mean = [](const std::vector<double>& of) { return mean_interval(of).mean; };
+    std::map<std::string, std::map<std::string, FoldFigures>> figures;  // by arm and column
+    for (const std::string& arm : arms())
+      for (const std::string& column : columns()) figures[arm][column] = experiment.figures(arm, column, site);
+    const std::size_t seeds = figures.begin()->second.begin()->second[0].size();
+    const double all = static_cast<double>(tasks_.size());
+    const auto validated = [&](const std::string& arm, std::size_t seed) {
+      double sum = 0;
+      for (const FewShotTask& task : tasks_) sum += mean(figures[arm]["validation of " + task.name][0][seed]) / all;
+      return sum;
+    };
+    for (const std::string& arm : arms())
+      for (std::size_t seed = 0; seed < seeds; ++seed)
+        result.validation[arm] += validated(arm, seed) / static_cast<double>(seeds);
+    for (std::size_t seed = 0; seed < seeds; ++seed)
+      result.chosen.push_back(best(joint_arms(), [&](const std::string& arm) { return validated(arm, seed); }));
+    std::vector<std::vector<TransferFigure>> transfer;
+    FoldFigures all_joint, all_separate;  // a fold is a task
+    const auto gain_of = [&](const std::string& name, const FoldFigures& joint, const FoldFigures& separate) {
+      return TaskGain{name, hierarchical_bootstrap(separate, random, {}, site),
+                      hierarchical_bootstrap(joint, random, {}, site),
+                      hierarchical_bootstrap(joint, separate, random, {}, site)};
+    };
+    for (const FewShotTask& task : tasks_) {
+      FoldFigures joint(1), separate(1);
+      for (std::size_t seed = 0; seed < seeds; ++seed) {
+        const std::string own = best(separate_arms(), [&](const std::string& arm) {
+          return mean(figures[arm]["validation of " + task.name][0][seed]);
+        });
+        joint[0].push_back(figures[result.chosen[seed]][task.name][0][seed]);
+        separate[0].push_back(figures[own][task.name][0][seed]);
+      }
+      result.tasks.push_back(gain_of(task.name, joint, separate));
+      all_joint.push_back(joint[0]);
+      all_separate.push_back(separate[0]);
+      const TaskGain& gain = result.tasks.back();
+      result.surely_better += gain.difference.low > 0;
+      result.surely_worse += gain.difference.high < 0;
+      if (gain.separate.mean > 0) transfer.push_back({{gain.joint.mean, gain.separate.mean}});
+    }
+    result.all = gain_of("all tasks", all_joint, all_separate);
+    if (!transfer.empty()) {
+      result.relative = delta_p(transfer, site);
+      result.hurt = tasks_hurt(transfer, 0, site);
+    }
+    return result;
+  }
+
+ private:
+  struct Failures {
+    std::mutex lock;
+    std::map<std::string, Index> count;
+  };
+
+  bool exchanges() const { return options_.exchange != "off"; }
+  template <class Figure>
+  static std::string best(const std::vector<std::string>& arms, const Figure& figure) {
+    std::string found = arms[0];
+    for (const std::string& arm : arms)
+      if (figure(arm) > figure(found)) found = arm;
+    return found;
+  }
+
+  void train(const ExperimentUnit& unit, const std::vector<FewShotTask>& some, const std::string& aggregate, bool talk,
+             Index checks, UnitResult& to, std::vector<std::vector<double>>& validation) const {
+    const JointOptions& o = options_;
+    const Random random = random_of_seed(o, unit.seed);
+    // All joint arms begin alike; "separate-1" with the encoders and the head that these begin with.
+    const Random initial = random.stream(unit.arm.starts_with("joint-") ? std::string("separate-1") : unit.arm);
+    const TaskMixture mixture = mix_tasks(some, o.mix, random);
+    const Index count = std::ssize(some);
+    ExchangeOptions exchange{.on = talk};
+    if (talk) exchange.message = task_messages().make(o.exchange);
+    MixedLearner learner({mixture.encoder(initial.stream("encoders")), GraphTransformer<>(initial.stream("head"))},
+                         count, o.mix.train_ways, initial.stream("exchange"), exchange);
+    const auto failed = [&](Index task, Index times) {
+      if (times == 0) return;
+      const std::lock_guard guard(failures_->lock);
+      failures_->count[unit.arm + "/" + mixture.tasks[static_cast<std::size_t>(task)].name] += times;
+    };
+    EpisodeTraining how;
+    how.protocol = {.tasks_per_round = o.episodes, .seed = random.stream("training").bits(0), .clip = o.clip};
+    how.aggregator = aggregate.empty() ? Aggregator(MeanGradient()) : make_(aggregate, count);
+    how.learning_rate = o.learning_rate;
+    how.train = {.name = unit.arm, .steps = to.rounds, .validations = checks, .quiet = true, .stop = o.stop};
+    try {
+      auto trained = train_on_mixture(learner, mixture, how);
+      for (Index t = 0; t < count; ++t) failed(t, trained.meter.of_task(t).failures);
+      to.seconds += trained.seconds;
+      learner = std::move(trained.model);
+    } catch (const Stopped&) {
+      throw;
+    } catch (const Error&) {
+      for (Index t = 0; t < count; ++t) failed(t, to.rounds);
+    }
+    for (Index t = 0; t < count; ++t) {
+      const MixedTask& task = mixture.tasks[static_cast<std::size_t>(t)];
+      to.figures.push_back(task_accuracies(learner, task, t, task.test, o.stop));
+      validation.push_back(task_accuracies(learner, task, t, task.validation, o.stop));
+    }
+  }
+
+  std::vector<FewShotTask> tasks_;
+  JointOptions options_;
+  MakeAggregator make_;
+  std::shared_ptr<Failures> failures_;
+};
+
+}  // namespace GRAFT_ABI
+}  // namespace graft
