@@ -135,7 +135,8 @@ struct ExperimentSettings {
     program.whole("--rounds", rounds, "of training, whatever they take; 0: as many as fit into the seconds", 0);
     program.word("--records", records, {}, "folder of what is done, gone on with if there is one").in_identity = false;
   }
-  /// Puts in what was not given.
+  /// Puts in what was not given; the settings are those that the program's options lead to, so that the identity of
+  /// records tells the seconds.
   void by_profile(const Program& program, const ExperimentSize& quick, const ExperimentSize& full) {
     const ExperimentSize& size = program.full() ? full : quick;
     if (folds == 0) folds = size.folds;

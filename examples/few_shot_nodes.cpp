@@ -52,7 +52,7 @@ Learner make_learner(const std::string& arm, const NodeSets& sets, const std::ve
   return {arm == "uniform_attention" ? examples::with_uniform_attention(embedding) : embedding, head};
 }
 
-void compare(examples::Program& program, Settings o) {
+void compare(examples::Program& program, Settings& o) {
   o.by_profile(program, {2, 1, 5}, {1000, 2, 20});
   const NodeSets sets(o.data);
   const std::vector<NodeTables> tables = compared_tables(sets, 8, width, Random(0));

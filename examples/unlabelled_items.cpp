@@ -42,7 +42,7 @@ struct Settings : examples::ExperimentSettings {
   Index tests = 200, large = 20;
 };
 
-void compare(examples::Program& program, Settings o) {
+void compare(examples::Program& program, Settings& o) {
   o.by_profile(program, {2, 1, 10}, {6, 2, 180});
   const CharacterClasses characters(o.data == "glyphs" ? make_glyphs() : load_characters(o.data), o.data);
   const LabelSplit labels = split_labels(characters.items().items, 2, Random(0).stream("labels"));
