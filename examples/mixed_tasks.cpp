@@ -3,10 +3,9 @@
 // equal total seconds. See docs/mixed-tasks.md.
 
 #include "experiment.hpp"
-#include "graft/io/published.hpp"
-#include "graft/io/wordpiece.hpp"
 #include "graft/multitask.hpp"
 #include "graft/protocol/joint_or_separate.hpp"
+#include "sentences.hpp"
 
 using namespace graft;
 
@@ -17,20 +16,6 @@ struct Settings {
   Index rounds = 0, separate_rounds = 0, seeds = 0;
   double seconds = 0;
 };
-
-/// Sentence vectors of a published encoder, frozen.
-Tensor<> frozen_vectors(const std::string& folder, std::span<const std::string> texts) {
-  const WordPiece words(folder + "/vocab.txt");
-  const Bert<> bert = load_bert(folder);
-  std::vector<Tensor<>> parts((texts.size() + 31) / 32);
-  parallel_tasks(std::ssize(parts), [&](Index i) {
-    if (stop_requested(examples::Program::stop())) throw Stopped("stopped while sentences were encoded");
-    const std::size_t first = 32 * std::size_t(i), count = std::min(texts.size() - first, std::size_t(32));
-    const TokenBatch tokens = words.encode(texts.subspan(first, count), 128);
-    parts[std::size_t(i)] = sentence_vectors(bert(tokens.ids, tokens.mask, Context()), tokens.mask);
-  });
-  return concat(parts, 0);
-}
 
 void check_once(const char* option, std::vector<std::string> names) {
   std::sort(names.begin(), names.end());
@@ -47,7 +32,7 @@ void compare(examples::Program& program, Settings& o) {
   o.joint.seed = program.seed;
   o.joint.stop = program.stop();
   SentenceVectors vectors;
-  if (!o.sentences.empty()) vectors = [&](const auto& texts) { return frozen_vectors(o.sentences, texts); };
+  if (!o.sentences.empty()) vectors = examples::SentenceEncoder(o.sentences);
   FewShotTasks make(o.data, vectors);
   const auto [tasks, left_out] = usable_tasks(o.tasks.empty() ? make.usual() : o.tasks, make, o.joint, o.seeds);
   for (const auto& [name, why] : left_out) {

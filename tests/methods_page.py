@@ -11,8 +11,9 @@ from public_names import ROOT
 
 PAGE = ROOT / "docs" / "methods.md"
 INCLUDE = ROOT / "include"
-FOLDERS = {"fewshot": "Few-shot learning", "multitask": "Several tasks", "pretrain": "Pre-training",
-           "generalise": "Domain generalisation", "protocol": "The protocol"}
+FOLDERS = {"fewshot": "Few-shot learning", "multitask": "Several tasks", "placeholder": "Placeholders",
+           "pretrain": "Pre-training and zero-shot", "generalise": "Domain generalisation",
+           "transfer": "Few-shot transfer", "protocol": "The protocol"}
 OPENING = """# Methods
 
 Every method is one header that reads like its paper's algorithm, and a row of the method table, which tests it.
@@ -20,7 +21,8 @@ Every method is one header that reads like its paper's algorithm, and a row of t
 Needs of a few-shot method are its `needs`: what it looks at to answer a query, the labelled support alone (inductive),
 unlabelled items of the task (semi-supervised) or the other queries too (transductive); the order of derivatives that
 its training takes, where it is not 1; and whether every episode must have the same number of classes. Needs of an
-aggregator are what it reads of the tasks in a round.
+aggregator are what it reads of the tasks in a round. Needs of other methods are what they take of their data: labels, items
+without labels besides, the domain or task that each item is of, a second modality (text, attributes), and the order of derivatives.
 
 `tests/methods_page.py --write` makes this page from the method table.
 """
@@ -49,6 +51,7 @@ def rows_of(text):
     return rows
 
 
+DATA = {"unlabelled": "unlabelled items", "domains": "domains", "second_modality": "second modality"}
 SEES = {"support": "inductive", "unlabelled": "semi-supervised", "queries": "transductive"}
 
 
@@ -57,7 +60,8 @@ def needs_of(row, header):
     found = {}
     for struct in re.finditer(r"^struct (\w+)[^;]*?\{$", header, re.M):
         end = header.find("\n};", struct.end())
-        declared = re.search(r"static constexpr Needs needs\s*(?:\{(.*?)\}|=\s*([^;]*));", header[struct.end():end], re.S)
+        declared = re.search(r"static constexpr (?:Data)?Needs needs\s*(?:\{(.*?)\}|=\s*([^;]*));",
+                             header[struct.end():end], re.S)
         if declared:
             found[struct.group(1)] = declared
     names = [name for name in row["functions"] if name in found] or list(found)
@@ -65,9 +69,13 @@ def needs_of(row, header):
         text, other = found[names[0]].groups()
         if other:
             return "as its base"
-        sees = re.search(r"\.sees = Sees::(\w+)", text)
         order = re.search(r"\.derivatives = (\d)", text)
-        words = [SEES[sees.group(1) if sees else "support"]]
+        if found[names[0]].group().startswith("static constexpr DataNeeds"):
+            words = ["labels"] if ".labels = false" not in text else []
+            words += [words_of for member, words_of in DATA.items() if f".{member} = true" in text]
+        else:
+            sees = re.search(r"\.sees = Sees::(\w+)", text)
+            words = [SEES[sees.group(1) if sees else "support"]]
         if order and order.group(1) != "1":
             words.append("no training" if order.group(1) == "0" else f"order {order.group(1)}")
         if ".any_ways = false" in text:
@@ -96,7 +104,10 @@ def faults(rows, headers):
     """What the rows lack, one line each."""
     lines = [f"{row['name']}: the row has no line of use" for row in rows if not row.get("use")]
     known = {row["header"] for row in rows}
-    return lines + [f"{header}: no row of the method table" for header in sorted(headers) if header not in known]
+    lines += [f"{header}: no row of the method table" for header in sorted(headers) if header not in known]
+    return lines + [f"{header}: says nowhere what it needs (DataNeeds)" for header in sorted(headers)
+                    if re.match(r"graft/(placeholder|pretrain|generalise|transfer)/", header) and
+                    "DataNeeds needs" not in headers[header]]
 
 
 SAMPLE = r'''
@@ -117,8 +128,9 @@ def self_test():
     rows = rows_of(SAMPLE)
     assert [row["name"] for row in rows] == ["first", "second"]
     assert rows[0]["paper"] == 'Somebody, A "method", 2020' and rows[0]["use"] == "first(x)"
-    assert faults(rows, ["graft/fewshot/first.hpp", "graft/fewshot/third.hpp"]) == [
-        "second: the row has no line of use", "graft/fewshot/third.hpp: no row of the method table"]
+    assert faults(rows, {"graft/fewshot/first.hpp": "", "graft/transfer/third.hpp": ""}) == [
+        "second: the row has no line of use", "graft/transfer/third.hpp: no row of the method table",
+        "graft/transfer/third.hpp: says nowhere what it needs (DataNeeds)"]
     first = """
 template <class T>
 struct Shape {
@@ -130,6 +142,8 @@ struct first {
 """
     second = "struct Second {\n  Combination operator()(TaskGradients& gradients) { return f(gradients.gramian()); }\n};\n" \
              "const auto round = detail::task_losses(\"Second\", gradients, range, site);\n"
+    third = "struct Third {\n  static constexpr DataNeeds needs{.labels = false, .domains = true, .derivatives = 2};\n};\n"
+    assert needs_of({"functions": ["Third"]}, third) == "domains, order 2"
     made = page(rows, {"graft/fewshot/first.hpp": first, "graft/multitask/second.hpp": second})
     assert "## Few-shot learning" in made
     assert "| first: `first(x)` | `graft/fewshot/first.hpp` | transductive, order 2, fixed ways |" in made
@@ -143,10 +157,11 @@ def main():
             for row in rows_of(file.read_text(encoding="utf-8"))]
     headers = {str(file.relative_to(INCLUDE)) for folder in FOLDERS if folder != "protocol"
                for file in (INCLUDE / "graft" / folder).glob("*.hpp")} - NO_METHODS
-    text = page(rows, {name: (INCLUDE / name).read_text(encoding="utf-8") for name in headers})
+    texts = {name: (INCLUDE / name).read_text(encoding="utf-8") for name in headers}
+    text = page(rows, texts)
     if "--write" in sys.argv:
         PAGE.write_text(text, encoding="utf-8")
-    wrong = faults(rows, headers)
+    wrong = faults(rows, texts)
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
         wrong.append("docs/methods.md is not what the rows say; tests/methods_page.py --write makes it")
     print("\n".join(wrong) or f"{len(rows)} methods")

@@ -227,6 +227,52 @@ inline std::vector<Glyph> alphabet_glyphs(const GlyphStyle& style, Random stream
   return glyphs;
 }
 
+/// Throws ValueError for options out of range.
+inline void check_glyph_options(const char* op, const GlyphOptions& options) {
+  const auto range = [op](const char* name, Index value, Index low, Index high) {
+    if (value < low || value > high) fail(op, {name, " is ", value, ", expected ", low, " to ", high});
+  };
+  range("alphabets", options.alphabets, 1, 10000);
+  range("test_alphabets", options.test_alphabets, 0, options.alphabets);
+  range("characters_min", options.characters_min, 1, 1000);
+  range("characters_max", options.characters_max, options.characters_min, 1000);
+  range("drawers", options.drawers, 1, 10000);
+  if (!(options.variation >= 0 && options.variation <= 2))
+    fail(op, {"variation is ", options.variation, ", expected 0 to 2"});
+}
+
+inline Random alphabet_stream(const GlyphOptions& options, Index alphabet) {
+  return Random(options.seed).stream("glyphs", alphabet);
+}
+
+/// The characters that are drawn, with the style of each alphabet.
+struct GlyphSet {
+  List<GlyphStyle> styles;
+  List<Index> first_character;  // of each alphabet, and the number of all
+  List<Glyph> glyphs;
+};
+inline GlyphSet glyph_set(const GlyphOptions& options) {
+  GlyphSet set;
+  Index characters = 0;
+  for (Index a = 0; a < options.alphabets; ++a) {
+    set.first_character.push_back(characters);
+    characters +=
+        options.characters_min +
+        alphabet_stream(options, a).stream("characters").below(0, options.characters_max - options.characters_min + 1);
+  }
+  set.first_character.push_back(characters);
+  set.styles = List<GlyphStyle>(options.alphabets);
+  set.glyphs = List<Glyph>(characters);
+  parallel_tasks(options.alphabets, [&](Index a) {
+    const Random own = alphabet_stream(options, a);
+    set.styles[a] = glyph_style(own.stream("style"));
+    auto made =
+        alphabet_glyphs(set.styles[a], own.stream("character"), set.first_character[a + 1] - set.first_character[a]);
+    std::move(made.begin(), made.end(), set.glyphs.begin() + set.first_character[a]);
+  });
+  return set;
+}
+
 }  // namespace detail
 
 /// Makes images [characters * drawers, 28, 28] of generated handwriting, ordered by character and then by drawer, with
@@ -238,27 +284,11 @@ inline std::vector<Glyph> alphabet_glyphs(const GlyphStyle& style, Random stream
 /// alphabets, and for 0.55 within one alphabet. On the 172 characters of split 1 of Omniglot's background set the same
 /// has 0.40 and 0.38. Errors: ValueError for options out of range.
 inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
-  const auto range = [](const char* name, Index value, Index low, Index high) {
-    if (value < low || value > high) fail("make_glyphs", {name, " is ", value, ", expected ", low, " to ", high});
-  };
-  range("alphabets", options.alphabets, 1, 10000);
-  range("test_alphabets", options.test_alphabets, 0, options.alphabets);
-  range("characters_min", options.characters_min, 1, 1000);
-  range("characters_max", options.characters_max, options.characters_min, 1000);
-  range("drawers", options.drawers, 1, 10000);
-  if (!(options.variation >= 0 && options.variation <= 2))
-    fail("make_glyphs", {"variation is ", options.variation, ", expected 0 to 2"});
-
-  const auto alphabet_stream = [&](Index a) {
-    return Random(options.seed).stream("glyphs", a);
-  };
+  detail::check_glyph_options("make_glyphs", options);
+  const detail::GlyphSet set = detail::glyph_set(options);
   CharacterImages data;
-  List<Index> first_character;  // of each alphabet
   for (Index a = 0; a < options.alphabets; ++a) {
-    first_character.push_back(data.character_count());
-    const Index count =
-        options.characters_min +
-        alphabet_stream(a).stream("characters").below(0, options.characters_max - options.characters_min + 1);
+    const Index count = set.first_character[a + 1] - set.first_character[a];
     data.alphabet_names.push_back("glyphs_" + detail::as_text(a));
     data.character_alphabet.insert(data.character_alphabet.end(), static_cast<std::size_t>(count), a);
     data.split.insert(data.split.end(), static_cast<std::size_t>(count),
@@ -272,29 +302,19 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
       data.drawer_id.push_back(d);
     }
 
-  List<detail::GlyphStyle> styles(options.alphabets);
-  List<detail::Glyph> glyphs(characters);
-  first_character.push_back(characters);
-  parallel_tasks(options.alphabets, [&](Index a) {
-    styles[a] = detail::glyph_style(alphabet_stream(a).stream("style"));
-    auto made = detail::alphabet_glyphs(styles[a], alphabet_stream(a).stream("character"),
-                                        first_character[a + 1] - first_character[a]);
-    std::move(made.begin(), made.end(), glyphs.begin() + first_character[a]);
-  });
-
   constexpr Index pixels = detail::kGlyphPixels * detail::kGlyphPixels;
   data.images.resize(static_cast<std::size_t>(data.image_count() * pixels));
   parallel_tasks(characters, [&](Index c) {
     const Index a = data.character_alphabet[static_cast<std::size_t>(c)];
-    const detail::GlyphStyle& style = styles[a];
-    const auto in_alphabet = static_cast<std::uint64_t>(c - first_character[a]);
+    const detail::GlyphStyle& style = set.styles[a];
+    const auto in_alphabet = static_cast<std::uint64_t>(c - set.first_character[a]);
     for (Index d = 0; d < options.drawers; ++d) {
       const auto drawer = static_cast<std::uint64_t>(d);
       const detail::GlyphHand hand =
-          detail::glyph_hand(alphabet_stream(a).stream("hand").stream(drawer), options.variation);
-      const auto lines = detail::trace_glyph(glyphs[c], style, hand,
-                                             alphabet_stream(a).stream("drawing").stream(in_alphabet).stream(drawer),
-                                             options.variation);
+          detail::glyph_hand(detail::alphabet_stream(options, a).stream("hand").stream(drawer), options.variation);
+      const auto lines = detail::trace_glyph(
+          set.glyphs[c], style, hand,
+          detail::alphabet_stream(options, a).stream("drawing").stream(in_alphabet).stream(drawer), options.variation);
       detail::render_lines(lines, style.pen * hand.pen, std::data(data.images) + (c * options.drawers + d) * pixels);
     }
   });

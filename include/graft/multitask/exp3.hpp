@@ -7,8 +7,8 @@
 #include <cmath>
 #include <vector>
 
+#include "graft/common/exp3.hpp"
 #include "graft/common/scheduler.hpp"
-#include "graft/ops/softmax.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -17,17 +17,6 @@ inline namespace GRAFT_ABI {
 struct Exp3Options {
   double gamma = 0.1;  ///< share of uniform draws, in (0, 1]; ours: Auer et al. set it from the number of draws to come
 };
-
-/// p_i = (1 - gamma) w_i / sum_j w_j + gamma / K of the logarithms of the weights w, [arms]; K arms. Throws ShapeError,
-/// ValueError for a gamma outside (0, 1] and for weights that are infinite or NaN.
-inline Tensor<double> exp3_probabilities(const Tensor<double>& log_weights, double gamma, Site site = Site::current()) {
-  const char* op = "exp3_probabilities";
-  detail::check_per_task(op, "log_weights", log_weights, site);
-  if (!(gamma > 0 && gamma <= 1)) fail(op, {"gamma is ", gamma, ", expected in (0, 1]"}, {}, site);
-  for (const double weight : host(log_weights))
-    if (!std::isfinite(weight)) fail(op, {"a log weight is ", weight}, {{"log_weights", log_weights.shape()}}, site);
-  return (1 - gamma) * softmax(log_weights, 0, site) + gamma / static_cast<double>(log_weights.count());
-}
 
 /// Draws tasks with p = exp3_probabilities(log w, gamma), independently. Before the next round, for every task of the
 /// last one:

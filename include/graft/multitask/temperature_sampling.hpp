@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "graft/common/scheduler.hpp"
+#include "graft/common/temperature.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -22,29 +23,6 @@ struct TemperatureSamplingOptions {
   double first_tau = 1;          ///< of the first round, if there is annealing
   bool low_discrepancy = false;  ///< exact quotas instead of independent draws
 };
-
-/// p_i = n_i^(1/tau) / sum_j n_j^(1/tau) of the sizes n [tasks], by logarithms, so that no power overflows. A task of
-/// size 0 has probability 0 at any temperature. Throws ShapeError, ValueError for a size that is negative or not
-/// finite, for sizes that are all 0, and for a temperature that is not above 0.
-inline Tensor<double> temperature_probabilities(const Tensor<double>& sizes, double tau, Site site = Site::current()) {
-  const char* op = "temperature_probabilities";
-  detail::check_per_task(op, "sizes", sizes, site);
-  if (!(tau > 0)) fail(op, {"tau is ", tau, ", expected above 0"}, {}, site);
-  double largest = 0;
-  for (const double size : host(sizes)) {
-    if (!(size >= 0 && std::isfinite(size))) fail(op, {"a size is ", size}, {{"sizes", sizes.shape()}}, site);
-    largest = std::max(largest, size);
-  }
-  if (largest == 0) fail(op, "all sizes are 0", {{"sizes", sizes.shape()}}, site);
-  List<double> p;
-  double total = 0;
-  for (const double size : host(sizes)) {
-    p.push_back(size > 0 ? std::exp((std::log(size) - std::log(largest)) / tau) : 0);
-    total += p.back();
-  }
-  for (double& share : p) share /= total;
-  return from_vector(p);
-}
 
 /// Draws tasks with p_i = n_i^(1/tau) / sum_j n_j^(1/tau): independently, or with `low_discrepancy` so that after any
 /// number r of draws task i was drawn r p_i times but for less than one (as long as tau does not change; while it is

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "graft/common/needs.hpp"
 #include "graft/core/options.hpp"
 #include "graft/model/fields.hpp"
 #include "graft/ops/losses.hpp"
@@ -31,6 +32,7 @@ template <class T = float>
 struct InfoNce {
   Tensor<T> log_scale = Tensor<T>(static_cast<T>(std::log(1 / 0.07)));  ///< []
   GRAFT_FIELDS(log_scale)
+  static constexpr DataNeeds needs{.labels = false, .second_modality = true};
 
   Tensor<T> operator()(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::current()) const {
     return info_nce(a, b, minimum(exp(log_scale), T(100)), site);

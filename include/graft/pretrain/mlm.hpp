@@ -2,6 +2,7 @@
 // Masked language modelling. Devlin, Chang, Lee, Toutanova, "BERT: pre-training of deep bidirectional transformers for
 // language understanding", NAACL 2019, section 3.1; masks drawn anew each time as in RoBERTa (Liu et al. 2019).
 
+#include "graft/common/needs.hpp"
 #include "graft/core/list.hpp"
 #include "graft/core/options.hpp"
 #include "graft/ops/losses.hpp"
@@ -18,6 +19,7 @@ struct MaskTokensOptions {
   Index mask_token = 103;    ///< [MASK] of BERT's vocabulary
   Index vocabulary = 30522;  ///< tokens there are
   Index first_random = 0;    ///< tokens before are not drawn, where a vocabulary begins with special ones
+  static constexpr DataNeeds needs{.labels = false, .unlabelled = true};
 };
 
 /// Tokens that are to be foretold: what the model sees, and what stood there.

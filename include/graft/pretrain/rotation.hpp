@@ -2,25 +2,14 @@
 // Rotation prediction: by how many quarter turns an image was turned. Gidaris, Singh, Komodakis, "Unsupervised
 // representation learning by predicting image rotations", ICLR 2018.
 
-#include "graft/data/episodes.hpp"
-#include "graft/model/context.hpp"
-#include "graft/ops/layout.hpp"
+#include "graft/common/needs.hpp"
+#include "graft/common/pretext.hpp"
+#include "graft/common/quarter_turns.hpp"
+#include "graft/nn/linear.hpp"
 #include "graft/ops/losses.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
-
-/// Images [n, size, size, channels] turned by 0, 1, 2 and 3 quarters against the clock, one turn after another: items
-/// [4 n, size, size, channels] with the turn as label. Throws ShapeError.
-template <class T>
-LabelledSet<T> quarter_turns(const Tensor<T>& images, Site site = Site::current()) {
-  if (images.rank() != 4 || images.size(1) != images.size(2))
-    fail<ShapeError>("quarter_turns", "expected images [n, size, size, channels]", {{"images", images.shape()}}, site);
-  const auto turned = [&](const Tensor<T>& x) { return flip(permute(x, {0, 2, 1, 3}, site), 1, site); };
-  std::vector<Tensor<T>> turns{images};
-  for (int quarters = 1; quarters < 4; ++quarters) turns.push_back(turned(turns.back()));
-  return {concat(turns, 0, site), episode_labels(4, images.size(0), site)};
-}
 
 /// The cross-entropy of the turns by `model`, called as model(items, context) -> [items, 4]: shape []. Throws
 /// ShapeError.
@@ -33,6 +22,32 @@ Tensor<T> rotation_loss(const M& model, const Tensor<T>& images, ContextRef cont
                      {{"scores", scores.shape()}, {"items", turned.x.shape()}}, site);
   return cross_entropy(scores, turned.y);
 }
+
+/// The task with a head of its own, for any encoder of images: pretext(encoder, images, context) is `rotation_loss` of
+/// head(encoder(images)). After training the encoder is what one keeps.
+template <class T = float>
+struct RotationPretext {
+  Linear<T> head;  ///< width -> 4
+  GRAFT_FIELDS(head)
+  static constexpr DataNeeds needs{.labels = false, .unlabelled = true};
+
+  RotationPretext() = default;
+  /// For embeddings of `width` numbers; initial values of `Linear`.
+  RotationPretext(Index width, const Random& random, Site site = Site::current())
+      : head(width, 4, random.stream("head"), {}, site) {}
+
+  /// `encoder(images, context)` or `encoder(images)` -> [items, width]; images [n, size, size, channels]. Shape [].
+  /// Throws ShapeError.
+  template <class Encoder>
+  Tensor<T> operator()(const Encoder& encoder, const Tensor<T>& images, ContextRef context,
+                       Site site = Site::current()) const {
+    const Named here("RotationPretext", site);
+    const auto scores = [&](const Tensor<T>& x, ContextRef own) {
+      return head(detail::encoded_items("RotationPretext", encoder, x, head.weight.size(1), own, site), site);
+    };
+    return rotation_loss(scores, images, context, site);
+  }
+};
 
 }  // namespace GRAFT_ABI
 }  // namespace graft
