@@ -6,28 +6,12 @@
 
 #include "catch.hpp"
 #include "graft/graft.hpp"
+#include "zero_shot_cases.hpp"
 
 using namespace graft;
+using namespace zero_shot_cases;
 
 namespace {
-
-using Rows = std::vector<std::vector<double>>;
-struct ProtocolCase {
-  Rows scores;
-  std::vector<std::int64_t> labels, seen;
-  std::vector<double> gammas;
-  Rows seen_and_unseen;
-  double area, best;
-};
-struct SpaceCase {
-  Rows points, queries;
-  std::vector<std::int64_t> right;
-  Index k;
-  double reciprocal;
-  std::vector<std::int64_t> counts;
-  double skewness;
-};
-#include "zero_shot_cases.inc"
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -36,12 +20,7 @@ struct Case {
   Tensor<std::int64_t> labels;
   Tensor<bool> seen;
 };
-Case made(const ProtocolCase& c) {
-  std::vector<double> all;
-  for (const auto& row : c.scores) all.insert(all.end(), row.begin(), row.end());
-  return {from_vector(all, {std::ssize(c.scores), std::ssize(c.seen)}), from_vector(c.labels),
-          from_vector(c.seen) == 1};
-}
+Case made(const ProtocolCase& c) { return {matrix(c.scores), from_vector(c.labels), from_vector(c.seen) == 1}; }
 Case random_case(std::uint64_t seed) {
   const Random random(seed);
   return {randn<double>({60, 9}, random.stream("logits")), generate({60}, [](Index i) { return i % 9; }),

@@ -7,36 +7,15 @@
 #include "graft/graft.hpp"
 #include "graft/ops/linalg.hpp"
 #include "graft/ops/prototypes.hpp"
+#include "zero_shot_cases.hpp"
 
 using namespace graft;
+using namespace zero_shot_cases;
 
 namespace {
 
-using Rows = std::vector<std::vector<double>>;
-struct ProtocolCase {
-  Rows scores;
-  std::vector<std::int64_t> labels, seen;
-  std::vector<double> gammas;
-  Rows seen_and_unseen;
-  double area, best;
-};
-struct SpaceCase {
-  Rows points, queries;
-  std::vector<std::int64_t> right;
-  Index k;
-  double reciprocal;
-  std::vector<std::int64_t> counts;
-  double skewness;
-};
-#include "zero_shot_cases.inc"
-
 using Numbers = Tensor<double>;
 
-Numbers matrix(const Rows& rows) {
-  std::vector<double> all;
-  for (const auto& row : rows) all.insert(all.end(), row.begin(), row.end());
-  return from_vector(all, {std::ssize(rows), std::ssize(rows[0])});
-}
 /// The map from x to y by ridge regression.
 Numbers ridge(const Numbers& x, const Numbers& y, double lambda) {
   return solve(matmul(x, x, {.transpose_a = true}) + lambda * eye<double>(x.size(1)),

@@ -44,6 +44,8 @@ struct AdaptedModel {
     return answer_of(model, queries, context);
   }
 };
+template <Model M>
+AdaptedModel(M) -> AdaptedModel<M>;
 
 /// The mean cross-entropy of `model(x, context)` (or `model(x)`) on a labelled set: the loss of methods that adapt a
 /// classifier. Another loss has the same call.

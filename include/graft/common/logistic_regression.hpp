@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "graft/common/few_shot.hpp"
+#include "graft/common/inner_loop.hpp"
 #include "graft/core/options.hpp"
 #include "graft/model/solvers.hpp"
 #include "graft/ops/compare.hpp"
@@ -154,5 +154,18 @@ LogisticFit<T> logistic_regression(const Tensor<T>& x, const Tensor<std::int64_t
           point.value};
 }
 
+namespace detail {
+
+/// `body` with the head that `logistic_regression` fits to its features of a support set, a class for each of the
+/// set's.
+template <class Body, class T>
+BodyHead<Body, CentredClassifier<T>> probed(const Body& body, const LabelledSet<T>& support, const LogisticOptions& o,
+                                            ContextRef context, Site site) {
+  const Recording off(false);
+  const Tensor<T> features = answer_of(body, support.x, context);
+  return {body, logistic_regression(features, support.y, ways_of(support.y, site), o, site).classifier};
+}
+
+}  // namespace detail
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -3,7 +3,6 @@
 // layers using linear classifier probes", 2016, and of Kornblith, Shlens, Le, "Do better ImageNet models transfer
 // better?", CVPR 2019.
 
-#include "graft/common/inner_loop.hpp"
 #include "graft/common/logistic_regression.hpp"
 #include "graft/common/needs.hpp"
 
@@ -34,14 +33,9 @@ struct LinearProbe {
   }
 
   template <class Body, class Head, class T>
-  AdaptedModel<BodyHead<Body, CentredClassifier<T>>> adapt(const BodyHead<Body, Head>& model,
-                                                           const LabelledSet<T>& support, const Tensor<T>& = {},
-                                                           ContextRef context = Context(),
-                                                           Site site = Site::current()) const {
-    const Recording off(false);
-    const Tensor<T> features = answer_of(model.body, support.x, context);
-    return {{model.body,
-             logistic_regression(features, support.y, ways_of(support.y, site), options.head, site).classifier}};
+  auto adapt(const BodyHead<Body, Head>& model, const LabelledSet<T>& support, const Tensor<T>& = {},
+             ContextRef context = Context(), Site site = Site::current()) const {
+    return AdaptedModel{detail::probed(model.body, support, options.head, context, site)};
   }
 };
 

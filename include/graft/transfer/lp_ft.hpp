@@ -34,21 +34,14 @@ struct LpFt {
   }
 
   template <class Body, class Head, class T>
-  AdaptedModel<BodyHead<Body, CentredClassifier<T>>> adapt(const BodyHead<Body, Head>& model,
-                                                           const LabelledSet<T>& support, const Tensor<T>& = {},
-                                                           ContextRef context = Context(),
-                                                           Site site = Site::current()) const {
-    const Recording off(false);
-    const Tensor<T> features = answer_of(model.body, support.x, context);
-    using Probed = BodyHead<Body, CentredClassifier<T>>;
-    const Probed probed{
-        detach(model.body),
-        logistic_regression(features, support.y, ways_of(support.y, site), options.head, site).classifier};
+  auto adapt(const BodyHead<Body, Head>& model, const LabelledSet<T>& support, const Tensor<T>& = {},
+             ContextRef context = Context(), Site site = Site::current()) const {
+    const auto probed = detail::probed(detach(model.body), support, options.head, context, site);
     const Named here("LpFt", site);
-    const auto objective = [&](const Probed& at, const LabelledSet<T>& items, ContextRef own) {
+    const auto objective = [&](const auto& at, const LabelledSet<T>& items, ContextRef own) {
       return loss(at, items, own);
     };
-    return {detail::trained_on("LpFt", probed, support, options.training, objective, context, site)};
+    return AdaptedModel{detail::trained_on("LpFt", probed, support, options.training, objective, context, site)};
   }
 };
 

@@ -97,10 +97,8 @@ struct SetFit {
   }
 
   template <class Body, class Head, class T>
-  AdaptedModel<BodyHead<Body, CentredClassifier<T>>> adapt(const BodyHead<Body, Head>& model,
-                                                           const LabelledSet<T>& support, const Tensor<T>& = {},
-                                                           ContextRef context = Context(),
-                                                           Site site = Site::current()) const {
+  auto adapt(const BodyHead<Body, Head>& model, const LabelledSet<T>& support, const Tensor<T>& = {},
+             ContextRef context = Context(), Site site = Site::current()) const {
     const Recording off(false);
     detail::check_count("SetFit", "epochs", options.epochs, 0, site);
     detail::check_count("SetFit", "batch", options.batch, 1, site);
@@ -119,14 +117,13 @@ struct SetFit {
     };
     const Index all = options.epochs * ((count + options.batch - 1) / options.batch);
     const Index steps = options.steps > 0 ? std::min(all, Index{options.steps}) : all;
-    Body body = [&] {
+    const Body body = [&] {
       const Named here("SetFit", site);
       return detail::trained_on("SetFit", detach(model.body), numbers,
                                 {.alpha = options.alpha, .steps = static_cast<int>(steps), .batch = options.batch},
                                 objective, context, site);
     }();
-    const Tensor<T> features = answer_of(body, support.x, context);
-    return {{std::move(body), logistic_regression(features, support.y, ways, options.head, site).classifier}};
+    return AdaptedModel{detail::probed(body, support, options.head, context, site)};
   }
 };
 
