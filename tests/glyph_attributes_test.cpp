@@ -4,6 +4,7 @@
 #include <string>
 
 #include "catch.hpp"
+#include "few_glyphs.hpp"
 #include "graft/graft.hpp"
 
 using namespace graft;
@@ -23,16 +24,6 @@ Names said_of(const Glyph& glyph, double smoothness = 0) {
   for (std::size_t i = 0; i < answers.size(); ++i)
     if (answers[i]) names.insert(detail::kGlyphAttributes[i]);
   return names;
-}
-
-GlyphOptions few() {
-  GlyphOptions options;
-  options.alphabets = 4;
-  options.test_alphabets = 1;
-  options.characters_min = 5;
-  options.characters_max = 8;
-  options.drawers = 3;
-  return options;
 }
 
 }  // namespace
@@ -80,20 +71,20 @@ TEST_CASE("attributes do not depend on place, size and the order of strokes", "[
 }
 
 TEST_CASE("every character of a set has its attributes, those of the smaller set first", "[data]") {
-  const GlyphAttributes some = glyph_attributes(few());
-  const CharacterImages images = make_glyphs(few());
+  const GlyphAttributes some = glyph_attributes(few_glyphs());
+  const CharacterImages images = make_glyphs(few_glyphs());
   CHECK(some.of_character.shape() == Shape{images.character_count(), 22});
   CHECK(some.names.size() == 22);
   for (const float value : host(some.of_character)) CHECK((value == 0 || value == 1));
   for (Index c = 0; c < images.character_count(); ++c)  // exactly one number of strokes, unless there are dots alone
     CHECK(some.of_character.at({c, 0}) + some.of_character.at({c, 1}) + some.of_character.at({c, 2}) <= 1);
-  GlyphOptions more = few();
+  GlyphOptions more = few_glyphs();
   more.alphabets = 6;
   more.drawers = 1;
   const Tensor<> all = glyph_attributes(more).of_character;
   CHECK(same_bits(slice(all, 0, 0, images.character_count()), some.of_character));
   set_threads(1);
-  CHECK(same_bits(glyph_attributes(few()).of_character, some.of_character));
+  CHECK(same_bits(glyph_attributes(few_glyphs()).of_character, some.of_character));
   set_threads(0);
 }
 
@@ -108,9 +99,9 @@ TEST_CASE("every attribute is in some characters of the default set and not in o
 }
 
 TEST_CASE("drawings with the combination of their character's attributes as class", "[data]") {
-  const AttributedItems items = attributed_glyphs(few());
-  const GlyphAttributes attributes = glyph_attributes(few());
-  const CharacterImages images = make_glyphs(few());
+  const AttributedItems items = attributed_glyphs(few_glyphs());
+  const GlyphAttributes attributes = glyph_attributes(few_glyphs());
+  const CharacterImages images = make_glyphs(few_glyphs());
   CHECK(items.x.shape() == Shape{images.image_count(), 28, 28, 1});
   CHECK(items.x.at({5, 14, 14, 0}) == static_cast<float>(images.image(5)[14 * 28 + 14]) / 255);
   CHECK(items.class_names.size() == static_cast<std::size_t>(items.classes()));
@@ -123,7 +114,7 @@ TEST_CASE("drawings with the combination of their character's attributes as clas
 }
 
 TEST_CASE("attributes of impossible glyph options are refused", "[data]") {
-  GlyphOptions options = few();
+  GlyphOptions options = few_glyphs();
   options.alphabets = 0;
   CHECK_THROWS_WITH(glyph_attributes(options), contains("glyph_attributes: alphabets is 0"));
   CHECK_THROWS_AS(attributed_glyphs(options), ValueError);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "few_glyphs.hpp"
 #include "files.hpp"
 #include "graft/data/glyphs.hpp"
 
@@ -24,16 +25,6 @@ namespace fs = std::filesystem;
 const CharacterImages& default_glyphs() {
   static const CharacterImages data = make_glyphs();
   return data;
-}
-
-GlyphOptions few() {
-  GlyphOptions options;
-  options.alphabets = 4;
-  options.test_alphabets = 1;
-  options.characters_min = 5;
-  options.characters_max = 8;
-  options.drawers = 3;
-  return options;
 }
 
 /// Squared Euclidean distance of two images, in units of full ink.
@@ -160,10 +151,10 @@ TEST_CASE("glyphs are ink on an empty ground", "[data]") {
 
 TEST_CASE("glyphs have the same bits on any number of threads", "[data]") {
   set_threads(1);
-  const CharacterImages one = make_glyphs(few());
+  const CharacterImages one = make_glyphs(few_glyphs());
   for (int count : {2, 3, 8}) {
     set_threads(count);
-    const CharacterImages many = make_glyphs(few());
+    const CharacterImages many = make_glyphs(few_glyphs());
     CHECK(many.images == one.images);
     CHECK(many.character_alphabet == one.character_alphabet);
   }
@@ -171,19 +162,19 @@ TEST_CASE("glyphs have the same bits on any number of threads", "[data]") {
 }
 
 TEST_CASE("a glyph depends on seed, alphabet, character and drawer only", "[data]") {
-  const CharacterImages base = make_glyphs(few());
-  GlyphOptions options = few();
+  const CharacterImages base = make_glyphs(few_glyphs());
+  GlyphOptions options = few_glyphs();
   options.alphabets = 6;
   CHECK(std::equal(base.images.begin(), base.images.end(), make_glyphs(options).images.begin()));
-  options = few();
+  options = few_glyphs();
   options.drawers = 5;
   const CharacterImages more = make_glyphs(options);
   for (Index c = 0; c < base.character_count(); ++c)
     for (Index d = 0; d < 3; ++d) CHECK(std::ranges::equal(more.image(5 * c + d), base.image(3 * c + d)));
-  options = few();
+  options = few_glyphs();
   options.seed = 2;
   CHECK(make_glyphs(options).images != base.images);
-  options = few();
+  options = few_glyphs();
   options.variation = 0;
   const CharacterImages still = make_glyphs(options);
   for (Index i = 0; i < still.image_count(); ++i) CHECK(std::ranges::equal(still.image(i), still.image(i - i % 3)));
@@ -237,7 +228,7 @@ TEST_CASE("glyphs are neither easy nor hopeless for the nearest pixel", "[data]"
 
 TEST_CASE("glyph options out of range are refused", "[data]") {
   const auto refused = [](auto change, const std::string& text) {
-    GlyphOptions options = few();
+    GlyphOptions options = few_glyphs();
     change(options);
     CHECK_THROWS_AS(make_glyphs(options), ValueError);
     CHECK_THROWS_WITH(make_glyphs(options), contains("make_glyphs") && contains(text));
@@ -253,7 +244,7 @@ TEST_CASE("glyph options out of range are refused", "[data]") {
 
 TEST_CASE("character files give back what was written", "[data]") {
   const Folder folder;
-  const CharacterImages data = make_glyphs(few());
+  const CharacterImages data = make_glyphs(few_glyphs());
   const std::string path = folder / "set.npz";
   write_npz(path, file_arrays(data));
   CharacterImages back = load_characters(path);
@@ -283,7 +274,7 @@ TEST_CASE("character files give back what was written", "[data]") {
 
 TEST_CASE("character files with wrong arrays are refused in one line", "[data]") {
   const Folder folder;
-  const CharacterImages data = make_glyphs(few());
+  const CharacterImages data = make_glyphs(few_glyphs());
   const std::string path = folder / "bad.npz";
   const auto refused = [&](const std::function<void(std::map<std::string, Array>&)>& change, const std::string& name,
                            const std::string& reason) {

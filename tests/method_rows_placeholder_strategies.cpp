@@ -17,16 +17,12 @@
 #include "graft/placeholder/random_substitution.hpp"
 #include "graft/placeholder/substitution.hpp"
 #include "method_table.hpp"
+#include "placeholder_items.hpp"
 
-using namespace graft;
+using namespace placeholder_items;
 
 namespace {
 
-using Numbers = Tensor<double>;
-using Labels = Tensor<std::int64_t>;
-constexpr double kInfinity = std::numeric_limits<double>::infinity(), kNaN = std::numeric_limits<double>::quiet_NaN();
-
-Numbers normal(const Shape& shape, std::uint64_t seed) { return randn<double>(shape, Random(seed)); }
 /// What a strategy is asked of items first .. first + count - 1.
 SourceInput input_of(Index count, Index sources, Index epoch = 0, Index first = 0, const Random& random = Random(7)) {
   SourceInput input{{}, sources, epoch, random};
