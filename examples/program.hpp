@@ -29,6 +29,7 @@
 #include <utility>
 #include <vector>
 
+#include "graft/graft.hpp"  // with it ops come from graft::compiled where a program links that
 #include "graft/core/stop.hpp"
 #include "graft/evaluate/report.hpp"
 #include "graft/io/file.hpp"

@@ -20,9 +20,10 @@ from toolchain import CXX, FLAGS, MPI, NATIVE, run, skip
 
 CALLS = ROOT / "tests" / "header_calls.inc"
 
-# xsimd takes half of a compiler's time. What includes this header, directly or not, is compiled with its parsed form,
-# and so would not be found to use it before it includes it, nothing else.
-SLOW_HEADER = "number/simd.hpp"
+# Parsing takes most of a compiler's time. What includes one of these headers, directly or not, is compiled with its
+# parsed form, and so would not be found to use what is in there before it includes it, nothing else. The last one that
+# a header includes is taken.
+PARSED_ONCE = ["number/simd.hpp", "autodiff/node.hpp", "ops/reduce.hpp", "ops/linalg.hpp"]
 
 # What a template parameter is instantiated with, by its concept and name.
 ARGUMENTS = [
@@ -217,10 +218,10 @@ def compile_alone(header, source, options=()):
     return f"{header} does not work alone:\n{done.stderr}\nof\n{source}" if done.returncode else ""
 
 
-def parsed_first(folder):
-    """Compiler options that put SLOW_HEADER, parsed once for all, before a file."""
-    path = pathlib.Path(folder, "first.hpp")
-    path.write_text(f'#include "graft/{SLOW_HEADER}"\n', encoding="utf-8")
+def parsed_once(folder, header):
+    """Compiler options that put this header, parsed now, before a file."""
+    path = pathlib.Path(folder, header.replace("/", "_"))
+    path.write_text(f'#include "graft/{header}"\n', encoding="utf-8")
     run([CXX, *FLAGS, *NATIVE, "-x", "c++-header", str(path), "-o", f"{path}.gch"])
     return ["-include", str(path)]
 
@@ -281,8 +282,9 @@ def main():
         del sources[MPI_HEADER]
     reached = reached_from(texts)
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        first = parsed_first(folder)
-        options = [first if SLOW_HEADER in reached[header] - {header} else () for header in sources]
+        parsed = list(zip(PARSED_ONCE, pool.map(lambda header: parsed_once(folder, header), PARSED_ONCE)))
+        options = [next((found for once, found in reversed(parsed) if once in reached[header] - {header}), ())
+                   for header in sources]
         failures += [text for text in pool.map(compile_alone, sources, sources.values(), options) if text]
     print(*failures, sep="\n")
     print(f"{len(chosen)} headers compiled alone with their uses, {len(failures)} faults")

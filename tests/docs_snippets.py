@@ -10,6 +10,7 @@ FOLDER the pictures that they draw replace those there. A picture that a page sh
 """
 
 import argparse
+import concurrent.futures
 import pathlib
 import re
 import shutil
@@ -61,14 +62,16 @@ def check(page, folder, flags, library):
         return False
     if not source:
         return True
-    file, binary = folder / (page.stem + ".cpp"), folder / page.stem
+    own = folder / page.stem
+    own.mkdir()
+    file, binary = own / "page.cpp", own / "page"
     file.write_text(source)
     built = subprocess.run([CXX, *flags, str(file), "-o", str(binary), *library, "-lutf8proc"],
                            capture_output=True, text=True)
     if built.returncode != 0:
         print(f"{name}: does not compile\n{built.stderr[:4000]}")
         return False
-    run = subprocess.run([str(binary)], capture_output=True, text=True, timeout=120, cwd=folder)
+    run = subprocess.run([str(binary)], capture_output=True, text=True, timeout=120, cwd=own)
     if run.returncode != 0:
         print(f"{name}: ends with {run.returncode}\n{run.stdout}{run.stderr}")
         return False
@@ -88,11 +91,12 @@ def main():
     library = [options.library] if options.library else []
     flags = [*FLAGS, *NATIVE, "-I" + str(ROOT), "-O0", "-Wno-unused-variable", "-Wno-unused-but-set-variable",
              *(["-DGRAFT_COMPILED"] if library else [])]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as headers:
+    with (tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as headers,
+          concurrent.futures.ThreadPoolExecutor(2) as pool):
         flags = [*precompiled(["graft/graft.hpp"], headers, flags), *flags]
         pages = [page for page in PAGES if not options.pages or page.name in options.pages]
-        right = all([check(page, pathlib.Path(folder), flags, library) for page in pages])
-        for picture in pathlib.Path(folder).glob("*.svg") if options.pictures else []:
+        right = all(list(pool.map(lambda page: check(page, pathlib.Path(folder), flags, library), pages)))
+        for picture in pathlib.Path(folder).rglob("*.svg") if options.pictures else []:
             shutil.copy(picture, options.pictures)
         return 0 if right else 1
 
