@@ -56,7 +56,7 @@ struct Work {
     sizes.ways = 20;
     sizes.shots = 1;
     sizes.queries = 5;
-    const auto& classes = tasks()[static_cast<std::size_t>(task)];
+    const auto& classes = tasks()[task];
     const ItemSet& items = data.train.items();
     const Episode<> episode = items.episode(items.draw(classes, sizes, random.stream("episode")));
     Context context(Phase::training, random.stream("layers"));
@@ -80,9 +80,8 @@ double measure(const Work& work, const std::string& aggregator, int rounds) {
     const std::vector<Index> chosen = uniform_tasks(tasks, 2, Random(2).stream(round));
     parallel_tasks(2, [&](Index i) {
       const Random draw = Random(2).stream("draw").stream(2 * round + static_cast<std::uint64_t>(i));
-      const Index task = chosen[static_cast<std::size_t>(i)];
-      gradients[static_cast<std::size_t>(i)] =
-          grad([&](const Learner& own) { return work.answer(own, task, draw).loss; }, plain);
+      const Index task = chosen[i];
+      gradients[i] = grad([&](const Learner& own) { return work.answer(own, task, draw).loss; }, plain);
     });
     parallel_tasks(
         1, [&](Index) { adam.step(plain, clip_by_norm(0.5 * (gradients[0] + gradients[1]), options.clip), 1e-3); });

@@ -42,7 +42,7 @@ std::vector<DomainRun> train_without(DomainRun run, const std::vector<SplitDomai
                                      DomainMethod<Net> method, double rate, const Settings& o, const Random& random) {
   std::vector<LabelledSet<>> domains;
   for (Index e = 0; e < std::ssize(parts); ++e)
-    if (e != run.one && e != run.other) domains.push_back(parts[static_cast<std::size_t>(e)].first);
+    if (e != run.one && e != run.other) domains.push_back(parts[e].first);
   if (domains.size() == 1) domains.push_back(domains[0]);
   const Random own = random.stream("initialisation");
   const Index pixels = domains[0].x.count() / domains[0].x.size(0), width = o.width;
@@ -82,17 +82,16 @@ void generalise(examples::Program& program, Settings& o) {
     for (const auto& domain : make_domains(o, random.stream("data")).domains)
       parts.push_back(split_domain(domain, 0.2, random.stream("split", std::ssize(parts))));
     for (const std::string& method : o.methods) {
-      std::vector<std::vector<DomainRun>> found(static_cast<std::size_t>(all));
+      std::vector<std::vector<DomainRun>> found(all);
       parallel_tasks(all, [&](Index i) {
         const Index k = i / (domains * domains), one = i / domains % domains, other = i % domains;
         if (other < one) return;                               // the same two the other way round
         const Random draws = root.stream("configuration", k);  // the first one is the default
         const double strength = k == 0 ? 1 : std::pow(10, draws.uniform(0, -1, 3));
         const double rate = k == 0 ? 1e-3 : std::pow(10, draws.uniform(1, -3.5, -2.5));
-        found[static_cast<std::size_t>(i)] =
-            train_without({std::to_string(k), 0, one, other}, parts, named.classes,
-                          make_domain_method<Net>(method, {.steps = o.steps, .strength = strength}), rate, o,
-                          random.stream("run", i));
+        found[i] = train_without({std::to_string(k), 0, one, other}, parts, named.classes,
+                                 make_domain_method<Net>(method, {.steps = o.steps, .strength = strength}), rate, o,
+                                 random.stream("run", i));
       });
       std::vector<DomainRun> runs;
       for (const auto& some : found) runs.insert(runs.end(), some.begin(), some.end());

@@ -19,7 +19,7 @@ void draw_characters(const examples::Program& program, const std::string& folder
   const char* const names[] = {"first", "second", "third"};
   Index others = 0, known = 0;
   for (Index i = 0; i < drawn.image_count(); ++i) {
-    const Index c = drawn.character_id[static_cast<std::size_t>(i)], d = drawn.drawer_id[static_cast<std::size_t>(i)];
+    const Index c = drawn.character_id[i], d = drawn.drawer_id[i];
     if (c >= 3 && d >= 2) continue;
     std::string place = folder + "/unlabelled";
     std::string name = "other-" + std::to_string(others + 1);

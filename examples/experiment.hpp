@@ -71,7 +71,7 @@ Index rounds_within(double seconds, Index validations, const Train& train) {
   constexpr Index few = 16, checks = 4;
   bool trains = true;
   const auto timed = [&](Index rounds, Index times) {
-    std::vector<double> each(static_cast<std::size_t>(threads()));
+    std::vector<double> each(threads());
     parallel_tasks(threads(), [&](Index i) {
       const auto now = [] {
         timespec time{};
@@ -80,7 +80,7 @@ Index rounds_within(double seconds, Index validations, const Train& train) {
       };
       const double start = now();
       const UnitResult result = train(rounds, times);
-      each[static_cast<std::size_t>(i)] = now() - start;
+      each[i] = now() - start;
       if (i == 0) trains = result.rounds > 0;
     });
     return detail::mean_of(each);

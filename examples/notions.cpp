@@ -80,7 +80,7 @@ void compare(examples::Program& program, Settings& o) {
       if (unit.arm == "pcgrad") how.aggregator = PcGrad();
       if (unit.arm == "upgrad") how.aggregator = UpGrad();
       const auto draw = [&](Index task, const Random& draws) {
-        const NotionTask& own = tasks[static_cast<std::size_t>(task)];
+        const NotionTask& own = tasks[task];
         return shown(trained.draw(own, sizes, draws), own.notion);
       };
       const auto validate = [&](const Learner& own) {

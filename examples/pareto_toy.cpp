@@ -72,9 +72,8 @@ void pareto_toy(examples::Program& program, std::vector<std::string> methods, co
   const Index each = static_cast<Index>(starts.size()), runs = each * static_cast<Index>(methods.size());
   List<Way> ways(runs);
   parallel_tasks(runs, [&](Index i) {
-    const std::string& method = methods[static_cast<std::size_t>(i / each)];
-    ways[i] =
-        follow(method, starts[static_cast<std::size_t>(i % each)], o, root.stream(method).stream("start", i % each));
+    const std::string& method = methods[i / each];
+    ways[i] = follow(method, starts[i % each], o, root.stream(method).stream("start", i % each));
   });
   std::printf("Where %lld steps of Adam end, * on the Pareto front\n\n%-16s", static_cast<long long>(o.steps), "from");
   for (const auto& [x1, x2] : starts) std::printf("  (%6.2f, %6.2f)  ", x1, x2);
@@ -82,7 +81,7 @@ void pareto_toy(examples::Program& program, std::vector<std::string> methods, co
   for (double x1 = -7; x1 <= 7; x1 += 0.25) curves[0].x.push_back(x1), curves[0].y.push_back(pareto_toy_front(x1));
   std::string reasons;
   for (Index i = 0; i < runs; ++i) {
-    const std::string& method = methods[static_cast<std::size_t>(i / each)];
+    const std::string& method = methods[i / each];
     const auto& [curve, end, reason] = ways[i];
     const Index start = i % each;
     if (start == 0) {

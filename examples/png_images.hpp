@@ -32,7 +32,7 @@ inline Tensor<> read_png(const std::string& path, Index size, bool inverted) {
   image.format = PNG_FORMAT_GRAY;
   image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;  // as programs write them that do not say
   const png_color white{255, 255, 255};
-  std::vector<png_byte> grey(static_cast<std::size_t>(height * width));
+  std::vector<png_byte> grey(height * width);
   if (!png_image_finish_read(&image, &white, std::data(grey), 0, nullptr))
     fail_file(path, {"is damaged: ", image.message});
   const auto [least, most] = std::minmax_element(grey.begin(), grey.end());
@@ -50,8 +50,7 @@ inline void write_png(const std::string& path, std::span<const std::uint8_t> ink
   image.format = PNG_FORMAT_GRAY;
   std::string grey, bytes(static_cast<std::size_t>(64 * size * size + 4096), '\0');  // more than it takes
   for (Index y = 0; y < 4 * size; ++y)
-    for (Index x = 0; x < 4 * size; ++x)
-      grey += static_cast<char>(255 - ink[static_cast<std::size_t>(y / 4 * size + x / 4)]);
+    for (Index x = 0; x < 4 * size; ++x) grey += static_cast<char>(255 - ink[y / 4 * size + x / 4]);
   png_alloc_size_t length = bytes.size();
   if (!png_image_write_to_memory(&image, std::data(bytes), &length, 0, std::data(grey), 0, nullptr))
     fail_file(path, {"cannot be written: ", image.message});

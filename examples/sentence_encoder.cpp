@@ -32,7 +32,7 @@ void encode(examples::Program& program, const Settings& o) {
   // Sentences of about one length go together: a batch is as long as its longest.
   List<Index> order(count);
   std::iota(order.begin(), order.end(), Index{0});
-  const auto length = [&](Index i) { return texts[static_cast<std::size_t>(i)].size(); };
+  const auto length = [&](Index i) { return texts[i].size(); };
   std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return length(a) > length(b); });
 
   std::vector<Tensor<>> parts;
@@ -44,8 +44,7 @@ void encode(examples::Program& program, const Settings& o) {
     for (Index first = 0; first < count; first += o.batch) {
       if (stop_requested(program.stop())) throw Stopped("stopped while sentences were encoded");
       std::vector<std::string> batch;
-      for (Index i = first; i < std::min(count, first + o.batch); ++i)
-        batch.push_back(texts[static_cast<std::size_t>(order[i])]);
+      for (Index i = first; i < std::min(count, first + o.batch); ++i) batch.push_back(texts[order[i]]);
       const TokenBatch tokens = words.encode(batch, o.longest);
       truncated += tokens.truncated;
       parts.push_back(sentence_vectors(bert(tokens.ids, tokens.mask, Context()), tokens.mask));
@@ -62,12 +61,11 @@ void encode(examples::Program& program, const Settings& o) {
   std::printf("%d sentences, vectors of %d numbers, %.0f sentences a second%s\n\n", int(count), int(vectors.size(1)),
               rate, truncated > 0 ? (", " + std::to_string(truncated) + " cut at the longest length").c_str() : "");
   for (Index i = 0; i < std::min(count, Index{20}) && count > 1; ++i) {
-    const auto cosine = [&](Index j) { return cosines[static_cast<std::size_t>(i * count + j)]; };
+    const auto cosine = [&](Index j) { return cosines[i * count + j]; };
     Index nearest = i == 0;
     for (Index j = 0; j < count; ++j)
       if (j != i && cosine(j) > cosine(nearest)) nearest = j;
-    std::printf("%6.3f  %s\n        %s\n", double(cosine(nearest)), texts[static_cast<std::size_t>(i)].c_str(),
-                texts[static_cast<std::size_t>(nearest)].c_str());
+    std::printf("%6.3f  %s\n        %s\n", double(cosine(nearest)), texts[i].c_str(), texts[nearest].c_str());
   }
   program.record.add({"sentence encoder", "sentences_per_second", rate, 0, count * o.repeat, seconds});
 }

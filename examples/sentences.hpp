@@ -29,7 +29,7 @@ class SentenceEncoder {
       if (stop_requested(Program::stop())) throw Stopped("graft: stopped while sentences were encoded");
       const std::size_t at = batch * static_cast<std::size_t>(i), count = std::min(texts.size() - at, batch);
       const TokenBatch tokens = words_.encode(std::span(texts).subspan(at, count), longest_);
-      parts[static_cast<std::size_t>(i)] = sentence_vectors(bert_(tokens.ids, tokens.mask, Context()), tokens.mask);
+      parts[i] = sentence_vectors(bert_(tokens.ids, tokens.mask, Context()), tokens.mask);
     });
     return concat(parts, 0);
   }

@@ -75,7 +75,7 @@ void transfer(examples::Program& program, Settings& o) {
     parallel_tasks(kinds * o.seeds, [&](Index i) {  // the same items for all tuners
       if (stop_requested(examples::Program::stop())) throw Stopped("graft: stopped in tuning");
       const Random own = random.stream("seed", i % o.seeds);
-      const auto k = static_cast<Index>(shots[static_cast<std::size_t>(i / o.seeds)]);
+      const auto k = static_cast<Index>(shots[i / o.seeds]);
       const Episode<> task = source.items.episode(
           source.items.draw(source.classes, {.ways = o.ways, .shots = k, .queries = o.queries}, own.stream("task")));
       Context context(Phase::evaluation, own.stream("tuning", k));

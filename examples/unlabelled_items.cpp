@@ -62,7 +62,7 @@ void compare(examples::Program& program, Settings& o) {
       asked[0].push_back(characters.items().draw(parts.test.all, near, random.stream("test", i)));
       const Random within = random.stream("within", i);
       if (large.empty()) continue;
-      const auto& own = large[static_cast<std::size_t>(within.below(0, std::ssize(large)))];
+      const auto& own = large[within.below(0, std::ssize(large))];
       asked[1].push_back(characters.items().draw(own, far, within.stream("episode")));
     }
     EpisodeTraining how = examples::training_of(unit, random, rounds, checks, 4e-3);

@@ -22,7 +22,7 @@ using namespace graft;
 
 using Numbers = Tensor<double>;
 
-inline double at(const Numbers& x, Index i) { return host(x)[static_cast<std::size_t>(i)]; }
+inline double at(const Numbers& x, Index i) { return host(x)[i]; }
 inline double at(const Numbers& x, Index i, Index j) { return at(x, i * x.size(1) + j); }
 inline Numbers row_of(const Numbers& x, Index i) { return reshape(slice(x, 0, i, i + 1), {x.size(1)}); }
 inline double inner(const Numbers& a, const Numbers& b) { return sum(a * b).item(); }

@@ -61,9 +61,7 @@ std::vector<double> attend(const Tensor<T>& q, const Tensor<T>& k, const Tensor<
   }
   for (double& weight : weights) total += weight = std::exp(weight - most);
   for (Index j = 0; j < keys; ++j)
-    for (Index d = 0; d < v.size(3); ++d)
-      out[static_cast<std::size_t>(d)] +=
-          weights[static_cast<std::size_t>(j)] / total * static_cast<double>(v.at({0, 0, j, d}));
+    for (Index d = 0; d < v.size(3); ++d) out[d] += weights[j] / total * static_cast<double>(v.at({0, 0, j, d}));
   return out;
 }
 
@@ -93,7 +91,7 @@ TEST_CASE("attention over many blocks is the formula", "[ops]") {
     for (Index i : {0, 1, 63, 64, 127, 128, 500, 511, 512, 699}) {
       const auto exact = attend(q, k, v, i, causal ? i + 201 : 900);
       for (Index d = 0; d < 20; ++d)
-        worst = std::max(worst, std::abs(exact[static_cast<std::size_t>(d)] - static_cast<double>(y.at({0, 0, i, d}))));
+        worst = std::max(worst, std::abs(exact[d] - static_cast<double>(y.at({0, 0, i, d}))));
     }
     CHECK(worst < 2e-6);
   }
@@ -187,7 +185,7 @@ TEST_CASE("attention does not depend on how much padding there is, nor on what i
       for (int i : {1, 2})
         for (Index head = 0; head < batch * 2; ++head)
           for (Index at = (head * keys + real) * 8; at < (head + 1) * keys * 8; ++at)
-            detail::writable(x[static_cast<std::size_t>(i)])[at] = content;
+            detail::writable(x[i])[at] = content;
     const AttentionOptions<float> options{.key_mask = key_mask(batch, keys, [&](Index, Index j) { return j < real; })};
     const auto f = [&](const std::vector<Tensor<float>>& y) {
       return sum(weight * scaled_dot_product_attention(y[0], y[1], y[2], options));
@@ -195,10 +193,10 @@ TEST_CASE("attention does not depend on how much padding there is, nor on what i
     auto results = grad(f, x);
     results.push_back(scaled_dot_product_attention(x[0], x[1], x[2], options));
     for (int i : {1, 2}) {
-      const auto& g = results[static_cast<std::size_t>(i)];
+      const auto& g = results[i];
       for (Index head = 0; head < batch * 2; ++head)
         for (Index at = (head * keys + real) * 8; at < (head + 1) * keys * 8; ++at) REQUIRE(g.data()[at] == 0);
-      results[static_cast<std::size_t>(i)] = times(g, 0, real);
+      results[i] = times(g, 0, real);
     }
     return results;
   };
@@ -220,8 +218,7 @@ TEST_CASE("attention without positions is equivariant", "[ops]") {
     const auto y = detail::fresh<double>(x.shape());
     for (Index head = 0; head < 2; ++head)
       for (Index i = 0; i < time; ++i)
-        for (Index d = 0; d < 4; ++d)
-          detail::writable(y)[(head * time + i) * 4 + d] = x.at({0, head, order[static_cast<std::size_t>(i)], d});
+        for (Index d = 0; d < 4; ++d) detail::writable(y)[(head * time + i) * 4 + d] = x.at({0, head, order[i], d});
     return y;
   };
   const auto q = randn<double>({1, 2, time, 4}, Random(1)), k = randn<double>({1, 2, time, 4}, Random(2));

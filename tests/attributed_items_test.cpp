@@ -72,7 +72,7 @@ TEST_CASE("any classes may be unseen where attributes do not matter", "[data]") 
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     const Tensor<bool> seen = split_classes(5, 2, Random(seed));
     CHECK(count_nonzero(seen).item() == 3);
-    for (Index c = 0; c < 5; ++c) unseen[static_cast<std::size_t>(c)] += !seen.at({c});
+    for (Index c = 0; c < 5; ++c) unseen[c] += !seen.at({c});
   }
   for (const Index count : unseen) CHECK(std::abs(count - 80) < 35);  // five deviations of 200 draws of chance 2 / 5
   CHECK_THROWS_WITH(split_classes(3, 3, Random(1)), contains("3 unseen classes of 3"));
@@ -91,7 +91,7 @@ TEST_CASE("items of seen classes are split, those of unseen ones tested", "[data
   std::vector<Index> counts(5);
   for (const std::int64_t i : train) {
     CHECK(test.count(i) == 0);
-    ++counts[static_cast<std::size_t>(i % 5)];
+    ++counts[i % 5];
   }
   CHECK(counts == std::vector<Index>{7, 0, 7, 7, 0});
   CHECK(same_bits(split.seen, seen));

@@ -134,8 +134,8 @@ TEST_CASE("vjp, jvp, hvp and jacobian of closed forms", "[autodiff]") {
   for (int i = 0; i < 4; ++i) {
     double ax = 0;
     for (int j = 0; j < 3; ++j) ax += a.data()[i * 3 + j] * x.data()[j];
-    value[static_cast<std::size_t>(i)] = ax + std::sin(ax);
-    for (int j = 0; j < 3; ++j) jac[static_cast<std::size_t>(i * 3 + j)] = (1 + std::cos(ax)) * a.data()[i * 3 + j];
+    value[i] = ax + std::sin(ax);
+    for (int j = 0; j < 3; ++j) jac[i * 3 + j] = (1 + std::cos(ax)) * a.data()[i * 3 + j];
   }
   const D expected = from_vector(jac, {4, 3});
   CHECK(all_close(jacobian(f, x), expected, 1e-12));
@@ -154,8 +154,8 @@ TEST_CASE("vjp, jvp, hvp and jacobian of closed forms", "[autodiff]") {
   for (int i = 0; i < 3; ++i)
     for (int j = 0; j < 3; ++j) {
       const double symmetric = (b.data()[i * 3 + j] + b.data()[j * 3 + i]) / 2;
-      g[static_cast<std::size_t>(i)] += symmetric * x.data()[j];
-      h[static_cast<std::size_t>(i)] += symmetric * v.data()[j];
+      g[i] += symmetric * x.data()[j];
+      h[i] += symmetric * v.data()[j];
     }
   CHECK(all_close(gradient, from_vector(g), 1e-12));
   CHECK(all_close(product, from_vector(h), 1e-12));
@@ -340,8 +340,8 @@ TEST_CASE("per-sample gradients of a linear head equal one gradient a sample", "
   const double step = 1e-5;
   for (Index i : {0, 7, 14}) {
     std::vector<double> up(head.a.span().begin(), head.a.span().end()), down = up;
-    up[static_cast<std::size_t>(i)] += step;
-    down[static_cast<std::size_t>(i)] -= step;
+    up[i] += step;
+    down[i] -= step;
     const double difference =
         norms({from_vector(up, {3, 5}), head.b}).item() - norms({from_vector(down, {3, 5}), head.b}).item();
     CHECK(slope.a.data()[i] == Approx(difference / (2 * step)).epsilon(1e-6));

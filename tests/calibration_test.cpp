@@ -62,7 +62,7 @@ TEST_CASE("bins of confidence hold their upper edge", "[evaluate]") {
   // Every edge of a hundred bins is in the bin below it, whatever b / 100 is in binary.
   for (Index b = 1; b <= 100; ++b) {
     const Tensor<double> edge = full<double>({1}, static_cast<double>(b) / 100);
-    CHECK(calibration_bins(edge, tensor<bool>({true}), {.bins = 100})[static_cast<std::size_t>(b - 1)].items == 1);
+    CHECK(calibration_bins(edge, tensor<bool>({true}), {.bins = 100})[b - 1].items == 1);
   }
 }
 

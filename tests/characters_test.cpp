@@ -60,7 +60,7 @@ TEST_CASE("a class is a character at a quarter turn", "[data]") {
   const auto pixels = characters.images().image(11);
   for (Index y = 0; y < 16; ++y)
     for (Index x = 0; x < 16; ++x) {
-      const float ink = static_cast<float>(pixels[static_cast<std::size_t>(16 * y + x)]) * (1.0f / 255);
+      const float ink = static_cast<float>(pixels[16 * y + x]) * (1.0f / 255);
       if (episode.support.x.at({0, y, x, 0}) != ink) FAIL_CHECK(y << " " << x);
     }
   for (Index turn = 0; turn < 4; ++turn)
@@ -226,7 +226,7 @@ TEST_CASE("suites hold both kinds of episodes, and figures come in their order",
   CHECK_THROWS_AS(episode_figures(characters, suite, first_pixel, &stop), Stopped);
   // A learner that gives every query the same logits is right on the queries of the class that it prefers.
   const auto first = [](const Episode<>& episode, Context&) {
-    std::vector<float> logits(static_cast<std::size_t>(3 * episode.query.x.size(0)));
+    std::vector<float> logits(3 * episode.query.x.size(0));
     for (std::size_t i = 0; i < logits.size(); i += 3) logits[i] = 1;
     return from_vector(logits, {episode.query.x.size(0), 3});
   };

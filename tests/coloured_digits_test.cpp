@@ -89,7 +89,7 @@ TEST_CASE("coloured digits: every image once, ink in the channel of its colour",
         CHECK(x.at({i, p / 2, p % 2, second}) == static_cast<float>(number_of(x, i) + 1));
         CHECK(x.at({i, p / 2, p % 2, !second}) == 0);
       }
-      ++seen[static_cast<std::size_t>(number_of(x, i))];
+      ++seen[number_of(x, i)];
     }
   }
   CHECK((seen == std::vector<int>(100, 1)));
@@ -166,7 +166,7 @@ TEST_CASE("rotated digits: every image once, turned by its domain's angle", "[da
   std::vector<int> seen(20);
   for (const auto& [x, y] : data.domains)
     for (Index i = 0; i < y.count(); ++i) {
-      ++seen[static_cast<std::size_t>(std::lround(x.at({i, 0, 0, 0})) - 1)];
+      ++seen[std::lround(x.at({i, 0, 0, 0})) - 1];
       CHECK(y.at({i}) == (std::lround(x.at({i, 0, 0, 0})) - 1) % 10);
     }
   CHECK((seen == std::vector<int>(20, 1)));
@@ -181,7 +181,7 @@ TEST_CASE("a domain in two parts, and batches of domains", "[data]") {
   std::vector<int> seen(10);
   for (const LabelledSet<>& part : {parts.first, parts.second})
     for (Index i = 0; i < part.y.count(); ++i) {
-      ++seen[static_cast<std::size_t>(number_of(part.x, i))];
+      ++seen[number_of(part.x, i)];
       CHECK(part.y.at({i}) == number_of(part.x, i) % 10);
     }
   CHECK((seen == std::vector<int>(10, 1)));
@@ -193,7 +193,7 @@ TEST_CASE("a domain in two parts, and batches of domains", "[data]") {
   const auto batches = draw_batches({digits, plain_digits(3)}, 4, Random(1));
   CHECK(same_bits(batches[1].x, plain_digits(3).x));
   std::vector<int> drawn(10);
-  for (Index i = 0; i < 4; ++i) ++drawn[static_cast<std::size_t>(number_of(batches[0].x, i))];
+  for (Index i = 0; i < 4; ++i) ++drawn[number_of(batches[0].x, i)];
   for (const int times : drawn) CHECK(times <= 1);
   CHECK(batches[0].y.count() == 4);
   CHECK(same_bits(draw_batches({digits}, 4, Random(1))[0].x, batches[0].x));  // whatever other domains there are

@@ -151,8 +151,7 @@ TEST_CASE("stochastic depth", "[nn]") {
     const TransformerOptions options{.dropout = 0, .norm_first = true, .stochastic_depth = 0.5};
     const TransformerEncoder<double> encoder(4, 8, 2, 12, random, {.layer = options});
     for (Index i = 0; i < 4; ++i)
-      CHECK(encoder.layers[static_cast<std::size_t>(i)].options.stochastic_depth ==
-            Approx(0.5 * static_cast<double>(i + 1) / 4).epsilon(1e-15));
+      CHECK(encoder.layers[i].options.stochastic_depth == Approx(0.5 * static_cast<double>(i + 1) / 4).epsilon(1e-15));
     const TransformerEncoderLayer<double> block(8, 2, 12, random, options);
     const Tensor<double> x = randn<double>({64, 3, 8}, random.stream("x"));
     Context context = training();

@@ -48,7 +48,7 @@ TEST_CASE("one token in a description bears the mark, at any place", "[data]") {
     for (Index t = 0; t < 8; ++t) above += along.at({c, t}) < 0;
     CHECK(above == 1);
     CHECK(along.at({c, set.informative.at({c})}) < 0);
-    ++places[static_cast<std::size_t>(set.informative.at({c}))];
+    ++places[set.informative.at({c})];
   }
   for (const Index count : places) CHECK(count > 2);
 }

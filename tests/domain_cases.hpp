@@ -109,8 +109,7 @@ template <class Method>
 std::function<graft::Tensor<double>(const graft::Tensor<double>&)> domain_loss_of_items(Method method) {
   return [method](const graft::Tensor<double>& x) {
     auto domains = domain_batches<double>(3);
-    for (graft::Index e = 0; e < 3; ++e)
-      domains[static_cast<std::size_t>(e)].x = reshape(slice(x, 0, 24 * e, 24 * e + 24), {6, 4});
+    for (graft::Index e = 0; e < 3; ++e) domains[e].x = reshape(slice(x, 0, 24 * e, 24 * e + 24), {6, 4});
     Method copy = method;
     return copy.train_loss(domain_net<double>(), domains, 0, domain_context());
   };

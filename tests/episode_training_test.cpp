@@ -65,7 +65,7 @@ CharacterImages patterns() {
       const Random noise = random.stream("drawing").stream(static_cast<std::uint64_t>(8 * c + d));
       std::vector<std::uint8_t> image;
       for (std::uint64_t i = 0; i < 256; ++i) image.push_back(static_cast<std::uint8_t>(noise.below(i, 128)));
-      for (Index at : inked) image[static_cast<std::size_t>(at)] = 255;
+      for (Index at : inked) image[at] = 255;
       data.images.insert(data.images.end(), image.begin(), image.end());
       data.character_id.push_back(c);
       data.alphabet_id.push_back(c / 6);
@@ -249,7 +249,7 @@ TEST_CASE("training on episodes of any origin is training on a set of items, bit
   const EpisodeSuite validation(1, {characters.items().draw(pool.all, {5, 1, 3}, Random(1))});
   const auto by_set = train_on_episodes(make_learner(), characters, pool.by_alphabet, validation, how);
   const auto draw = [&](Index task, const Random& random) {
-    const auto& classes = pool.by_alphabet[static_cast<std::size_t>(task)];
+    const auto& classes = pool.by_alphabet[task];
     return characters.items().episode(characters.items().draw(classes, how.episode, random));
   };
   const auto validate = [&](const Learner& own) {

@@ -61,8 +61,7 @@ TEST_CASE("the same stream gives the same episodes on any number of threads", "[
   const auto draw_all = [&] {
     std::vector<EpisodeIndices> drawn(64);
     parallel_tasks(64, [&](Index i) {
-      drawn[static_cast<std::size_t>(i)] =
-          draw_episode(items, range(30), {}, Random(4).stream(static_cast<std::uint64_t>(i)));
+      drawn[i] = draw_episode(items, range(30), {}, Random(4).stream(static_cast<std::uint64_t>(i)));
     });
     return drawn;
   };
@@ -88,9 +87,9 @@ TEST_CASE("classes and items are drawn uniformly", "[episodes]") {
   for (std::uint64_t draw = 0; draw < draws; ++draw) {
     const EpisodeIndices episode =
         draw_episode(items, range(10), {.ways = 3, .shots = 2, .queries = 2}, Random(2).stream(draw));
-    for (Index c : episode.classes) ++classes[static_cast<std::size_t>(c)];
-    for (Index i : episode.support) ++supports[static_cast<std::size_t>(i % 100)];
-    for (Index i : episode.query) ++queries[static_cast<std::size_t>(i % 100)];
+    for (Index c : episode.classes) ++classes[c];
+    for (Index i : episode.support) ++supports[i % 100];
+    for (Index i : episode.query) ++queries[i % 100];
   }
   // Draws without replacement vary less than independent ones, so the chi-square bound holds all the more: with 9 and 7
   // degrees of freedom it is exceeded with probability 0.001.
@@ -132,7 +131,7 @@ TEST_CASE("episodes of equal sizes are drawn as they always were", "[episodes]")
     const EpisodeIndices episode = draw_episode(items, of, options, random);
     EpisodeIndices expected;
     for (const Index rank : random.stream("classes").permutation(12, 5)) {
-      const Index chosen = of[static_cast<std::size_t>(rank)];
+      const Index chosen = of[rank];
       const std::vector<Index> order =
           random.stream("items").stream(static_cast<std::uint64_t>(expected.classes.size())).permutation(9, 5);
       for (std::size_t i = 0; i < 5; ++i)
@@ -161,8 +160,7 @@ TEST_CASE("episodes of unequal sizes do not depend on the number of threads", "[
     set_threads(threads);
     std::vector<EpisodeIndices> drawn(64);
     parallel_tasks(64, [&](Index i) {
-      drawn[static_cast<std::size_t>(i)] =
-          draw_episode(items, range(30), o, Random(4).stream(static_cast<std::uint64_t>(i)));
+      drawn[i] = draw_episode(items, range(30), o, Random(4).stream(static_cast<std::uint64_t>(i)));
     });
     return drawn;
   };
@@ -241,7 +239,7 @@ TEST_CASE("ways and shots are drawn between their limits, each number as often",
     const EpisodeIndices episode = draw_episode(items, range(12), o, Random(6).stream(draw));
     ++ways[episode.classes.size()];
     std::vector<std::size_t> own(episode.classes.size());
-    for (const Index label : episode.support_labels) ++own[static_cast<std::size_t>(label)];
+    for (const Index label : episode.support_labels) ++own[label];
     for (const std::size_t count : own) ++shots[count], ++classes;
     CHECK(episode.query.size() == 2 * episode.classes.size());
   }
@@ -258,7 +256,7 @@ TEST_CASE("queries are shared out by a Dirichlet distribution", "[episodes]") {
         items, range(5), {.ways = 5, .shots = 1, .queries = 15, .concentration = 2}, Random(8).stream(draw));
     REQUIRE(episode.query.size() == 75);
     std::vector<double> own(5);
-    for (const Index label : episode.query_labels) ++own[static_cast<std::size_t>(label)];
+    for (const Index label : episode.query_labels) ++own[label];
     for (const double n : own) squares += (n / 75 - 0.2) * (n / 75 - 0.2), ++count;
   }
   // A share's variance is a (A - a) / (A^2 (A + 1)) with a = 2, A = 10; rounding to whole queries adds 1 / (12 75^2).

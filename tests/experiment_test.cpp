@@ -61,9 +61,7 @@ TEST_CASE("experiment: a unit is done once, also by a later run of the same plan
     const FoldFigures figures = again.figures(arm, "far");
     REQUIRE(figures.size() == 3);
     for (Index fold = 0; fold < 3; ++fold)
-      for (Index seed = 0; seed < 2; ++seed)
-        CHECK(figures[static_cast<std::size_t>(fold)][static_cast<std::size_t>(seed)] ==
-              result_of({arm, fold, seed}).figures[1]);
+      for (Index seed = 0; seed < 2; ++seed) CHECK(figures[fold][seed] == result_of({arm, fold, seed}).figures[1]);
   }
 }
 

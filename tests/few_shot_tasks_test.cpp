@@ -60,7 +60,7 @@ TEST_CASE("a task of an alphabet has its characters, then the same at each turn"
     const Index character = 2 * (k % 7) + 1, whole = 4 * character + k / 7;
     CHECK(task.items.name(k) == all.items().name(whole));
     const std::vector<Index> items{task.items.items[k][1]}, own{k}, of_all{whole};
-    CHECK(all.images().character_id[static_cast<std::size_t>(items[0])] == character);
+    CHECK(all.images().character_id[items[0]] == character);
     CHECK(same_bits(task.items.inputs(items, own), all.items().inputs(items, of_all)));
   }
   const std::vector<Index> item{0}, none{28};
@@ -115,9 +115,8 @@ TEST_CASE("nodes keep their table, texts are words or vectors", "[data]") {
   CHECK(words.size == 32);
   CHECK(words.entries == 4097);
   const SentenceVectors lengths = [](const std::vector<std::string>& all) {
-    return generate({std::ssize(all), 3}, [&](Index i, Index k) {
-      return static_cast<float>(all[static_cast<std::size_t>(i)].size() + static_cast<std::size_t>(k));
-    });
+    return generate({std::ssize(all), 3},
+                    [&](Index i, Index k) { return static_cast<float>(all[i].size() + static_cast<std::size_t>(k)); });
   };
   const FewShotTask frozen = text_task("said", texts, lengths);
   CHECK(frozen.kind == ItemKind::vectors);

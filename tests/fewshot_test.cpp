@@ -133,7 +133,7 @@ TEST_CASE("order of the support and names of the classes only permute the answer
   Embedded<double> renamed = e;  // class k is called name[k]
   const std::vector<std::int64_t> name{2, 0, 1};
   std::vector<std::int64_t> labels;
-  for (std::int64_t label : e.labels.span()) labels.push_back(name[static_cast<std::size_t>(label)]);
+  for (std::int64_t label : e.labels.span()) labels.push_back(name[label]);
   renamed.labels = from_vector(labels);
   const Tensor<std::int64_t> names = from_vector(name);
   CHECK(all_close(gather(protonet_logits(e.support, renamed.labels, e.query, 3), names, 1),
@@ -282,8 +282,7 @@ TEST_CASE("the graph Transformer learns what ProtoNet cannot: a metric of its ow
     const auto place = [&](const Tensor<float>& x, auto label) {
       std::vector<float> values(x.span().begin(), x.span().end());
       for (Index i = 0; i < x.size(0); ++i)
-        values[static_cast<std::size_t>(i * 8 + axis)] =
-            0.3f * values[static_cast<std::size_t>(i * 8 + axis)] + (label(i) ? 1.5f : -1.5f);
+        values[i * 8 + axis] = 0.3f * values[i * 8 + axis] + (label(i) ? 1.5f : -1.5f);
       return from_vector(values, x.shape());
     };
     e.support = place(e.support, [](Index i) { return i % 2; });

@@ -38,9 +38,9 @@ struct Product {
 
   explicit Product(const Case& shape)
       : s(shape), lda((s.ta ? s.m : s.k) + s.pad), ldb((s.tb ? s.k : s.n) + s.pad), ldc(s.n + s.pad) {
-    a.assign(static_cast<std::size_t>((s.ta ? s.k : s.m) * lda), kNaN);
-    b.assign(static_cast<std::size_t>((s.tb ? s.n : s.k) * ldb), kNaN);
-    c.assign(static_cast<std::size_t>(s.m * ldc), kNaN);
+    a.assign((s.ta ? s.k : s.m) * lda, kNaN);
+    b.assign((s.tb ? s.n : s.k) * ldb, kNaN);
+    c.assign(s.m * ldc, kNaN);
     const std::string data = s.data;
     const Random random = Random(static_cast<std::uint64_t>(s.seed)).stream(s.data),
                  exponent = random.stream("exponent");
@@ -67,10 +67,10 @@ struct Product {
         b_at(p, j) = static_cast<float>(value);
       }
     for (Index i = 0; i < s.m; ++i)
-      for (Index j = 0; j < s.n; ++j) c[static_cast<std::size_t>(i * ldc + j)] = static_cast<float>(number(-1 - i - j));
+      for (Index j = 0; j < s.n; ++j) c[i * ldc + j] = static_cast<float>(number(-1 - i - j));
   }
-  float& a_at(Index i, Index p) { return a[static_cast<std::size_t>(s.ta ? p * lda + i : i * lda + p)]; }
-  float& b_at(Index p, Index j) { return b[static_cast<std::size_t>(s.tb ? j * ldb + p : p * ldb + j)]; }
+  float& a_at(Index i, Index p) { return a[s.ta ? p * lda + i : i * lda + p]; }
+  float& b_at(Index p, Index j) { return b[s.tb ? j * ldb + p : p * ldb + j]; }
 
   /// The product of `rows` rows from `row` on; an empty vector where the operands are out of range.
   template <class Tiles = TileModel>
@@ -165,8 +165,7 @@ TEST_CASE("gemm_split: every order, ragged ends, pads and accumulation", "[gemm]
         CHECK(errors(product, {result})[0].component < 1e-6);
         Index touched = 0;
         for (Index i = 0; i < m; ++i)
-          for (Index j = n; j < product.ldc; ++j)
-            touched += !std::isnan(result[static_cast<std::size_t>(i * product.ldc + j)]);
+          for (Index j = n; j < product.ldc; ++j) touched += !std::isnan(result[i * product.ldc + j]);
         CHECK(touched == 0);
       }
     }
@@ -261,8 +260,7 @@ TEST_CASE("gemm_split packs operands that are too large in groups, with the same
   part.b.assign(product.b.end() - 2 * k, product.b.end());
   const std::vector<float> last = part.run();
   for (Index i = 0; i < 3; ++i)
-    for (Index j = 0; j < 2; ++j)
-      CHECK(last[static_cast<std::size_t>(i * 2 + j)] == c[static_cast<std::size_t>(i * 258 + 256 + j)]);
+    for (Index j = 0; j < 2; ++j) CHECK(last[i * 2 + j] == c[i * 258 + 256 + j]);
   product.b.back() = kNaN;
   CHECK(product.run().empty());
 }

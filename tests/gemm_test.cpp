@@ -24,12 +24,12 @@ enum class Data { signs, positive, wide };
 template <class T>
 std::vector<T> numbers(Index count, Data data, const char* name) {
   const Random random = Random(7).stream(name), exponent = Random(7).stream("exponent").stream(name);
-  std::vector<T> values(static_cast<std::size_t>(count));
+  std::vector<T> values(count);
   for (Index i = 0; i < count; ++i) {
     const auto at = static_cast<std::uint64_t>(i);
     double value = random.uniform(at, data == Data::signs ? -1 : 0, 1);
     if (data == Data::wide) value = random.normal(at) * std::exp2(exponent.uniform(at, -20, 20));
-    values[static_cast<std::size_t>(i)] = static_cast<T>(value);
+    values[i] = static_cast<T>(value);
   }
   return values;
 }
@@ -57,15 +57,14 @@ struct Product {
     c = matrix(s.m, s.n, ldc, "c");
   }
   std::vector<T> matrix(Index rows, Index length, Index stride, const char* name) const {
-    std::vector<T> values(static_cast<std::size_t>(rows * stride), std::numeric_limits<T>::quiet_NaN());
+    std::vector<T> values(rows * stride, std::numeric_limits<T>::quiet_NaN());
     const std::vector<T> dense = numbers<T>(rows * length, s.data, name);
     for (Index i = 0; i < rows; ++i)
-      for (Index j = 0; j < length; ++j)
-        values[static_cast<std::size_t>(i * stride + j)] = dense[static_cast<std::size_t>(i * length + j)];
+      for (Index j = 0; j < length; ++j) values[i * stride + j] = dense[i * length + j];
     return values;
   }
-  T a_at(Index i, Index p) const { return a[static_cast<std::size_t>(s.ta ? p * lda + i : i * lda + p)]; }
-  T b_at(Index p, Index j) const { return b[static_cast<std::size_t>(s.tb ? j * ldb + p : p * ldb + j)]; }
+  T a_at(Index i, Index p) const { return a[s.ta ? p * lda + i : i * lda + p]; }
+  T b_at(Index p, Index j) const { return b[s.tb ? j * ldb + p : p * ldb + j]; }
 
   std::vector<T> run() const {
     std::vector<T> result = c;
@@ -94,7 +93,7 @@ struct Product {
         if (!(std::abs(Wide(result[at]) - sum) <= bound * size)) ++count;
       }
       for (Index j = s.n; j < ldc; ++j)
-        if (!std::isnan(result[static_cast<std::size_t>(i * ldc + j)])) ++count;
+        if (!std::isnan(result[i * ldc + j])) ++count;
     }
     return count;
   }
@@ -114,7 +113,7 @@ void check(Case s) {
 template <class T>
 void check_part(const Product<T>& whole, const std::vector<T>& c, Index row, Index rows, Index column, Index columns) {
   const Case& s = whole.s;
-  std::vector<T> part(static_cast<std::size_t>(rows * columns));
+  std::vector<T> part(rows * columns);
   gemm(s.ta, s.tb, rows, columns, s.k, whole.a.data() + row * (s.ta ? 1 : whole.lda), whole.lda,
        whole.b.data() + column * (s.tb ? whole.ldb : 1), whole.ldb, part.data(), columns);
   Index different = 0;
@@ -280,7 +279,7 @@ TEMPLATE_TEST_CASE("gemm_batched equals one product after the other", "[gemm]", 
     const Index lda = s.ta ? s.m : s.k, ldb = s.tb ? s.k : s.n;
     const auto a = numbers<TestType>(s.batch * s.m * s.k, Data::signs, "a");
     const auto b = numbers<TestType>(s.batch * s.k * s.n, Data::signs, "b");
-    std::vector<TestType> expected(static_cast<std::size_t>(s.batch * size_c)), c(expected.size());
+    std::vector<TestType> expected(s.batch * size_c), c(expected.size());
     set_threads(1);
     for (Index i = 0; i < s.batch; ++i)
       gemm(s.ta, s.tb, s.m, s.n, s.k, a.data() + i * size_a, lda, b.data() + i * size_b, ldb,
@@ -299,7 +298,7 @@ TEMPLATE_TEST_CASE("gemm_batched equals one product after the other", "[gemm]", 
 
 TEMPLATE_TEST_CASE("load_transposed and parts of a register", "[gemm]", float, double) {
   constexpr Index lanes = Simd<TestType>::size, stride = lanes + 3;
-  std::vector<TestType> from(static_cast<std::size_t>(lanes * stride));
+  std::vector<TestType> from(lanes * stride);
   for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<TestType>(i);
   Index different = 0;
   load_transposed(from.data(), stride, [&](Index j, Simd<TestType> column) {
@@ -314,8 +313,7 @@ TEMPLATE_TEST_CASE("load_transposed and parts of a register", "[gemm]", float, d
     const auto batch = Simd<TestType>::load_part(source.data(), count);
     batch.store(values.data());
     batch.store_part(part.data(), count);
-    for (Index i = 0; i < lanes; ++i)
-      CHECK(values[static_cast<std::size_t>(i)] == (i < count ? static_cast<TestType>(i + 1) : 0));
+    for (Index i = 0; i < lanes; ++i) CHECK(values[i] == (i < count ? static_cast<TestType>(i + 1) : 0));
     CHECK(part == source);
   }
 }

@@ -88,7 +88,7 @@ TEST_CASE("the limits of calibration: seen classes alone, unseen classes alone",
       right[label < 6] += best;
     }
     std::vector<double> of_class(9);
-    for (Index i = 0; i < 60; ++i) ++of_class[static_cast<std::size_t>(i % 9)];
+    for (Index i = 0; i < 60; ++i) ++of_class[i % 9];
     const auto points = seen_unseen_curve(logits, labels, seen);
     CHECK(points.front().gamma == -kInfinity);
     CHECK(points.back().gamma == kInfinity);

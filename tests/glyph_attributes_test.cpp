@@ -92,7 +92,7 @@ TEST_CASE("every attribute is in some characters of the default set and not in o
   const GlyphAttributes all = glyph_attributes();
   const Tensor<> share = mean(all.of_character, {0});
   for (Index m = 0; m < 22; ++m) {
-    INFO(all.names[static_cast<std::size_t>(m)]);
+    INFO(all.names[m]);
     CHECK(share.at({m}) > 0.03);
     CHECK(share.at({m}) < 0.9);
   }
@@ -107,7 +107,7 @@ TEST_CASE("drawings with the combination of their character's attributes as clas
   CHECK(items.class_names.size() == static_cast<std::size_t>(items.classes()));
   CHECK(items.attribute_names == attributes.names);
   for (Index i = 0; i < images.image_count(); ++i) {
-    const Index c = images.character_id[static_cast<std::size_t>(i)];
+    const Index c = images.character_id[i];
     for (Index m = 0; m < 22; ++m)
       CHECK(items.signatures.at({items.labels.at({i}), m}) == attributes.of_character.at({c, m}));
   }

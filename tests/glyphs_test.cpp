@@ -54,12 +54,11 @@ double nearest_pixel(const CharacterImages& data, const std::vector<std::vector<
   Index right = 0;
   for (Index e = 0; e < episodes; ++e) {
     const Random random = Random(7).stream("episode").stream(static_cast<std::uint64_t>(e));
-    const auto& group =
-        groups[static_cast<std::size_t>(random.stream("group").below(0, static_cast<Index>(groups.size())))];
+    const auto& group = groups[random.stream("group").below(0, static_cast<Index>(groups.size()))];
     const auto chosen = random.stream("characters").permutation(static_cast<Index>(group.size()), ways);
     std::vector<Index> support, query;
     for (Index w = 0; w < ways; ++w) {
-      const Index character = group[static_cast<std::size_t>(chosen[static_cast<std::size_t>(w)])];
+      const Index character = group[chosen[w]];
       const auto pair = random.stream("drawers").stream(static_cast<std::uint64_t>(w)).permutation(drawers, 2);
       support.push_back(character * drawers + pair[0]);
       query.push_back(character * drawers + pair[1]);
@@ -98,7 +97,7 @@ TEST_CASE("glyphs have the shapes that were asked for", "[data]") {
   CHECK(static_cast<Index>(data.images.size()) == images * 28 * 28);
   CHECK(static_cast<Index>(data.alphabet_id.size()) == images);
   CHECK(static_cast<Index>(data.drawer_id.size()) == images);
-  std::vector<Index> per_alphabet(static_cast<std::size_t>(options.alphabets));
+  std::vector<Index> per_alphabet(options.alphabets);
   for (auto a : data.character_alphabet) ++per_alphabet.at(static_cast<std::size_t>(a));
   for (Index count : per_alphabet) {
     CHECK(count >= options.characters_min);
@@ -142,7 +141,7 @@ TEST_CASE("glyphs are ink on an empty ground", "[data]") {
     // No line runs over the edge: the pixels on the border stay faint.
     for (Index k = 0; k < 28; ++k)
       for (Index at : {k, 27 * 28 + k, 28 * k, 28 * k + 27})
-        if (data.image(i)[static_cast<std::size_t>(at)] > 192) FAIL_CHECK("image " << i << " is cut off");
+        if (data.image(i)[at] > 192) FAIL_CHECK("image " << i << " is cut off");
   }
   const double mean = total / static_cast<double>(data.image_count());
   CHECK(mean > 0.05);
@@ -187,14 +186,13 @@ TEST_CASE("drawings of one character are nearer than drawings of two, in every a
   const Index drawers = GlyphOptions().drawers;
   std::vector<double> same(30), other(30), same_count(30), other_count(30);
   for (Index c = 0; c < data.character_count(); ++c) {
-    const auto a = static_cast<std::size_t>(data.character_alphabet[static_cast<std::size_t>(c)]);
+    const auto a = static_cast<std::size_t>(data.character_alphabet[c]);
     for (Index d = 0; d + 1 < drawers; ++d) {
       same[a] += distance(data, c * drawers + d, c * drawers + d + 1);
       ++same_count[a];
       for (Index step = 1; step <= 3; ++step) {
         const Index neighbour = c + step;
-        if (neighbour >= data.character_count() ||
-            data.character_alphabet[static_cast<std::size_t>(neighbour)] != static_cast<Index>(a))
+        if (neighbour >= data.character_count() || data.character_alphabet[neighbour] != static_cast<Index>(a))
           continue;
         other[a] += distance(data, c * drawers + d, neighbour * drawers + d + 1);
         ++other_count[a];

@@ -259,7 +259,7 @@ namespace {
 template <class Logit>
 Numbers dense_attention(const EdgeList& edges, Index heads, Logit logit) {
   return generate({static_cast<Index>(edges.size()), heads}, [&](Index e, Index head) {
-    const auto [source, destination] = edges[static_cast<std::size_t>(e)];
+    const auto [source, destination] = edges[e];
     double total = 0;
     for (const GraphEdge& other : edges)
       if (other.destination == destination) total += std::exp(logit(other.source, destination, head));

@@ -63,7 +63,7 @@ TEST_CASE("GraphClassifier scores each graph of a batch as if it were alone", "[
   const Numbers together = net(batch, x, Context());
   Index row = 0;
   for (Index g = 0; g < 3; ++g) {
-    const Graph& graph = three_graphs[static_cast<std::size_t>(g)];
+    const Graph& graph = three_graphs[g];
     const Numbers alone = net(GraphBatch(std::vector{graph}), slice(x, 0, row, row + graph.sources()), Context());
     CHECK(all_close(slice(together, 0, g, g + 1), alone, 1e-12, 1e-12));
     row += graph.sources();

@@ -204,8 +204,7 @@ TEST_CASE("dropped edges are of the stated share, in training only, and of undir
   CHECK(std::abs(half.graph.edges() / 4000.0 - 0.5) < 4.5 * 0.5 / std::sqrt(4000.0));
   CHECK(std::abs(pairs.graph.edges() / 4000.0 - 0.5) < 4.5 * 0.5 / std::sqrt(1200.0));
   const EdgeList all = edge_list(graph), kept = edge_list(half.graph);
-  for (std::size_t e = 0; e < kept.size(); ++e)
-    CHECK(kept[e] == all[static_cast<std::size_t>(half.edges.at({static_cast<Index>(e)}))]);
+  for (std::size_t e = 0; e < kept.size(); ++e) CHECK(kept[e] == all[half.edges.at({static_cast<Index>(e)})]);
   CHECK(undirected(pairs.graph).graph.edges() == pairs.graph.edges());
   CHECK(undirected(half.graph).graph.edges() > half.graph.edges());
   CHECK(drop_edges(graph, 0, Random(1)).graph.edges() == 4000);

@@ -61,13 +61,11 @@ TEST_CASE("renumbering nodes or reordering edges renumbers the output of every l
   const EdgeList list = random_edge_list(nodes, nodes, edges, 4);
   const Numbers x = normal_numbers({nodes, kIn}, 3), e = normal_numbers({edges, kEdge}, 4);
   const std::vector<Index> place = Random(5).permutation(nodes), order = Random(6).permutation(edges);
-  std::vector<Index> old_place(static_cast<std::size_t>(nodes));
-  for (std::size_t i = 0; i < place.size(); ++i) old_place[static_cast<std::size_t>(place[i])] = static_cast<Index>(i);
+  std::vector<Index> old_place(nodes);
+  for (std::size_t i = 0; i < place.size(); ++i) old_place[place[i]] = static_cast<Index>(i);
   EdgeList renamed, mixed;
-  for (const GraphEdge& edge : list)
-    renamed.push_back(
-        {place[static_cast<std::size_t>(edge.source)], place[static_cast<std::size_t>(edge.destination)]});
-  for (Index at : order) mixed.push_back(list[static_cast<std::size_t>(at)]);
+  for (const GraphEdge& edge : list) renamed.push_back({place[edge.source], place[edge.destination]});
+  for (Index at : order) mixed.push_back(list[at]);
   for_each_layer([&](const char* name, const auto& layer, const auto& call) {
     INFO(name);
     const Numbers y = call(layer, Graph(nodes, list), x, e);

@@ -36,10 +36,10 @@ Tensor<double> normal(const Shape& shape, std::uint64_t stream) {
 Indices numbers(const Tensor<std::int64_t>& x) { return {x.span().begin(), x.span().end()}; }
 /// The matrix [destinations, sources] of a graph with a number for each edge of its list, by loops.
 Tensor<double> dense(const Graph& graph, const Tensor<double>& weights) {
-  std::vector<double> all(static_cast<std::size_t>(graph.destinations() * graph.sources()), 0.0);
+  std::vector<double> all(graph.destinations() * graph.sources(), 0.0);
   const Edges edges = edge_list(graph);
   for (std::size_t e = 0; e < edges.size(); ++e)
-    all[static_cast<std::size_t>(edges[e].destination * graph.sources() + edges[e].source)] += weights.data()[e];
+    all[edges[e].destination * graph.sources() + edges[e].source] += weights.data()[e];
   return from_vector(all, {graph.destinations(), graph.sources()});
 }
 /// A list out of order, with a repeated edge, a self-loop and a node without edges.
@@ -94,7 +94,7 @@ TEST_CASE("neighbourhood ops do not depend on the order of the list", "[graph]")
   const Edges edges = random_edges(6, 9, 50, 7);
   const std::vector<Index> order = Random(8).permutation(50);
   Edges mixed;
-  for (Index e : order) mixed.push_back(edges[static_cast<std::size_t>(e)]);
+  for (Index e : order) mixed.push_back(edges[e]);
   const Tensor<std::int64_t> places = from_vector(Indices(order.begin(), order.end()));
   // Equal edges are summed in list order, so they get equal weights.
   const Tensor<double> of_pair = normal({6 * 9, 2}, 4);
@@ -125,7 +125,7 @@ TEST_CASE("equal maxima of neighbours share the gradient", "[graph]") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   for (Index place : {0, 1, 2}) {
     std::vector<double> numbers{1, 2, 3, 4};
-    numbers[static_cast<std::size_t>(place)] = nan;
+    numbers[place] = nan;
     const Tensor<double> with = from_vector(numbers, {4, 1});
     CHECK(std::isnan(neighbour_max(graph, with).at({0, 0})));
     CHECK(std::isnan(neighbour_min(graph, with).at({0, 0})));
@@ -232,8 +232,7 @@ TEST_CASE("normalised weights are those of dense matrices", "[graph]") {
       for (Index j = 0; j < 5; ++j) row += plain.at({i, j});
       for (Index j = 0; j < 5; ++j) {
         const auto at = static_cast<std::size_t>(5 * i + j);
-        CHECK(gcn.at({i, j}) ==
-              Approx(a[at] / std::sqrt(d[static_cast<std::size_t>(i)] * d[static_cast<std::size_t>(j)])).margin(1e-14));
+        CHECK(gcn.at({i, j}) == Approx(a[at] / std::sqrt(d[i] * d[j])).margin(1e-14));
         CHECK(mean.at({i, j}) == Approx(row == 0 ? 0 : plain.at({i, j}) / row).margin(1e-14));
       }
     }

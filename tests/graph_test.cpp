@@ -29,8 +29,7 @@ Edges random_edges(Index sources, Index destinations, Index count, const Random&
 }
 Edges shuffled(const Edges& edges, const Random& random) {
   Edges result;
-  for (Index e : random.permutation(static_cast<Index>(edges.size())))
-    result.push_back(edges[static_cast<std::size_t>(e)]);
+  for (Index e : random.permutation(static_cast<Index>(edges.size()))) result.push_back(edges[e]);
   return result;
 }
 /// (source, destination) of every edge, sorted.
@@ -111,14 +110,14 @@ TEST_CASE("a graph sorts its edges and keeps both directions", "[graph]") {
     CHECK(graph.offsets().at({0}) == 0);
     CHECK(graph.offsets().at({destinations}) == count);
     CHECK(graph.source_offsets().at({sources}) == count);
-    std::vector<int> times_listed(static_cast<std::size_t>(count)), times_back(static_cast<std::size_t>(count));
+    std::vector<int> times_listed(count), times_back(static_cast<std::size_t>(count));
     for (Index i = 0; i < destinations; ++i)
       for (Index e = graph.offsets().at({i}); e < graph.offsets().at({i + 1}); ++e) {
         CHECK(graph.destination_of().at({e}) == i);
         const Index place = graph.input_order().at({e});
-        ++times_listed[static_cast<std::size_t>(place)];
-        CHECK(edges[static_cast<std::size_t>(place)].source == graph.source_of().at({e}));
-        CHECK(edges[static_cast<std::size_t>(place)].destination == i);
+        ++times_listed[place];
+        CHECK(edges[place].source == graph.source_of().at({e}));
+        CHECK(edges[place].destination == i);
         if (e == graph.offsets().at({i})) continue;
         const Index before = graph.source_of().at({e - 1}), source = graph.source_of().at({e});
         CHECK((before < source || (before == source && graph.input_order().at({e - 1}) < place)));
@@ -126,7 +125,7 @@ TEST_CASE("a graph sorts its edges and keeps both directions", "[graph]") {
     for (Index j = 0; j < sources; ++j)
       for (Index p = graph.source_offsets().at({j}); p < graph.source_offsets().at({j + 1}); ++p) {
         const Index e = graph.edge_by_source().at({p});
-        ++times_back[static_cast<std::size_t>(e)];
+        ++times_back[e];
         CHECK(graph.source_of().at({e}) == j);
         CHECK(graph.destination_by_source().at({p}) == graph.destination_of().at({e}));
         if (p > graph.source_offsets().at({j})) CHECK(graph.edge_by_source().at({p - 1}) < e);
@@ -181,9 +180,9 @@ TEST_CASE("nearest neighbours are those of a full sort", "[graph]") {
       for (Index j = 0; j < 9; ++j) all.emplace_back(distance(to, i, from, j), j);
       std::sort(all.begin(), all.end());
       for (Index rank = 0; rank < std::min<Index>(k, 9); ++rank) {
-        const GraphEdge& edge = edges[static_cast<std::size_t>(i * std::min<Index>(k, 9) + rank)];
+        const GraphEdge& edge = edges[i * std::min<Index>(k, 9) + rank];
         CHECK(edge.destination == i);
-        CHECK(edge.source == all[static_cast<std::size_t>(rank)].second);
+        CHECK(edge.source == all[rank].second);
       }
     }
   }
@@ -203,11 +202,9 @@ TEST_CASE("renumbering the nodes of a graph renumbers a layer's output", "[graph
   const Tensor<double> x = normal({8, 5}, 3);
   const std::vector<Index> new_place = Random(5).permutation(8);
   Edges renamed;
-  for (const GraphEdge& e : edges)
-    renamed.push_back(
-        {new_place[static_cast<std::size_t>(e.source)], new_place[static_cast<std::size_t>(e.destination)]});
+  for (const GraphEdge& e : edges) renamed.push_back({new_place[e.source], new_place[e.destination]});
   std::vector<Index> old_place(8);
-  for (std::size_t i = 0; i < 8; ++i) old_place[static_cast<std::size_t>(new_place[i])] = static_cast<Index>(i);
+  for (std::size_t i = 0; i < 8; ++i) old_place[new_place[i]] = static_cast<Index>(i);
   for_both_layers(5, 3, {.heads = 2}, [&](auto layer, const auto&, const auto&) {
     CHECK(all_close(layer(Graph(8, renamed), rows_of(x, old_place)), rows_of(layer(Graph(8, edges), x), old_place),
                     1e-12, 1e-13));
@@ -460,7 +457,7 @@ double lookup_accuracy(bool v2, Index k, int steps) {
     std::vector<std::int64_t> all;
     for (Index b = 0; b < batch; ++b) {
       const std::vector<Index> order = random.stream(static_cast<std::uint64_t>(b)).permutation(k);
-      for (Index i = 0; i < k; ++i) all.push_back(identity ? i : order[static_cast<std::size_t>(i)]);
+      for (Index i = 0; i < k; ++i) all.push_back(identity ? i : order[i]);
     }
     return from_vector(all);
   };

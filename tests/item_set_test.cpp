@@ -64,11 +64,10 @@ TEST_CASE("an episode of a set holds the items that were drawn", "[data]") {
   REQUIRE(episode.unlabelled.shape() == Shape{8, 2});
   for (Index i = 0; i < 6; ++i) {
     const auto item = static_cast<Index>(episode.support.x.at({i, 0}));
-    CHECK(item == drawn.support[static_cast<std::size_t>(i)]);
-    CHECK(item % 6 == drawn.classes[static_cast<std::size_t>(episode.support.y.at({i}))]);
+    CHECK(item == drawn.support[i]);
+    CHECK(item % 6 == drawn.classes[episode.support.y.at({i})]);
   }
-  for (Index i = 0; i < 8; ++i)
-    CHECK(static_cast<Index>(episode.unlabelled.at({i, 0})) == drawn.unlabelled[static_cast<std::size_t>(i)]);
+  for (Index i = 0; i < 8; ++i) CHECK(static_cast<Index>(episode.unlabelled.at({i, 0})) == drawn.unlabelled[i]);
   EpisodeIndices wrong = drawn;
   wrong.query_labels.pop_back();
   CHECK_THROWS_AS(set.episode(wrong), ValueError);

@@ -285,7 +285,7 @@ TEST_CASE("alphabets are held back from training", "[learner_test]") {
   const auto alphabets_of = [&](const EpisodeSource& source) {
     std::vector<std::int64_t> found;
     for (const auto& task : source.tasks)
-      for (const Index c : task) found.push_back(glyphs.character_alphabet[static_cast<std::size_t>(c / 4)]);
+      for (const Index c : task) found.push_back(glyphs.character_alphabet[c / 4]);
     std::sort(found.begin(), found.end());
     found.erase(std::unique(found.begin(), found.end()), found.end());
     return found;
@@ -305,8 +305,8 @@ TEST_CASE("alphabets are held back from training", "[learner_test]") {
     for (const auto& task : source->tasks)
       for (const Index c : task)
         for (const Index image : source->items.items[c]) {
-          CHECK(glyphs.drawer_id[static_cast<std::size_t>(image)] >= low);
-          CHECK(glyphs.drawer_id[static_cast<std::size_t>(image)] < high);
+          CHECK(glyphs.drawer_id[image] >= low);
+          CHECK(glyphs.drawer_id[image] < high);
         }
   CHECK_THROWS_WITH(few_shot_characters(glyphs, "glyphs", {.held_back = 1, .train_alphabets = {"glyphs_7"}}, Random(1)),
                     contains("tests on the alphabet"));

@@ -28,7 +28,7 @@ TEST_CASE("large factorisations have the same bits inside a task region", "[lina
   };
   const auto outside = all();
   std::vector<std::vector<Tensor<double>>> inside(2);
-  parallel_tasks(2, [&](Index i) { inside[static_cast<std::size_t>(i)] = all(); });
+  parallel_tasks(2, [&](Index i) { inside[i] = all(); });
   for (const auto& results : inside)
     for (std::size_t i = 0; i < outside.size(); ++i) CHECK(same_bits(results[i], outside[i]));
 }

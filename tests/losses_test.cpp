@@ -16,8 +16,8 @@ using Labels = Tensor<std::int64_t>;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 Tensor<double> one_hot(const Labels& labels, Index classes) {
-  std::vector<double> out(static_cast<std::size_t>(labels.count() * classes));
-  for (Index i = 0; i < labels.count(); ++i) out[static_cast<std::size_t>(i * classes + labels.data()[i])] = 1;
+  std::vector<double> out(labels.count() * classes);
+  for (Index i = 0; i < labels.count(); ++i) out[i * classes + labels.data()[i]] = 1;
   return from_vector(out, {labels.count(), classes});
 }
 /// Every number is finite, and zero where `zero`.

@@ -229,15 +229,14 @@ TEST_CASE("tasks and kernels split work by its size and pass on the first error"
     std::vector<int> seen(1000, 0);
     parallel_for(1000, 64, [&](Index begin, Index end) {
       if (begin % 64 != 0 || (end != begin + 64 && end != 1000)) ++seen[0];
-      for (Index i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+      for (Index i = begin; i < end; ++i) ++seen[i];
     });
     CHECK(seen == std::vector<int>(1000, 1));
 
     std::vector<int> nested(8, 0);
     parallel_tasks(8, [&](Index i) {
       // Inside a task, work stays on its thread.
-      parallel_for(100, 1,
-                   [&](Index begin, Index) { nested[static_cast<std::size_t>(i)] += inside_parallel() && begin >= 0; });
+      parallel_for(100, 1, [&](Index begin, Index) { nested[i] += inside_parallel() && begin >= 0; });
     });
     CHECK(nested == std::vector<int>(8, 100));
     CHECK_FALSE(inside_parallel());

@@ -102,7 +102,7 @@ void check_tasks(const Net& net) {
   const Tensor<double> x = items<double>();
   const std::vector<Tensor<double>> all = net.all(x, Context());
   REQUIRE(all.size() == 3);
-  for (Index t = 0; t < 3; ++t) CHECK(same_bits(net(x, t, Context()), all[static_cast<std::size_t>(t)]));
+  for (Index t = 0; t < 3; ++t) CHECK(same_bits(net(x, t, Context()), all[t]));
   CHECK_FALSE(same_bits(all[0], all[1]));
 }
 /// The gradient of all answers by all parameters, and the answers.

@@ -87,8 +87,7 @@ const bool mgda_row = add_method_rows({{
               const double size = size_of(w, test.rows);
               const std::vector<double> lengths = lengths_of(test.rows);
               for (Index i = 0; i < w.count(); ++i)
-                CHECK(at(gains(test.rows, d), i) >=
-                      inner(d, d) - 1e-13 * size * (size + lengths[static_cast<std::size_t>(i)]));
+                CHECK(at(gains(test.rows, d), i) >= inner(d, d) - 1e-13 * size * (size + lengths[i]));
             }
           }},
          {"d = 0 exactly at Pareto-stationary points",

@@ -92,8 +92,7 @@ void check_projection(const Numbers& jacobian, const List<double>& u, const Numb
   CHECK(never_conflicts(v, jacobian, 1e-12));
   for (Index i = 0; i < jacobian.size(0); ++i) {
     CHECK(at(v, i) >= u[i]);
-    if (at(v, i) > u[i])
-      CHECK(std::abs(inner(row_of(jacobian, i), x)) <= 1e-12 * lengths[static_cast<std::size_t>(i)] * size);
+    if (at(v, i) > u[i]) CHECK(std::abs(inner(row_of(jacobian, i), x)) <= 1e-12 * lengths[i] * size);
   }
 }
 List<double> equal_preference(const Numbers& jacobian) {

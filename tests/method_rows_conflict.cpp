@@ -304,16 +304,15 @@ const bool config_row = add_method_rows({{
               std::vector<double> along;
               double parts = 0, squares = 0;
               for (Index i = 0; i < tasks; ++i) {
-                const double length = lengths[static_cast<std::size_t>(i)];
+                const double length = lengths[i];
                 along.push_back(length > 0 ? inner(row_of(one.rows, i), d) / length : 0);
                 parts += along.back(), squares += along.back() * along.back();
               }
               const double t = length_of(d) > 1e-12 * size_of(w, one.rows) ? parts / squares : 0;
               Numbers normal_equations = zeros<double>({one.rows.size(1)});
               for (Index i = 0; i < tasks; ++i)
-                if (const double length = lengths[static_cast<std::size_t>(i)]; length > 0)
-                  normal_equations =
-                      normal_equations + (t * along[static_cast<std::size_t>(i)] - 1) / length * row_of(one.rows, i);
+                if (const double length = lengths[i]; length > 0)
+                  normal_equations = normal_equations + (t * along[i] - 1) / length * row_of(one.rows, i);
               CHECK(length_of(normal_equations) < 1e-7);
               CHECK(all_finite(w));
             });

@@ -79,13 +79,12 @@ const bool prompt_row = add_method_rows({{
               for (Index t = c; t < 12; t += 3) {
                 double squares = 0;
                 for (Index i = 0; i < 5; ++i) squares += texts.at({t, i}) * texts.at({t, i});
-                for (Index i = 0; i < 5; ++i)
-                  total[static_cast<std::size_t>(i)] += texts.at({t, i}) / std::sqrt(squares);
+                for (Index i = 0; i < 5; ++i) total[i] += texts.at({t, i}) / std::sqrt(squares);
               }
               double length = 0;
               for (double v : total) length += v * v;
               for (Index i = 0; i < 5; ++i)
-                CHECK(found.at({c, i}) == Approx(total[static_cast<std::size_t>(i)] / std::sqrt(length)).margin(1e-14));
+                CHECK(found.at({c, i}) == Approx(total[i] / std::sqrt(length)).margin(1e-14));
             }
             const auto turned = generate({12}, [](Index i) { return (i * 5 + 2) % 12; });
             CHECK(distance(prompt_ensemble(gather(texts, turned), gather(of, turned), 3), found) < 1e-14);
@@ -265,7 +264,7 @@ const bool attention_row = add_method_rows({{
 Tensor<float> letters(const std::vector<std::string>& texts) {
   return generate({static_cast<Index>(texts.size()), 26}, [&](Index t, Index l) {
     float count = 0;
-    for (const char c : texts[static_cast<std::size_t>(t)]) count += c == 'a' + l;
+    for (const char c : texts[t]) count += c == 'a' + l;
     return count;
   });
 }

@@ -320,8 +320,7 @@ const bool group_dro_row = add_method_rows({{
                       GroupDro method(3, {.eta = 0.5});
                       domain_step(method, case_batches(), case_net());
                       for (Index e = 0; e < 3; ++e)
-                        CHECK(method.weights().at({e}) ==
-                              Approx(kGroupWeights[static_cast<std::size_t>(e)]).epsilon(1e-12));
+                        CHECK(method.weights().at({e}) == Approx(kGroupWeights[e]).epsilon(1e-12));
                     }},
                    {"its memory is a model: it is copied, and saved, with the weights",
                     [] {
@@ -355,8 +354,7 @@ const bool mixup_row = add_method_rows({{
                       for (std::uint64_t seed = 0; seed < 2000; ++seed) {
                         std::vector<int> first(5), second(5);
                         for (const MixedPair& pair : mixup_pairs(5, 0.2, Random(seed))) {
-                          ++first[static_cast<std::size_t>(pair.first)],
-                              ++second[static_cast<std::size_t>(pair.second)];
+                          ++first[pair.first], ++second[pair.second];
                           CHECK(pair.first != pair.second);
                           total += pair.lambda, squares += (pair.lambda - 0.5) * (pair.lambda - 0.5);
                         }
@@ -373,8 +371,7 @@ const bool mixup_row = add_method_rows({{
                       const auto objective = [](const DomainNet<double>& net, const auto& batches, const auto& pairs) {
                         Numbers total(0.0);
                         for (const auto& [i, j, lambda] : pairs) {
-                          const auto &a = batches[static_cast<std::size_t>(i)],
-                                     &b = batches[static_cast<std::size_t>(j)];
+                          const auto &a = batches[i], &b = batches[j];
                           const Numbers logits = net(lambda * a.x + (1 - lambda) * b.x, Context());
                           total =
                               total + lambda * cross_entropy(logits, a.y) + (1 - lambda) * cross_entropy(logits, b.y);
@@ -526,7 +523,7 @@ const bool mmd_row = add_method_rows({{
                           return gaussian_mmd(slice(mixed, 0, 0, 20), slice(mixed, 0, 20, 40)).item();
                         };
                         std::vector<Index> order(40);
-                        for (Index i = 0; i < 40; ++i) order[static_cast<std::size_t>(i)] = i;
+                        for (Index i = 0; i < 40; ++i) order[i] = i;
                         const double own = distance(order);
                         int above = 0;
                         for (std::uint64_t draw = 0; draw < 199; ++draw)

@@ -166,7 +166,7 @@ const bool mldg_row = add_method_rows({{
                     const double factor = first_order ? 1 : 1 - alpha * curvature;
                     if (std::abs(slope - (train + beta * factor * test)) > 1e-14) continue;
                     ++seen;
-                    found[static_cast<std::size_t>(pair)] = true;
+                    found[pair] = true;
                   }
               }
               CHECK(seen == 60);

@@ -116,7 +116,7 @@ std::vector<std::vector<double>> t3a_by_definition(const Linear<double>& head,
     std::vector<double> z;
     double entropy;
   };
-  std::vector<std::vector<Template>> of(static_cast<std::size_t>(classes));
+  std::vector<std::vector<Template>> of(classes);
   const auto add = [&](const Tensor<double>& rows) {
     for (Index i = 0; i < rows.size(0); ++i) {
       std::vector<double> z, logits;
@@ -124,25 +124,25 @@ std::vector<std::vector<double>> t3a_by_definition(const Linear<double>& head,
       double total = 0, entropy = 0;
       for (Index c = 0; c < classes; ++c) {
         double logit = head.bias->at({c});
-        for (Index k = 0; k < width; ++k) logit += head.weight.at({c, k}) * z[static_cast<std::size_t>(k)];
+        for (Index k = 0; k < width; ++k) logit += head.weight.at({c, k}) * z[k];
         logits.push_back(logit);
         total += std::exp(logit);
       }
       for (const double logit : logits) entropy -= std::exp(logit) / total * std::log(std::exp(logit) / total);
       const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
-      of[static_cast<std::size_t>(best)].push_back({z, entropy});
+      of[best].push_back({z, entropy});
     }
   };
   add(head.weight);
   std::vector<std::vector<double>> answers;
   for (const Tensor<double>& batch : batches) {
     add(batch);
-    answers.assign(static_cast<std::size_t>(batch.size(0)), {});
+    answers.assign(batch.size(0), {});
     for (auto& own : of) {
       std::stable_sort(own.begin(), own.end(),
                        [](const Template& a, const Template& b) { return a.entropy < b.entropy; });
       if (kept > 0 && own.size() > kept) own.resize(kept);
-      std::vector<double> centre(static_cast<std::size_t>(width), 0);
+      std::vector<double> centre(width, 0);
       const auto length = [](const std::vector<double>& v) {
         double squares = 0;
         for (const double x : v) squares += x * x;
@@ -153,8 +153,8 @@ std::vector<std::vector<double>> t3a_by_definition(const Linear<double>& head,
       const double size = own.empty() ? 1 : length(centre);
       for (Index i = 0; i < batch.size(0); ++i) {
         double logit = 0;
-        for (Index k = 0; k < width; ++k) logit += batch.at({i, k}) * centre[static_cast<std::size_t>(k)] / size;
-        answers[static_cast<std::size_t>(i)].push_back(logit);
+        for (Index k = 0; k < width; ++k) logit += batch.at({i, k}) * centre[k] / size;
+        answers[i].push_back(logit);
       }
     }
   }
@@ -205,9 +205,7 @@ const bool t3a_row = add_method_rows({{
                 const Tensor<double> logits = t3a.answer(head, batches.back());
                 const auto expected = t3a_by_definition(head, batches, static_cast<std::size_t>(kept));
                 for (Index i = 0; i < 7; ++i)
-                  for (Index c = 0; c < 3; ++c)
-                    CHECK(logits.at({i, c}) ==
-                          Approx(expected[static_cast<std::size_t>(i)][static_cast<std::size_t>(c)]).margin(1e-12));
+                  for (Index c = 0; c < 3; ++c) CHECK(logits.at({i, c}) == Approx(expected[i][c]).margin(1e-12));
               }
             }
           }},
@@ -462,7 +460,7 @@ const bool fix_match_row = add_method_rows({{
               const Tensor<double> logs = log_softmax(m(small_views().strong, Context()));
               Tensor<double> total = cross_entropy(m(small_set().x, Context()), small_set().y);
               for (Index i = 0; i < 5; ++i) {
-                if (highest[static_cast<std::size_t>(i)] < threshold) continue;
+                if (highest[i] < threshold) continue;
                 Index label = 0;
                 for (Index c = 1; c < 3; ++c)
                   if (p.at({i, c}) > p.at({i, label})) label = c;

@@ -187,7 +187,7 @@ const bool soups_row = add_method_rows({{
 /// Algorithm 1 on the evaluations of a run: which spans are averaged, from the first to the last of the answer.
 std::pair<Index, Index> valley_of(const std::vector<double>& losses, const SwadOptions& o) {
   const auto count = static_cast<Index>(losses.size());
-  const auto at = [&](Index i) { return losses[static_cast<std::size_t>(i)]; };
+  const auto at = [&](Index i) { return losses[i]; };
   Index start = -1, end = -1;
   double threshold = 0;
   for (Index i = 0; i < count && end < 0; ++i) {

@@ -43,7 +43,7 @@ Double eliminated(const Double& a, const Double& b) {
   }
   return generate({n, columns}, [&](Index i, Index j) {
     const auto row = static_cast<std::size_t>(i);
-    return rows[row][static_cast<std::size_t>(n + j)] / rows[row][row];
+    return rows[row][n + j] / rows[row][row];
   });
 }
 
@@ -194,14 +194,14 @@ void check_optimum(const Double& kernel, const Labels& labels, Index ways, doubl
   double squares = 0, slack = 0, linear = 0;
   for (Index n = 0; n < items; ++n) {
     double total = 0, low = INFINITY, high = -INFINITY, worst = -INFINITY;
-    std::vector<double> f(static_cast<std::size_t>(ways));
+    std::vector<double> f(ways);
     for (Index k = 0; k < ways; ++k) {
-      for (Index m = 0; m < items; ++m) f[static_cast<std::size_t>(k)] += kernel.at({n, m}) * a.at({m, k});
+      for (Index m = 0; m < items; ++m) f[k] += kernel.at({n, m}) * a.at({m, k});
       const bool own = labels.at({n}) == k;
-      const double upper = own ? c : 0, value = a.at({n, k}), slope = f[static_cast<std::size_t>(k)] - own;
+      const double upper = own ? c : 0, value = a.at({n, k}), slope = f[k] - own;
       CHECK(value <= upper);
       total += value;
-      squares += value * f[static_cast<std::size_t>(k)];
+      squares += value * f[k];
       if (own) linear += value;
       // Slopes are equal off the bounds, and no larger at them.
       if (value < upper) {
@@ -214,10 +214,10 @@ void check_optimum(const Double& kernel, const Labels& labels, Index ways, doubl
     CHECK(std::abs(total) < 1e-14 * std::max(c, 1.0));
     CHECK(high - low < 1e-9);
     CHECK(worst < low + 1e-9);
-    const double own = f[static_cast<std::size_t>(labels.at({n}))];
+    const double own = f[labels.at({n})];
     double violation = 0;
     for (Index k = 0; k < ways; ++k)
-      if (k != labels.at({n})) violation = std::max(violation, 1 - own + f[static_cast<std::size_t>(k)]);
+      if (k != labels.at({n})) violation = std::max(violation, 1 - own + f[k]);
     slack += violation;
   }
   const double primal = squares / 2 + c * slack, dual = linear - squares / 2;
@@ -370,10 +370,10 @@ Double slow_mahalanobis(const Episode<double>& e, double beta) {
     for (Index i = 0; i < items; ++i)
       if (way < 0 || e.support.y.at({i}) == way) members.push_back(i);
     const double n = static_cast<double>(members.size());
-    std::vector<double> mean(static_cast<std::size_t>(width));
+    std::vector<double> mean(width);
     for (const Index i : members)
-      for (Index w = 0; w < width; ++w) mean[static_cast<std::size_t>(w)] += e.support.x.at({i, w}) / n;
-    const auto at = [&](Index i, Index w) { return e.support.x.at({i, w}) - mean[static_cast<std::size_t>(w)]; };
+      for (Index w = 0; w < width; ++w) mean[w] += e.support.x.at({i, w}) / n;
+    const auto at = [&](Index i, Index w) { return e.support.x.at({i, w}) - mean[w]; };
     const Double covariance = generate({width, width}, [&](Index v, Index w) {
       double total = 0;
       for (const Index i : members) total += at(i, v) * at(i, w);
@@ -382,7 +382,7 @@ Double slow_mahalanobis(const Episode<double>& e, double beta) {
     return std::tuple(from_vector(mean), covariance, n);
   };
   const Double all = std::get<1>(mean_and_covariance(-1));
-  std::vector<double> logits(static_cast<std::size_t>(e.query.x.size(0) * e.ways));
+  std::vector<double> logits(e.query.x.size(0) * e.ways);
   for (Index k = 0; k < e.ways; ++k) {
     const auto [mean, own, n] = mean_and_covariance(k);
     const double lambda = n / (n + 1);
@@ -392,7 +392,7 @@ Double slow_mahalanobis(const Episode<double>& e, double beta) {
                    solved = eliminated(q, g);
       double total = 0;
       for (Index w = 0; w < width; ++w) total += g.at({w, 0}) * solved.at({w, 0});
-      logits[static_cast<std::size_t>(j * e.ways + k)] = -total / 2;
+      logits[j * e.ways + k] = -total / 2;
     }
   }
   return from_vector(logits, {e.query.x.size(0), e.ways});

@@ -30,7 +30,7 @@ Numbers mapped(const Linear<double>& map, const Numbers& in) {
   Numbers out;
   for (Index o = 0; o < map.weight.size(0); ++o) {
     double total = map.bias->at({o});
-    for (Index i = 0; i < map.weight.size(1); ++i) total += map.weight.at({o, i}) * in[static_cast<std::size_t>(i)];
+    for (Index i = 0; i < map.weight.size(1); ++i) total += map.weight.at({o, i}) * in[i];
     out.push_back(total);
   }
   return out;
@@ -227,8 +227,8 @@ const bool relation_row = add_method_rows({{
                 Numbers pair(8);
                 for (Index w = 0; w < 4; ++w) {
                   for (Index i = 0; i < 6; ++i)
-                    if (e.support.y.at({i}) == k) pair[static_cast<std::size_t>(w)] += e.support.x.at({i, w});
-                  pair[static_cast<std::size_t>(w + 4)] = e.query.x.at({q, w});
+                    if (e.support.y.at({i}) == k) pair[w] += e.support.x.at({i, w});
+                  pair[w + 4] = e.query.x.at({q, w});
                 }
                 const double r =
                     mapped(head.third, positive(mapped(head.second, positive(mapped(head.first, pair)))))[0];
@@ -372,9 +372,8 @@ Numbers normed_leaky(Numbers x, double slope) {
   return x;
 }
 Double as_graph(const std::vector<Numbers>& nodes) {
-  return generate(
-      {1, static_cast<Index>(nodes.size()), static_cast<Index>(nodes[0].size())},
-      [&](Index, Index i, Index w) { return nodes[static_cast<std::size_t>(i)][static_cast<std::size_t>(w)]; });
+  return generate({1, static_cast<Index>(nodes.size()), static_cast<Index>(nodes[0].size())},
+                  [&](Index, Index i, Index w) { return nodes[i][w]; });
 }
 /// Of every node, its features and the weighted sum of its neighbours'.
 std::vector<Numbers> beside_neighbours(const LearnedAdjacency<double>& adjacency, const std::vector<Numbers>& nodes) {
@@ -499,8 +498,7 @@ const bool fewshot_gnn_row = add_method_rows({{
                               nodes[i].push_back(v);
                         }
                         const Numbers expected = mapped(head.maps[2], beside_neighbours(head.adjacencies[2], nodes)[6]);
-                        for (Index k = 0; k < 3; ++k)
-                          CHECK(logits.at({q, k}) == Approx(expected[static_cast<std::size_t>(k)]).epsilon(1e-10));
+                        for (Index k = 0; k < 3; ++k) CHECK(logits.at({q, k}) == Approx(expected[k]).epsilon(1e-10));
                       }
                     }},
                    {"it learns to copy the label of the nearest",

@@ -64,8 +64,7 @@ Rows scaled_logits(const Rows& x, const Rows& classes, double temperature) {
 }
 double mean_cross_entropy(const Rows& logits, const Tensor<std::int64_t>& labels) {
   double total = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i)
-    total -= std::log(softmax_of(logits[i])[static_cast<std::size_t>(labels.span()[i])]);
+  for (std::size_t i = 0; i < logits.size(); ++i) total -= std::log(softmax_of(logits[i])[labels.span()[i]]);
   return total / static_cast<double>(logits.size());
 }
 Feat<double> feat(const FeatOptions& options = {.temperature = 2, .contrast_temperature = 3}) {

@@ -170,7 +170,7 @@ const bool maml_plus_plus_row = add_method_rows({{
             CHECK(check_gradients(loss, model).passed);
             const auto slope = grad(loss, model);
             for (const Index k : {0, 1}) {
-              const Tensor<double>& rates = *slope.rates.norm.steps[static_cast<std::size_t>(k)].weight;
+              const Tensor<double>& rates = *slope.rates.norm.steps[k].weight;
               CHECK(std::abs(rates.at({k})) > 1e-4);
               CHECK(rates.at({1 - k}) == 0);
             }

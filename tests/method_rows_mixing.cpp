@@ -122,7 +122,7 @@ const bool meta_mix_row = add_method_rows({{
                   off += std::abs(mixed.query.x.at({q, w}) - mixed.lambda * e.query.x.at({q, w}) -
                                   (1 - mixed.lambda) * e.support.x.at({s, w}));
                 if (off > 1e-13) continue;
-                ++found, ++used[static_cast<std::size_t>(s)];
+                ++found, ++used[s];
                 for (Index k = 0; k < 4; ++k)
                   CHECK(mixed.query.y.at({q, k}) == Approx(mixed.lambda * (e.query.y.at({q}) == k) +
                                                            (1 - mixed.lambda) * (e.support.y.at({s}) == k)));
@@ -172,7 +172,7 @@ const bool meta_mix_row = add_method_rows({{
             CHECK(gap(other, gather(of_b, pair)) < 1e-14);
             CHECK(gap(class_means(mixed(0).query), gather(class_means(b.query), pair)) < 1e-14);
             std::vector<bool> seen(4);
-            for (const std::int64_t k : pair.span()) seen[static_cast<std::size_t>(k)] = true;
+            for (const std::int64_t k : pair.span()) seen[k] = true;
             CHECK(std::count(seen.begin(), seen.end(), true) == 4);
             CHECK(gap(class_means(mixed(0.3).support), 0.3 * class_means(a.support) + 0.7 * other) < 1e-14);
             bool renamed = false;

@@ -496,10 +496,7 @@ const bool auxiliary_tasks_row = add_method_rows({{
               std::vector<Tensor<float>> all(4);
               net.loss(
                   x, [&](const Tensor<float>& y) { return all[3] = squared<float>(0.5)(y); },
-                  [&](Index k, const Tensor<float>& y) {
-                    return all[static_cast<std::size_t>(k)] = squared_of_task<float>()(k, y);
-                  },
-                  contexts);
+                  [&](Index k, const Tensor<float>& y) { return all[k] = squared_of_task<float>()(k, y); }, contexts);
               return all;
             };
             const auto full = terms({1, 1, 1});

@@ -34,8 +34,8 @@ LabelledSet<double> tabular_set() {
 /// p(y | x) [4, 3] of the table.
 Numbers tabular_answers() {
   return generate({4, 3}, [](Index k, Index c) {
-    const auto& row = kCounts[static_cast<std::size_t>(k)];
-    return row[static_cast<std::size_t>(c)] / static_cast<double>(row[0] + row[1] + row[2]);
+    const auto& row = kCounts[k];
+    return row[c] / static_cast<double>(row[0] + row[1] + row[2]);
   });
 }
 PlaceholderSamples<double> same_inputs(const LabelledSet<double>& set, const Numbers& q) {
@@ -313,7 +313,7 @@ const bool sample_loss_row = add_method_rows({{
             const auto drawn =
                 random_placeholders(reshape(arange<double>(7), {7, 1}), 21, uniform_target<double>(2), Random(1));
             std::vector<int> counts(7);
-            for (const double item : host(drawn.x)) ++counts[static_cast<std::size_t>(item)];
+            for (const double item : host(drawn.x)) ++counts[item];
             CHECK(counts == std::vector<int>(7, 3));
             CHECK(gap(prior_target<double>(tensor<std::int64_t>({0, 2, 2, 2}), 4),
                       tensor<double>({0.25, 0, 0.75, 0})) == 0);

@@ -76,13 +76,12 @@ std::vector<double> plain_attention(const MultiHeadAttention<double>& layer, con
       weights.push_back(std::exp(score / std::sqrt(static_cast<double>(d))));
       total += weights.back();
     }
-    std::vector<double> head(static_cast<std::size_t>(d));
+    std::vector<double> head(d);
     for (Index j = 0; j < d; ++j)
-      for (Index s = 0; s < m; ++s)
-        head[static_cast<std::size_t>(j)] += weights[static_cast<std::size_t>(s)] / total * project(tokens, s, 2, j);
+      for (Index s = 0; s < m; ++s) head[j] += weights[s] / total * project(tokens, s, 2, j);
     for (Index j = 0; j < d; ++j) {
       double y = layer.out_proj.bias->at({j});
-      for (Index k = 0; k < d; ++k) y += layer.out_proj.weight.at({j, k}) * head[static_cast<std::size_t>(k)];
+      for (Index k = 0; k < d; ++k) y += layer.out_proj.weight.at({j, k}) * head[k];
       out.push_back(y);
     }
   }
@@ -214,8 +213,7 @@ const bool slots_row = add_method_rows({{
                   for (double& v : x) v = std::tanh(v + total / static_cast<double>(x.size()));
                   if (passing == SlotPassing::deep) x.resize(3);
                 }
-                for (Index i = 0; i < 3; ++i)
-                  CHECK(found.at({i, j}) == Approx(x[static_cast<std::size_t>(i)]).epsilon(1e-14));
+                for (Index i = 0; i < 3; ++i) CHECK(found.at({i, j}) == Approx(x[i]).epsilon(1e-14));
               }
             }
           }},
@@ -298,9 +296,8 @@ const bool slots_row = add_method_rows({{
             const Numbers found = moved(h);
             for (Index i = 0; i < 3; ++i)
               for (Index j = 0; j < 4; ++j)
-                CHECK(found.at({i, j}) == Approx(h.at({i, j}) + std::tanh(moved.gate.item()) *
-                                                                    attended[static_cast<std::size_t>(4 * i + j)])
-                                              .epsilon(1e-12));
+                CHECK(found.at({i, j}) ==
+                      Approx(h.at({i, j}) + std::tanh(moved.gate.item()) * attended[4 * i + j]).epsilon(1e-12));
           }},
          {"on a graph: each node hears each slot, and none without slots",
           [] {
@@ -543,13 +540,13 @@ const bool dynamic_slots_row = add_method_rows({{
             std::vector<double> hidden;
             for (Index u = 0; u < 4; ++u) {
               double y = slots.first.bias->at({u});
-              for (Index k = 0; k < 7; ++k) y += slots.first.weight.at({u, k}) * in[static_cast<std::size_t>(k)];
+              for (Index k = 0; k < 7; ++k) y += slots.first.weight.at({u, k}) * in[k];
               hidden.push_back(y * 0.5 * std::erfc(-y / std::sqrt(2.0)));
             }
             const Numbers found = slots(h, 1, before);
             for (Index o = 0; o < 6; ++o) {
               double y = slots.last.bias->at({o}) + slots.slots.at({o / 3, o % 3});
-              for (Index u = 0; u < 4; ++u) y += slots.last.weight.at({o, u}) * hidden[static_cast<std::size_t>(u)];
+              for (Index u = 0; u < 4; ++u) y += slots.last.weight.at({o, u}) * hidden[u];
               CHECK(found.at({o / 3, o % 3}) == Approx(y).epsilon(1e-12));
             }
             CHECK(same_bits(slots(h, 1), slots(h, 1, zeros<double>({2}))));
@@ -635,7 +632,7 @@ const bool staged_slots_row = add_method_rows({{
               const auto slope = grad([&](const auto& net) { return staged_loss(net, task); }, staged_slots());
               for (Index layer = 0; layer < 2; ++layer) {
                 const bool inside = (layer == 0 && task <= 1) || (layer == 1 && (task == 1 || task == 2));
-                const double size = largest(slope.banks[static_cast<std::size_t>(layer)]);
+                const double size = largest(slope.banks[layer]);
                 CHECK(staged_slots().serves(layer, task) == inside);
                 CHECK((inside ? size > 1e-4 : size == 0));
               }
@@ -651,8 +648,7 @@ const bool staged_slots_row = add_method_rows({{
             for (Index stage = 0; stage <= 2; ++stage) {
               net.stage = stage;
               const auto slope = grad([&](const auto& n) { return staged_loss(n, 1); }, net);
-              for (Index layer = 0; layer < 2; ++layer)
-                CHECK((largest(slope.banks[static_cast<std::size_t>(layer)]) > 0) == (layer < stage));
+              for (Index layer = 0; layer < 2; ++layer) CHECK((largest(slope.banks[layer]) > 0) == (layer < stage));
               CHECK(same_bits(net(h, 2, Context()), alone) == (stage < 2));
               CHECK(same_bits(net(h, 1, Context()), alone) == (stage == 0));
               CHECK(same_bits(net(h, 1, Context()), all) == (stage == 2));

@@ -48,8 +48,8 @@ void check_strategy(const S& strategy, Index sources, Index epoch) {
   const SourcePlan all = strategy(input_of(60, sources, epoch));
   REQUIRE(all.sources.size() == 60);
   for (Index i = 0; i < 60; ++i) {
-    REQUIRE((all.sources[static_cast<std::size_t>(i)] >= 0 && all.sources[static_cast<std::size_t>(i)] < sources));
-    CHECK(strategy(input_of(1, sources, epoch, i)).sources[0] == all.sources[static_cast<std::size_t>(i)]);
+    REQUIRE((all.sources[i] >= 0 && all.sources[i] < sources));
+    CHECK(strategy(input_of(1, sources, epoch, i)).sources[0] == all.sources[i]);
   }
   bool moves = false;
   for (Index e = 0; e < 50; ++e) moves = moves || strategy(input_of(60, sources, e)).sources != all.sources;
@@ -311,7 +311,7 @@ const bool cross_validation_row = add_method_rows({{
                             CHECK(plan.rho == 0.3);
                             std::set<std::pair<std::int64_t, Index>> of_epoch;
                             for (Index i = 0; i < 62; ++i)
-                              of_epoch.emplace(strategy.folds.value.at({i}), plan.sources[static_cast<std::size_t>(i)]);
+                              of_epoch.emplace(strategy.folds.value.at({i}), plan.sources[i]);
                             CHECK(of_epoch.size() == 4);  // all items of a fold have one source
                             for (const auto& pair : of_epoch) CHECK(pairs.insert(pair).second);
                           }

@@ -605,8 +605,8 @@ const bool sentence_order_row = add_method_rows({{
             for (const SentenceOrder order : {SentenceOrder::nsp, SentenceOrder::sop}) {
               double broken = 0, from_first = 0, other[5] = {};
               for (const auto& [d, s, d2, s2, label] : pairs_of(order, count)) {
-                REQUIRE((s >= 0 && s < kDocuments[static_cast<std::size_t>(d)]));
-                REQUIRE((s2 >= 0 && s2 < kDocuments[static_cast<std::size_t>(d2)]));
+                REQUIRE((s >= 0 && s < kDocuments[d]));
+                REQUIRE((s2 >= 0 && s2 < kDocuments[d2]));
                 if (label == 0) {
                   REQUIRE((d == d2 && s2 == s + 1));
                 } else if (order == SentenceOrder::sop) {

@@ -158,9 +158,9 @@ const bool masked_images_row = add_method_rows({{
             for (Index i = 0; i < 2000; ++i) {
               Index hidden = 0;
               for (Index at = 0; at < 9; ++at) {
-                const bool is = all[static_cast<std::size_t>(9 * i + at)];
+                const bool is = all[9 * i + at];
                 hidden += is;
-                of_patch[static_cast<std::size_t>(at)] += is;
+                of_patch[at] += is;
               }
               REQUIRE(hidden == 7);
             }
@@ -185,7 +185,7 @@ const bool masked_images_row = add_method_rows({{
             for (Index i = 0; i < 5; ++i)
               for (Index at = 0; at < 6; ++at) {
                 const auto part = [&](const Numbers& x) { return slice(slice(x, 0, i, i + 1), 1, at, at + 1); };
-                const bool is = host(hidden)[static_cast<std::size_t>(6 * i + at)];
+                const bool is = host(hidden)[6 * i + at];
                 CHECK(same_bits(part(parts), is ? reshape(token, {1, 1, 32}) : part(before)));
               }
           }},
@@ -205,7 +205,7 @@ const bool masked_images_row = add_method_rows({{
                 error += std::pow(host(drawn)[at] - host(targets)[at], 2) / 4;
                 slope += std::abs(host(gradient)[at]);
               }
-              const bool is = host(hidden)[static_cast<std::size_t>(i)];
+              const bool is = host(hidden)[i];
               CHECK((slope > 0) == is);
               if (is) sum += error, ++count;
             }

@@ -127,7 +127,7 @@ Numbers trimmed_by_sorting(const Numbers& g, Index b) {
     for (Index i = 0; i < g.size(0); ++i) numbers.push_back(at(g, i * g.size(1) + k));
     std::sort(numbers.begin(), numbers.end());
     double total = 0;
-    for (Index i = b; i < g.size(0) - b; ++i) total += numbers[static_cast<std::size_t>(i)];
+    for (Index i = b; i < g.size(0) - b; ++i) total += numbers[i];
     result.push_back(total / static_cast<double>(g.size(0) - 2 * b));
   }
   return from_vector(result);

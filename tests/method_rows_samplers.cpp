@@ -62,8 +62,7 @@ double chi_square(const List<double>& counts, const Numbers& p) {
 template <class S>
 Tensor<float> as_floats(S scheduler, Index tasks, const Numbers& losses, const Random& random) {
   const std::vector<Index> chosen = tasks_of(scheduler, tasks, 24, 100, losses, 0, random);
-  return generate({static_cast<Index>(chosen.size())},
-                  [&](Index i) { return static_cast<float>(chosen[static_cast<std::size_t>(i)]); });
+  return generate({static_cast<Index>(chosen.size())}, [&](Index i) { return static_cast<float>(chosen[i]); });
 }
 /// A copy that is taken after any number of rounds goes on as the original does.
 template <class S>
@@ -523,7 +522,7 @@ List<double> play(Exp3& bandit, double q0, double q1, Index rounds, Index from) 
   for (Index round = 0; round < rounds; ++round) {
     for (Index task : bandit(input_of(2, 1, round, from_vector(state)))) {
       const double draw = Random(11).stream("reward", round).uniform(0);
-      if (draw < (task == 0 ? q0 : q1)) state[static_cast<std::size_t>(task)] *= 0.9;
+      if (draw < (task == 0 ? q0 : q1)) state[task] *= 0.9;
       if (round >= from) ++counts[task];
     }
   }

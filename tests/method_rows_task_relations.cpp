@@ -264,7 +264,7 @@ const bool affinity_row = add_method_rows({{
             CHECK(found.groups.size() == 3);
             for (Index i = 0; i < 6; ++i) {
               const std::vector<Index> pair{i - i % 2, i - i % 2 + 1};
-              CHECK(found.groups[static_cast<std::size_t>(found.served_by[static_cast<std::size_t>(i)])] == pair);
+              CHECK(found.groups[found.served_by[i]] == pair);
             }
           }},
          {"the best of all groupings, by trying them",

@@ -234,7 +234,7 @@ const bool leep_row = add_method_rows({{
 double slow_h_score(const Numbers& f, const Tensor<std::int64_t>& y, Index classes) {
   const Index n = f.size(0), width = f.size(1);
   const Numbers centred = f - mean(f, {0}, true);
-  std::vector<double> rows(static_cast<std::size_t>(n * width));
+  std::vector<double> rows(n * width);
   for (Index i = 0; i < n; ++i)
     for (Index c = 0; c < width; ++c) {
       double total = 0, count = 0;
@@ -243,7 +243,7 @@ double slow_h_score(const Numbers& f, const Tensor<std::int64_t>& y, Index class
           total += centred.at({j, c});
           ++count;
         }
-      rows[static_cast<std::size_t>(i * width + c)] = total / count;
+      rows[i * width + c] = total / count;
     }
   const Numbers means = from_vector(rows, {n, width});
   const double less = 1 / static_cast<double>(n - 1);

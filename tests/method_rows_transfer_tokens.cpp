@@ -95,7 +95,7 @@ Numbers slow_prefix(const MultiHeadAttention<double>& m, const Numbers& keys, co
                     bool causal) {
   const Index time = x.size(0), width = x.size(1), length = keys.size(0), depth = width / m.heads;
   const Numbers all = matmul(x, m.in_proj_weight, {.transpose_b = true}) + *m.in_proj_bias;
-  std::vector<double> out(static_cast<std::size_t>(time * width));
+  std::vector<double> out(time * width);
   for (Index h = 0; h < m.heads; ++h)
     for (Index i = 0; i < time; ++i) {
       std::vector<double> weight;
@@ -110,9 +110,8 @@ Numbers slow_prefix(const MultiHeadAttention<double>& m, const Numbers& keys, co
       }
       for (Index c = h * depth; c < (h + 1) * depth; ++c)
         for (Index j = 0; j < length + time; ++j)
-          out[static_cast<std::size_t>(i * width + c)] +=
-              weight[static_cast<std::size_t>(j)] / total *
-              (j < length ? values.at({j, c}) : all.at({j - length, 2 * width + c}));
+          out[i * width + c] +=
+              weight[j] / total * (j < length ? values.at({j, c}) : all.at({j - length, 2 * width + c}));
     }
   return m.out_proj(from_vector(out, {time, width}));
 }

@@ -21,8 +21,7 @@ namespace {
 double slope_of(const CentredClassifier<double>& c, const Numbers& x, const Tensor<std::int64_t>& y, double lambda) {
   const Index items = x.size(0), width = x.size(1), ways = c.weight.size(0);
   const double n = static_cast<double>(items);
-  std::vector<std::vector<double>> g(static_cast<std::size_t>(ways),
-                                     std::vector<double>(static_cast<std::size_t>(width + 1)));
+  std::vector<std::vector<double>> g(ways, std::vector<double>(static_cast<std::size_t>(width + 1)));
   for (Index i = 0; i < items; ++i) {
     std::vector<double> z;
     double total = 0;
@@ -33,17 +32,15 @@ double slope_of(const CentredClassifier<double>& c, const Numbers& x, const Tens
       total += z.back();
     }
     for (Index k = 0; k < ways; ++k) {
-      const double d = z[static_cast<std::size_t>(k)] / total - (y.at({i}) == k ? 1 : 0);
-      for (Index j = 0; j < width; ++j)
-        g[static_cast<std::size_t>(k)][static_cast<std::size_t>(j)] += d * (x.at({i, j}) - c.centre.value.at({j})) / n;
-      g[static_cast<std::size_t>(k)][static_cast<std::size_t>(width)] += d / n;
+      const double d = z[k] / total - (y.at({i}) == k ? 1 : 0);
+      for (Index j = 0; j < width; ++j) g[k][j] += d * (x.at({i, j}) - c.centre.value.at({j})) / n;
+      g[k][width] += d / n;
     }
   }
   double squares = 0;
   for (Index k = 0; k < ways; ++k)
     for (Index j = 0; j <= width; ++j) {
-      const double all = g[static_cast<std::size_t>(k)][static_cast<std::size_t>(j)] +
-                         (j < width ? lambda / n * c.weight.at({k, j}) : 0);
+      const double all = g[k][j] + (j < width ? lambda / n * c.weight.at({k, j}) : 0);
       squares += all * all;
     }
   return std::sqrt(squares);

@@ -46,8 +46,8 @@ TEST_CASE("figures of rankings do not depend on the order of the items", "[evalu
   std::vector<float> mixed_scores;
   std::vector<std::int64_t> mixed_labels;
   for (const Index i : random.permutation(50)) {
-    mixed_scores.push_back(scores[static_cast<std::size_t>(i)]);
-    mixed_labels.push_back(labels[static_cast<std::size_t>(i)]);
+    mixed_scores.push_back(scores[i]);
+    mixed_labels.push_back(labels[i]);
   }
   const auto x = from_vector(scores), mixed = from_vector(mixed_scores);
   const auto y = from_vector(labels), mixed_y = from_vector(mixed_labels);

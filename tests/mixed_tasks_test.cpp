@@ -144,7 +144,7 @@ TEST_CASE("a mixture is learned; a task that fails moves no other task's draws",
   TaskMixture mixture = mix_tasks(tasks, sizes, Random(1));
   const auto good = train_on_mixture(learner_of(mixture), mixture, training(12, 3));
   for (Index t = 0; t < 3; ++t) {
-    const MixedTask& task = mixture.tasks[static_cast<std::size_t>(t)];
+    const MixedTask& task = mixture.tasks[t];
     CHECK(good.meter.of_task(t).failures == 0);
     CHECK(good.meter.of_task(t).episodes == 12);
     // Two shots of two classes 3 sqrt(2) standard deviations apart: far above chance, 0.5.

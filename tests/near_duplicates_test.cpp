@@ -85,7 +85,7 @@ TEST_CASE("exact duplicates are left out, the first is kept", "[data]") {
   std::vector<Index> first(100);
   std::iota(first.begin(), first.end(), Index{0});
   CHECK(result.kept == first);
-  for (Index i = 0; i < 300; ++i) CHECK(result.original[static_cast<std::size_t>(i)] == i % 100);
+  for (Index i = 0; i < 300; ++i) CHECK(result.original[i] == i % 100);
 }
 
 TEST_CASE("the threshold tells a constructed pair", "[data]") {
@@ -114,7 +114,7 @@ TEST_CASE("what is kept is what comparing all with all would keep", "[data]") {
   const DuplicateOptions o{.shingle = 1};
   std::vector<Index> kept;
   for (Index i = 0; i < 200; ++i) {
-    const auto set = [&](Index n) { return shingles_of(texts[static_cast<std::size_t>(n)], o); };
+    const auto set = [&](Index n) { return shingles_of(texts[n], o); };
     if (std::none_of(kept.begin(), kept.end(), [&](Index k) { return jaccard(set(i), set(k)) >= o.threshold; }))
       kept.push_back(i);
   }

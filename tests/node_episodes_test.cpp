@@ -24,8 +24,7 @@ NodeLabels community(std::uint64_t seed) {
                           {.nodes = kNodes, .classes = 6, .inside = 0.3, .width = kWords, .train = 2, .validation = 3});
 }
 Tensor<> numbers(const std::vector<Index>& of, Index first = 0) {
-  return generate({std::ssize(of), 1},
-                  [&](Index i, Index) { return static_cast<float>(first + of[static_cast<std::size_t>(i)]); });
+  return generate({std::ssize(of), 1}, [&](Index i, Index) { return static_cast<float>(first + of[i]); });
 }
 Tensor<> dense(const NodeLabels& nodes) { return matmul(nodes.features, eye<float>(kWords)); }
 Tensor<> rows(const Tensor<>& of, const std::vector<std::int64_t>& places) {

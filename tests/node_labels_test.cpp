@@ -91,8 +91,7 @@ TEST_CASE("communities: more edges inside, words of one's own, every part", "[da
   double inside = 0, outside = 0;
   for (const GraphEdge& edge : edge_list(data.graph)) {
     CHECK(edge.source != edge.destination);
-    (labels[static_cast<std::size_t>(edge.source)] == labels[static_cast<std::size_t>(edge.destination)] ? inside
-                                                                                                         : outside)++;
+    (labels[edge.source] == labels[edge.destination] ? inside : outside)++;
   }
   // Binomial counts of both directions: 4 x 150 x 149 pairs at 0.02, 4 x 150 x 450 at 0.002; five deviations.
   CHECK(std::abs(inside - 1788) < 5 * std::sqrt(2 * 1788.0));

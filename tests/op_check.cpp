@@ -207,12 +207,11 @@ class Checker : RowChecks {
     return from_span(x.span().first(static_cast<std::size_t>(rows * width)), x.shape().with(0, rows));
   }
   void independent_rows(const Arrays& inputs) {
-    const Index all = inputs[static_cast<std::size_t>(row_.rows_of[0])].size(0);
+    const Index all = inputs[row_.rows_of[0]].size(0);
     for (Index rows : {Index{1}, all / 2, all - 1}) {
       if (rows < 1 || rows >= all) continue;
       Arrays fewer = inputs;
-      for (int i : row_.rows_of)
-        fewer[static_cast<std::size_t>(i)] = first_rows(inputs[static_cast<std::size_t>(i)], rows);
+      for (int i : row_.rows_of) fewer[i] = first_rows(inputs[i], rows);
       const auto of_type = [&]<class T>(T) {
         const Tensor<T> whole = row_.call(convert<T>(inputs)), part = row_.call(convert<T>(fewer));
         require(part.count() <= whole.count() &&

@@ -36,7 +36,7 @@ inline double uniform(std::mt19937_64& random, double low, double high) {
 
 /// Numbers that float represents, so that both types see the same.
 inline Numbers draw(const Input& input, const Shape& shape, std::mt19937_64& random) {
-  std::vector<double> values(static_cast<std::size_t>(shape.count()));
+  std::vector<double> values(shape.count());
   const double count = static_cast<double>(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (input.spaced) {

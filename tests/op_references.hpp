@@ -53,7 +53,7 @@ inline std::size_t broadcast_offset(std::size_t flat, const graft::Shape& out, c
 template <class F>
 graft::Tensor<double> by_pair(const graft::Shape& shape, const graft::Tensor<double>& a, const graft::Tensor<double>& b,
                               F f) {
-  std::vector<double> out(static_cast<std::size_t>(shape.count()));
+  std::vector<double> out(shape.count());
   for (std::size_t i = 0; i < out.size(); ++i)
     out[i] = f(a.data()[broadcast_offset(i, shape, a.shape())], b.data()[broadcast_offset(i, shape, b.shape())]);
   return array(shape, out);
@@ -76,12 +76,12 @@ using Position = std::vector<graft::Index>;
 /// An array of the given shape from f(position).
 template <class F>
 graft::Tensor<double> by_position(const graft::Shape& shape, F f) {
-  std::vector<double> out(static_cast<std::size_t>(shape.count()));
+  std::vector<double> out(shape.count());
   for (std::size_t flat = 0; flat < out.size(); ++flat) {
     Position at(static_cast<std::size_t>(shape.rank()));
     graft::Index rest = static_cast<graft::Index>(flat);
     for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-      at[static_cast<std::size_t>(axis)] = rest % shape[axis];
+      at[axis] = rest % shape[axis];
       rest /= shape[axis];
     }
     out[flat] = f(at);
@@ -92,7 +92,7 @@ graft::Tensor<double> by_position(const graft::Shape& shape, F f) {
 /// Where a position lies in an array of that shape, in row-major order.
 inline std::size_t flat_of(const Position& at, const graft::Shape& shape) {
   graft::Index offset = 0;
-  for (int axis = 0; axis < shape.rank(); ++axis) offset = offset * shape[axis] + at[static_cast<std::size_t>(axis)];
+  for (int axis = 0; axis < shape.rank(); ++axis) offset = offset * shape[axis] + at[axis];
   return static_cast<std::size_t>(offset);
 }
 /// The number at a position.
@@ -102,5 +102,5 @@ inline double number_at(const graft::Tensor<double>& x, const Position& at) {
 
 /// The index on an axis that may be negative.
 inline graft::Index& on(Position& at, const graft::Tensor<double>& x, int axis) {
-  return at[static_cast<std::size_t>(axis < 0 ? axis + x.rank() : axis)];
+  return at[axis < 0 ? axis + x.rank() : axis];
 }

@@ -121,7 +121,7 @@ const bool selection_rows = add_op_rows({
      .inputs = {{{3, 4}}, {{3, 4}}},
      .reference =
          [](const Arrays& x) {
-           std::vector<double> out(static_cast<std::size_t>(joined(x).count()));
+           std::vector<double> out(joined(x).count());
            for (std::size_t i = 0; i < out.size(); ++i) {
              const std::size_t a = broadcast_offset(i, joined(x), x[0].shape()),
                                b = broadcast_offset(i, joined(x), x[1].shape());

@@ -73,7 +73,7 @@ auto attention_reference(Case c) {
     // The numbers of `dropout`, which has rows of its own, on ones.
     const Tensor<double> dropout_factors = dropout(ones<double>(scores), c.dropout, Random(3).stream("weights"));
     std::vector<double> out;
-    std::vector<double> weights(static_cast<std::size_t>(k[2]));
+    std::vector<double> weights(k[2]);
     constexpr double unseen = -std::numeric_limits<double>::infinity();
     for (Index b = 0; b < q[0]; ++b)
       for (Index h = 0; h < q[1]; ++h)
@@ -89,19 +89,18 @@ auto attention_reference(Case c) {
             bool seen = (!c.causal || j + q[2] <= i + k[2]) && (!c.masked || mask.at({b, j}));
             if (c.by_query == ByQuery::head) seen &= sees(0, h, q[1], i, j);
             if (c.by_query == ByQuery::sample) seen &= sees(b, 0, 1, i, j);
-            weights[static_cast<std::size_t>(j)] = seen ? score : unseen;
+            weights[j] = seen ? score : unseen;
             if (seen) peak = std::max(peak, score);
           }
           for (Index j = 0; j < k[2]; ++j) {
-            double& weight = weights[static_cast<std::size_t>(j)];
+            double& weight = weights[j];
             weight = weight == unseen ? 0 : std::exp(weight - peak);
             total += weight;
             if (c.dropout > 0) weight *= dropout_factors.data()[((b * q[1] + h) * q[2] + i) * k[2] + j];
           }
           for (Index d = 0; d < v[3]; ++d) {
             double sum = 0;
-            for (Index j = 0; j < k[2]; ++j)
-              sum += weights[static_cast<std::size_t>(j)] * x[2].at({b, h / shared, j, d});
+            for (Index j = 0; j < k[2]; ++j) sum += weights[j] * x[2].at({b, h / shared, j, d});
             out.push_back(total == 0 ? 0 : sum / total);
           }
         }

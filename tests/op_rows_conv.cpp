@@ -72,7 +72,7 @@ Shape conv_output(const Shape& x, const Shape& w, ConvOptions o) {
 auto conv_reference(ConvOptions o) {
   return [o](const Arrays& x) {
     const Shape shape = conv_output(x[0].shape(), x[1].shape(), o);
-    std::vector<double> y(static_cast<std::size_t>(shape.count()));
+    std::vector<double> y(shape.count());
     if (x.size() > 2)
       for (std::size_t i = 0; i < y.size(); ++i) y[i] = x[2].span()[i % static_cast<std::size_t>(shape[3])];
     each_product(x[0].shape(), x[1].shape(), shape, o,
@@ -83,7 +83,7 @@ auto conv_reference(ConvOptions o) {
 /// x[0] the output map, x[1] the weight, x[2] an input map whose shape counts.
 auto conv_input_reference(ConvOptions o) {
   return [o](const Arrays& x) {
-    std::vector<double> result(static_cast<std::size_t>(x[2].count()));
+    std::vector<double> result(x[2].count());
     each_product(x[2].shape(), x[1].shape(), x[0].shape(), o,
                  [&](std::size_t a, std::size_t b, std::size_t c) { result[a] += x[0].span()[c] * x[1].span()[b]; });
     return array(x[2].shape(), result);
@@ -92,7 +92,7 @@ auto conv_input_reference(ConvOptions o) {
 /// x[0] the input map, x[1] the output map, x[2] a weight whose shape counts.
 auto conv_weight_reference(ConvOptions o) {
   return [o](const Arrays& x) {
-    std::vector<double> result(static_cast<std::size_t>(x[2].count()));
+    std::vector<double> result(x[2].count());
     each_product(x[0].shape(), x[2].shape(), x[1].shape(), o,
                  [&](std::size_t a, std::size_t b, std::size_t c) { result[b] += x[0].span()[a] * x[1].span()[c]; });
     return array(x[2].shape(), result);
@@ -359,7 +359,7 @@ Tensor<double> normalised(const Tensor<double>& x, Index groups, const Tensor<do
     const Index c = i % channels;
     return static_cast<std::size_t>(groups > 0 ? i / sample * groups + c / (channels / groups) : c);
   };
-  std::vector<long double> count(static_cast<std::size_t>(std::max(x.size(0), Index{1}) * std::max(channels, groups)));
+  std::vector<long double> count(std::max(x.size(0), Index{1}) * std::max(channels, groups));
   auto mean = count, square = count;
   for (Index i = 0; i < x.count(); ++i) count[group(i)] += 1, mean[group(i)] += x.data()[i];
   for (std::size_t k = 0; k < mean.size(); ++k) mean[k] /= count[k];

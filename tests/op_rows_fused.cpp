@@ -65,12 +65,9 @@ const bool making_rows = add_op_rows({
                 {{4}}},
      .reference =
          [](const Arrays& x) {
-           std::vector<double> out(static_cast<std::size_t>(joined(x).count()));
+           std::vector<double> out(joined(x).count());
            for (std::size_t i = 0; i < out.size(); ++i) {
-             const auto at = [&](int n) {
-               return x[static_cast<std::size_t>(n)]
-                   .data()[broadcast_offset(i, joined(x), x[static_cast<std::size_t>(n)].shape())];
-             };
+             const auto at = [&](int n) { return x[n].data()[broadcast_offset(i, joined(x), x[n].shape())]; };
              out[i] = at(0) > 0 ? at(1) * at(2) : at(1) - at(2) * at(2);
            }
            return array(joined(x), out);
@@ -92,9 +89,7 @@ const bool making_rows = add_op_rows({
     {.name = "map, a large one",
      .family = "map",
      .call =
-         [](const auto& x) {
-           return map([](auto a, auto b, auto c) { return tanh(a * b) + c; }, x[0], x[1], x[2]);
-         },
+         [](const auto& x) { return map([](auto a, auto b, auto c) { return tanh(a * b) + c; }, x[0], x[1], x[2]); },
      .inputs = {{{3, 4}}, {{4}}, {{3, 4}}},
      .reference = bias_and_term,
      .large = {{1030, 1024}, {1024}, {1030, 1024}}},

@@ -35,7 +35,7 @@ Tensor<double> attend(const Tensor<double>& values, Index destinations, double r
   const Graph graph = graph_between(sources, destinations);
   // An edge's factor is that of `dropout` on [edges in destination order, heads].
   const Tensor<double> factors = dropout(ones<double>({graph.edges(), heads}), rate, with_dropout(rate).random);
-  std::vector<double> out(static_cast<std::size_t>(destinations * heads * width), 0.0);
+  std::vector<double> out(destinations * heads * width, 0.0);
   for (Index i = 0; i < destinations; ++i)
     for (Index h = 0; h < heads; ++h) {
       double total = 0;
@@ -45,8 +45,7 @@ Tensor<double> attend(const Tensor<double>& values, Index destinations, double r
         const Index j = graph.source_of().at({e});
         if (graph.destination_of().at({e}) != i) continue;
         const double alpha = std::exp(logit(j, i, h)) / total * factors.at({e, h});
-        for (Index w = 0; w < width; ++w)
-          out[static_cast<std::size_t>((i * heads + h) * width + w)] += alpha * values.at({j, h, w});
+        for (Index w = 0; w < width; ++w) out[(i * heads + h) * width + w] += alpha * values.at({j, h, w});
       }
     }
   return array({destinations, heads, width}, out);
@@ -164,8 +163,7 @@ OpRow gat_self_row(const char* name, double rate, double side, bool biased, Inde
               [=](const Arrays& x) {
                 const auto score = [&](int vector, Index i, Index h) {
                   double sum = 0;
-                  for (Index w = 0; w < x[0].size(2); ++w)
-                    sum += x[static_cast<std::size_t>(vector)].at({h, w}) * x[0].at({i, h, w});
+                  for (Index w = 0; w < x[0].size(2); ++w) sum += x[vector].at({h, w}) * x[0].at({i, h, w});
                   return sum;
                 };
                 const Tensor<double> out = attend(x[0], x[0].size(0), rate, [&](Index j, Index i, Index h) {
@@ -254,12 +252,12 @@ SparseMatrix<T> constants(Index rows, Index columns) {
 Tensor<double> sparse_times(const Tensor<double>& x, bool ta, bool tb) {
   const Index k = x.size(tb ? 1 : 0), n = x.size(tb ? 0 : 1), m = 7;
   const SparseMatrix<double> a = ta ? constants<double>(k, m) : constants<double>(m, k);
-  std::vector<double> out(static_cast<std::size_t>(m * n), 0.0);
+  std::vector<double> out(m * n, 0.0);
   for (Index e = 0; e < a.values().count(); ++e) {
     const Index row = a.pattern().destination_of().at({e}), column = a.pattern().source_of().at({e});
     for (Index j = 0; j < n; ++j) {
       const Index from = ta ? row : column, to = ta ? column : row;
-      out[static_cast<std::size_t>(to * n + j)] += a.values().at({e}) * (tb ? x.at({j, from}) : x.at({from, j}));
+      out[to * n + j] += a.values().at({e}) * (tb ? x.at({j, from}) : x.at({from, j}));
     }
   }
   return array({m, n}, out);

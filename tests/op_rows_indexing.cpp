@@ -12,7 +12,7 @@ namespace {
 using Indices = Tensor<std::int64_t>;
 
 Indices scattered(const Shape& shape, Index size) {
-  std::vector<std::int64_t> at(static_cast<std::size_t>(shape.count()));
+  std::vector<std::int64_t> at(shape.count());
   for (std::size_t i = 0; i < at.size(); ++i)
     at[i] = static_cast<std::int64_t>((i * i * 7 + 3 * i + 1) % static_cast<std::size_t>(size));
   return from_vector(at, shape);
@@ -35,13 +35,12 @@ Tensor<double> scatter_sums(const Tensor<double>& x, const Indices& indices, Ind
   Index outer = 1, inner = 1;
   for (int a = 0; a < axis; ++a) outer *= x.size(a);
   for (int a = axis + indices.rank(); a < x.rank(); ++a) inner *= x.size(a);
-  std::vector<double> out(static_cast<std::size_t>(shape.count()), 0.0);
+  std::vector<double> out(shape.count(), 0.0);
   const Index picks = indices.count();
   for (Index o = 0; o < outer; ++o)
     for (Index k = 0; k < picks; ++k)
       for (Index i = 0; i < inner; ++i)
-        out[static_cast<std::size_t>((o * size + indices.data()[k]) * inner + i)] +=
-            x.data()[(o * picks + k) * inner + i];
+        out[(o * size + indices.data()[k]) * inner + i] += x.data()[(o * picks + k) * inner + i];
   return array(shape, out);
 }
 
@@ -64,7 +63,7 @@ OpRow gather_row(const char* name, int axis, const Shape& picked, const std::vec
                Position from;
                Index k = 0;
                for (int a = 0; a < shape.rank(); ++a) {
-                 const Index i = at[static_cast<std::size_t>(a)];
+                 const Index i = at[a];
                  if (a < axis || a >= axis + picked.rank())
                    from.push_back(i);
                  else
@@ -93,7 +92,7 @@ OpRow gather_row(const char* name, int axis, const Shape& picked, const std::vec
 /// The value and the index that stand at a place of `indices`, which have size 1 where they are the same for all.
 std::int64_t index_at(const Indices& indices, Position at) {
   for (int a = 0; a < indices.rank(); ++a)
-    if (indices.shape()[a] == 1) at[static_cast<std::size_t>(a)] = 0;
+    if (indices.shape()[a] == 1) at[a] = 0;
   return indices.data()[flat_of(at, indices.shape())];
 }
 /// `picked` indices along an axis, for every place beside it or the same for all.
@@ -113,7 +112,7 @@ OpRow take_along_axis_row(const char* name, int axis, Index picked, bool for_all
                         const Indices indices = along(x[0].shape(), axis, picked, for_all, x[0].size(axis));
                         return by_position(x[0].shape().with(axis, picked), [&](const Position& at) {
                           Position from = at;
-                          from[static_cast<std::size_t>(axis)] = index_at(indices, at);
+                          from[axis] = index_at(indices, at);
                           return number_at(x[0], from);
                         });
                       },
@@ -149,10 +148,10 @@ OpRow add_along_axis_row(const char* name, int axis, bool for_all) {
                         const Shape& own = x[0].shape();
                         const Shape shape = own.with(axis, kSize);
                         const Indices indices = along(own, axis, own[axis], for_all, kSize);
-                        std::vector<double> out(static_cast<std::size_t>(shape.count()), 0.0);
+                        std::vector<double> out(shape.count(), 0.0);
                         by_position(own, [&](const Position& at) {
                           Position to = at;
-                          to[static_cast<std::size_t>(axis)] = index_at(indices, at);
+                          to[axis] = index_at(indices, at);
                           return out[flat_of(to, shape)] += number_at(x[0], at);
                         });
                         return array(shape, out);

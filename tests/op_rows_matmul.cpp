@@ -22,7 +22,7 @@ Tensor<double> product(const Arrays& x, bool ta, bool tb) {
   const Shape products = shape;
   if (!row) shape.push_back(m);
   if (!column) shape.push_back(n);
-  std::vector<double> out(static_cast<std::size_t>(shape.count()), 0.0);
+  std::vector<double> out(shape.count(), 0.0);
   for (Index s = 0; s < products.count(); ++s) {
     const auto which = static_cast<std::size_t>(s);
     const double* in_a = x[0].data() + static_cast<Index>(broadcast_offset(which, products, leading(a))) * m * k;
@@ -30,8 +30,7 @@ Tensor<double> product(const Arrays& x, bool ta, bool tb) {
     for (Index i = 0; i < m; ++i)
       for (Index j = 0; j < n; ++j)
         for (Index l = 0; l < k; ++l)
-          out[static_cast<std::size_t>((s * m + i) * n + j)] +=
-              in_a[ta ? l * m + i : i * k + l] * in_b[tb ? j * k + l : l * n + j];
+          out[(s * m + i) * n + j] += in_a[ta ? l * m + i : i * k + l] * in_b[tb ? j * k + l : l * n + j];
   }
   return array(shape, out);
 }

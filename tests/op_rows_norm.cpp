@@ -144,8 +144,8 @@ OpRow given_row(const char* name, OpCall call, int weights) {
 /// Sums over a channel, divided by the number of rows.
 Tensor<double> channel_means(const Arrays& x) {
   const Index channels = x[0].size(-1);
-  std::vector<double> sums(static_cast<std::size_t>(channels));
-  for (Index i = 0; i < x[0].count(); ++i) sums[static_cast<std::size_t>(i % channels)] += x[0].data()[i];
+  std::vector<double> sums(channels);
+  for (Index i = 0; i < x[0].count(); ++i) sums[i % channels] += x[0].data()[i];
   for (double& sum : sums)
     sum = x[0].count() == 0 ? 0 : sum * static_cast<double>(channels) / static_cast<double>(x[0].count());
   return array({channels}, sums);

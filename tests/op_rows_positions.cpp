@@ -28,8 +28,8 @@ auto rotary_reference(Case c) {
         const bool halves = c.options.layout == RotaryLayout::halves;
         const Index first = row * width + (halves ? i : 2 * i), second = halves ? first + depth / 2 : first + 1;
         const double a = x[0].data()[first], b = x[0].data()[second];
-        out[static_cast<std::size_t>(first)] = a * std::cos(angle) - b * std::sin(angle);
-        out[static_cast<std::size_t>(second)] = a * std::sin(angle) + b * std::cos(angle);
+        out[first] = a * std::cos(angle) - b * std::sin(angle);
+        out[second] = a * std::sin(angle) + b * std::cos(angle);
       }
     return array(shape, out);
   };

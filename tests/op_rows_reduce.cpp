@@ -17,15 +17,15 @@ namespace {
 template <class F>
 Tensor<double> by_group(const Tensor<double>& x, std::vector<int> reduced, bool keep, F f) {
   Shape kept = x.shape(), dropped;
-  std::vector<bool> gone(static_cast<std::size_t>(x.rank()), reduced.empty());
-  for (int axis : reduced) gone[static_cast<std::size_t>((axis + x.rank()) % x.rank())] = true;
+  std::vector<bool> gone(x.rank(), reduced.empty());
+  for (int axis : reduced) gone[(axis + x.rank()) % x.rank()] = true;
   for (int axis = 0; axis < x.rank(); ++axis) {
-    if (gone[static_cast<std::size_t>(axis)])
+    if (gone[axis])
       kept[axis] = 1;
     else
       dropped.push_back(x.shape()[axis]);
   }
-  std::vector<std::vector<double>> groups(static_cast<std::size_t>(kept.count()));
+  std::vector<std::vector<double>> groups(kept.count());
   for (std::size_t i = 0; i < x.span().size(); ++i) groups[broadcast_offset(i, x.shape(), kept)].push_back(x.data()[i]);
   std::vector<double> out;
   for (const auto& group : groups) out.push_back(f(group));
@@ -162,7 +162,7 @@ OpRow cumsum_row(const char* name) {
                   double total = 0;
                   for (Index s = reverse ? place : 0; s <= (reverse ? size - 1 : place); ++s)
                     total += in.data()[i + (s - place) * inner];
-                  out[static_cast<std::size_t>(i)] = total * total;
+                  out[i] = total * total;
                 }
                 return array(in.shape(), out);
               },
@@ -226,9 +226,9 @@ Tensor<double> by_segment(const Tensor<double>& x, F f) {
   for (int a = 1; a < x.rank(); ++a) width *= x.shape()[a];
   std::vector<double> rows;
   for (Index s = 0; s < segments; ++s) {
-    std::vector<Group> columns(static_cast<std::size_t>(width));
+    std::vector<Group> columns(width);
     for (Index i = 0; i < width; ++i) {
-      Group& column = columns[static_cast<std::size_t>(i)];
+      Group& column = columns[i];
       for (Index p = offsets.data()[s]; p < offsets.data()[s + 1]; ++p) column.push_back(x.data()[p * width + i]);
       f(column);
     }

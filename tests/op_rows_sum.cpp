@@ -10,7 +10,7 @@ namespace {
 
 /// x added up to `shape`, which broadcasts to x's.
 Tensor<double> summed_to(const Tensor<double>& x, const Shape& shape) {
-  std::vector<double> out(static_cast<std::size_t>(shape.count()), 0.0);
+  std::vector<double> out(shape.count(), 0.0);
   for (std::size_t i = 0; i < x.span().size(); ++i) out[broadcast_offset(i, x.shape(), shape)] += x.data()[i];
   return array(shape, out);
 }

@@ -149,7 +149,7 @@ class UnusualChecker : RowChecks {
   /// Largest number of the inputs in `list`, multiplied; at least 1 each.
   static double magnitude(const Arrays& inputs, const std::vector<int>& list) {
     double product = 1;
-    for (int i : list) product *= std::max(1.0, largest(inputs[static_cast<std::size_t>(i)]));
+    for (int i : list) product *= std::max(1.0, largest(inputs[i]));
     return product;
   }
 

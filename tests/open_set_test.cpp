@@ -191,7 +191,7 @@ TEST_CASE("a learner is calibrated on classes that are not its task's", "[train]
   const auto refused = [&](OpenSetOptions o, Index classes) {
     return message<ValueError>([&] {
       std::vector<Index> some = set.all_classes();
-      some.resize(static_cast<std::size_t>(classes));
+      some.resize(classes);
       calibrate_rejection(Nearest(), set, some, o, Random(1));
     });
   };

@@ -20,7 +20,7 @@ PerStepBatchNorm<double> layer_of(Index count, BatchNormOptions o = {}) {
   PerStepBatchNorm<double> layer(3, count, o);
   const Random random(7);
   for (Index step = 0; step < count; ++step) {
-    BatchNorm<double>& norm = layer.steps[static_cast<std::size_t>(step)];
+    BatchNorm<double>& norm = layer.steps[step];
     norm.weight = 1 + 0.3 * randn<double>({3}, random.stream("weight", step));
     norm.bias = randn<double>({3}, random.stream("bias", step));
     if (o.mode == BatchNormMode::batch) continue;
@@ -40,7 +40,7 @@ TEST_CASE("a per-step norm is the batch norm of its step", "[nn]") {
       for (Index step = 0; step < 3; ++step) {
         Context own(phase, Random(1)), other(phase, Random(1));
         const Tensor<double> y = at_inner_step(layer, step)(batch, own);
-        CHECK(same_bits(y, layer.steps[static_cast<std::size_t>(step)](batch, other)));
+        CHECK(same_bits(y, layer.steps[step](batch, other)));
         CHECK(own.updates().size() == other.updates().size());
       }
     CHECK(same_bits(layer(batch, Context()), layer.steps[0](batch, Context())));

@@ -94,7 +94,7 @@ TEST_CASE("each phase goes on from the one before, and is resumed by its name", 
   for (Index task = 0; task < 3; ++task) episodes += together.meter.of_task(task).episodes;
   CHECK(episodes == 120);
   for (Index task = 0; task < 3; ++task) {  // no shared model serves three slopes
-    const TaskAdaptation<Net>& one = own[static_cast<std::size_t>(task)];
+    const TaskAdaptation<Net>& one = own[task];
     CHECK(one.failure.empty());
     CHECK(one.before == figure(together.model, task));
     CHECK(one.after == figure(one.model, task));

@@ -51,7 +51,7 @@ struct Counting {
     if (!seen.value.defined() || seen.value.count() != gradients.all_tasks)
       seen.value = zeros<double>({gradients.all_tasks});
     std::vector<double> counts(seen.value.span().begin(), seen.value.span().end()), weights;
-    for (Index task : gradients.ids) weights.push_back(1 / ++counts[static_cast<std::size_t>(task)]);
+    for (Index task : gradients.ids) weights.push_back(1 / ++counts[task]);
     seen.value = from_vector(counts);
     return {.weights = from_vector(weights)};
   }
@@ -67,12 +67,12 @@ Aggregator counting(Index tasks) {
 struct Elsewhere {
   template <class Compute>
   std::vector<RoundPart<Net>> operator()(const Net& model, Index places, const Compute& compute) const {
-    std::vector<RoundPart<Net>> parts(static_cast<std::size_t>(places));
+    std::vector<RoundPart<Net>> parts(places);
     for (Index odd : {1, 0})
       for (Index i = places - 1; i >= 0; --i) {
         if (i % 2 != odd) continue;
         const RoundPart<Net> part = compute(i);
-        RoundPart<Net>& to = parts[static_cast<std::size_t>(i)];
+        RoundPart<Net>& to = parts[i];
         to = {.loss = part.loss, .metric = part.metric, .failure = part.failure, .threw = part.threw};
         if (part.gradient) to.gradient = from_vector(to_vector(*part.gradient), model);
       }
@@ -558,7 +558,7 @@ TEST_CASE("the scheduler draws tasks uniformly, each once while there are enough
     const auto drawn = uniform_tasks(6, 2, Random(1).stream(round));
     REQUIRE(drawn.size() == 2);
     CHECK(drawn[0] < drawn[1]);
-    for (Index task : drawn) ++often[static_cast<std::size_t>(task)];
+    for (Index task : drawn) ++often[task];
   }
   // Chi-square with 5 degrees of freedom: above 20.5 with probability 0.001. Draws without replacement vary less.
   double chi = 0;

@@ -104,7 +104,7 @@ TEST_CASE("permutations are permutations, and every order is as likely", "[rando
   for (Index n : {0, 1, 2, 17, 1000}) {
     std::vector<Index> order = Random(1).stream(static_cast<std::uint64_t>(n)).permutation(n);
     std::sort(order.begin(), order.end());
-    for (Index i = 0; i < n; ++i) REQUIRE(order[static_cast<std::size_t>(i)] == i);
+    for (Index i = 0; i < n; ++i) REQUIRE(order[i] == i);
     CHECK(static_cast<Index>(order.size()) == n);
   }
   // Part of a permutation is its beginning.

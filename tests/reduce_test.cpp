@@ -42,7 +42,7 @@ TEST_CASE("equal maxima share the gradient", "[ops]") {
 TEST_CASE("extremes carry NaN, and places name the first of equals", "[ops]") {
   for (Index at : {0, 1, 16, 39}) {  // inside and behind the runs that are folded side by side
     std::vector<double> numbers(40, 1.0);
-    numbers[static_cast<std::size_t>(at)] = kNan;
+    numbers[at] = kNan;
     const auto x = from_vector(numbers);
     CHECK(std::isnan(max(x).item()));
     CHECK(std::isnan(min(x).item()));

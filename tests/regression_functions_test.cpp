@@ -26,7 +26,7 @@ double worst_fit(const FunctionMixture& mixture, const std::string& family, cons
   const FunctionTasks tasks = draw_functions(mixture, 300, 20, 1, Random(3));
   double worst = 0;
   for (Index i = 0; i < 300; ++i) {
-    if (mixture.families[static_cast<std::size_t>(tasks.families[i])].name != family) continue;
+    if (mixture.families[tasks.families[i]].name != family) continue;
     const Tensor<double> a = generate({20, columns}, [&](Index p, Index c) {
       return basis(tasks.support.x.at({i, p, 0}), mixture.inputs > 1 ? tasks.support.x.at({i, p, 1}) : 1.0f, c);
     });

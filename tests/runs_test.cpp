@@ -65,13 +65,11 @@ TEST_CASE("a run: characters of one alphabet by one person, the same by another"
   std::map<std::pair<Index, Index>, int> pairs;
   bool in_order = true;
   for (Index r = 0; r < 60; ++r) {
-    const auto image = [&](const std::vector<std::uint8_t>& of, Index i) {
-      return std::size_t{of[static_cast<std::size_t>((r * 5 + i) * 256)]};
-    };
+    const auto image = [&](const std::vector<std::uint8_t>& of, Index i) { return std::size_t{of[(r * 5 + i) * 256]}; };
     std::set<Index> support_persons, query_persons;
     std::vector<std::size_t> characters;
     for (Index i = 0; i < 5; ++i) {
-      const auto answer = runs.answers[static_cast<std::size_t>(r * 5 + i)];
+      const auto answer = runs.answers[r * 5 + i];
       in_order &= answer == i;
       const std::size_t known = image(runs.support, i), asked = image(runs.query, i);
       CHECK(data.alphabet_id[known] == (r < 30 ? 1 : 0));
@@ -106,9 +104,8 @@ TEST_CASE("a run is an episode of one shot", "[data]") {
   CHECK(episode.support.x.shape() == Shape{4, 16, 16, 1});
   CHECK(same_bits(episode.support.y, tensor<std::int64_t>({0, 1, 2, 3})));
   for (Index i = 0; i < 4; ++i) {
-    CHECK(episode.query.y.at({i}) == runs.answers[static_cast<std::size_t>(8 + i)]);
-    CHECK(episode.query.x.at({i, 3, 5, 0}) ==
-          static_cast<float>(runs.query[static_cast<std::size_t>((8 + i) * 256)]) * (1.0f / 255));
+    CHECK(episode.query.y.at({i}) == runs.answers[8 + i]);
+    CHECK(episode.query.x.at({i, 3, 5, 0}) == static_cast<float>(runs.query[(8 + i) * 256]) * (1.0f / 255));
   }
   CHECK_THROWS_AS(runs.episode(3), IndexError);
   CHECK_THROWS_AS(runs.episode(-1), IndexError);

@@ -23,7 +23,7 @@ SetValues drawn(Index members, std::uint64_t seed) {
 }
 /// The mean gain of each member over all orders, and of each pair treated as one step, straight from the definition.
 std::vector<double> mean_gains(const SetValues& v) {
-  std::vector<std::size_t> order(static_cast<std::size_t>(v.members));
+  std::vector<std::size_t> order(v.members);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::vector<double> gains(order.size());
   double orders = 0;
@@ -97,8 +97,8 @@ TEST_CASE("interactions of an additive game are 0, those of planted pairs are th
   const std::vector<double> phi = shapley_values(paired);
   const double half[] = {-0.25, 0.375, -0.25, 0, 0.375};  // each of a pair has half of what it adds
   for (Index i = 0; i < 5; ++i) {
-    CHECK(own[static_cast<std::size_t>(i)] == Approx(static_cast<double>(i + 1) / 8).epsilon(1e-14));
-    CHECK(phi[static_cast<std::size_t>(i)] == Approx(static_cast<double>(i + 1) / 8 + half[i]).epsilon(1e-14));
+    CHECK(own[i] == Approx(static_cast<double>(i + 1) / 8).epsilon(1e-14));
+    CHECK(phi[i] == Approx(static_cast<double>(i + 1) / 8 + half[i]).epsilon(1e-14));
     for (Index j = 0; j < 5; ++j) {
       const Index low = std::min(i, j), high = std::max(i, j);
       const double planted = low == 1 && high == 4 ? 0.75 : low == 0 && high == 2 ? -0.5 : 0;

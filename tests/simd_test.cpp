@@ -23,7 +23,7 @@ TEMPLATE_TEST_CASE("what is not zero moves together, with its tags", "[number]",
         tags.push_back(100 + i);
       }
       for (std::size_t i = 0; i < values.size(); ++i) {
-        const TestType value = through_places ? values[static_cast<std::size_t>(places[i])] : values[i];
+        const TestType value = through_places ? values[places[i]] : values[i];
         if (value == 0) continue;
         expected.push_back(value);
         expected_tags.push_back(tags[i]);

@@ -17,8 +17,7 @@ std::string words(int count, int first = 0) {
   std::string text;
   for (int i = first; i < first + count; ++i) {
     std::string word = "qaaaa";
-    for (int digit = 1, rest = i; digit < 5; ++digit, rest /= 26)
-      word[static_cast<std::size_t>(digit)] += static_cast<char>(rest % 26);
+    for (int digit = 1, rest = i; digit < 5; ++digit, rest /= 26) word[digit] += static_cast<char>(rest % 26);
     text += word + " ";
   }
   return text;

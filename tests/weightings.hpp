@@ -24,7 +24,7 @@ inline double relative(const Numbers& a, const Numbers& b) {
   REQUIRE(a.shape() == b.shape());
   return max(abs(a / b - 1)).item();
 }
-inline double at(const Numbers& x, Index i) { return x.span()[static_cast<std::size_t>(i)]; }
+inline double at(const Numbers& x, Index i) { return x.span()[i]; }
 inline double total(const Numbers& x) { return sum(x).item(); }
 inline Numbers part(const Numbers& x, Index from, Index to) { return slice(x, 0, from, to); }
 /// Positive numbers that differ from round to round.

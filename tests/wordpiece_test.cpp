@@ -49,7 +49,7 @@ TEST_CASE("texts of different lengths make one padded batch", "[io]") {
   REQUIRE(batch.mask.shape() == Shape{3, 5});
   CHECK(batch.truncated == 0);
   for (Index text = 0; text < 3; ++text) {
-    const auto ids = words.encode(texts[static_cast<std::size_t>(text)]);
+    const auto ids = words.encode(texts[text]);
     for (Index place = 0; place < 5; ++place) {
       CHECK(batch.mask.at({text, place}) == (place < ids.size()));
       CHECK(batch.ids.at({text, place}) == (place < ids.size() ? ids[place] : 0));  // [PAD] is 0

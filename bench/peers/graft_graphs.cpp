@@ -18,7 +18,7 @@ Graph graph_of(const Inputs& in, Index nodes) {
   const auto edges = in.tensor<std::int64_t>("edges");
   const Index count = edges.size(1);
   std::vector<GraphEdge> list;
-  list.reserve(static_cast<std::size_t>(count));
+  list.reserve(count);
   for (Index e = 0; e < count; ++e) list.push_back({edges.data()[e], edges.data()[count + e]});
   return Graph(nodes, list);
 }

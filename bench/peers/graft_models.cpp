@@ -122,9 +122,8 @@ template <class M, class LossOf>
 Work meta_training(const M& start, Index parts, Index tasks, const LossOf& loss_of) {
   const auto differentiate = [=](const M& theta) {
     std::vector<std::pair<Tensor<>, M>> found(static_cast<std::size_t>(parts));
-    parallel_tasks(parts, [&](Index i) {
-      found[static_cast<std::size_t>(i)] = value_and_grad([&](const M& own) { return loss_of(own, i); }, theta);
-    });
+    parallel_tasks(parts,
+                   [&](Index i) { found[i] = value_and_grad([&](const M& own) { return loss_of(own, i); }, theta); });
     auto [loss, gradient] = found[0];
     for (std::size_t i = 1; i < found.size(); ++i) {
       loss = loss + found[i].first;
@@ -157,7 +156,7 @@ const bool maml_sinusoid = add_work("maml_sinusoid", [](const Inputs& in) {
     return static_cast<float>(set.x.size(0)) * mse(nets(set.x), set.y);
   };
   const auto loss_of = [=, options = maml_options(in)](const Perceptron& theta, Index i) {
-    const auto& stack = stacks[static_cast<std::size_t>(i)];
+    const auto& stack = stacks[i];
     return maml_loss(stacked(theta, stack.support.x.size(0)), stack, loss, options);
   };
   const auto start = with_parameters(Perceptron{{1, 40, any}, {40, 40, any}, {40, 1, any}}, in);
@@ -186,7 +185,7 @@ const bool maml_conv = add_work("maml_conv", [](const Inputs& in) {
     return cross_entropy(net.head(net.body(set.x, context)), set.y);
   };
   const auto loss_of = [=, options = maml_options(in)](const Classifier& theta, Index t) {
-    return maml_loss(theta, tasks[static_cast<std::size_t>(t)], loss, options);
+    return maml_loss(theta, tasks[t], loss, options);
   };
   return meta_training(with_parameters(shapes, in), count, count, loss_of);
 });

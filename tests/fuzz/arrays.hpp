@@ -28,7 +28,7 @@ inline void fit(graft::Array& array) {
   const int last = array.shape.rank() - 1;
   const graft::Index row = array.shape.without(last).count() * graft::detail::dtype_size(array.dtype);
   array.shape[last] = row == 0 ? 0 : static_cast<graft::Index>(array.data.size()) / row;
-  array.data.resize(static_cast<std::size_t>(row * array.shape[last]));
+  array.data.resize(row * array.shape[last]);
 }
 
 inline void change_one(std::map<std::string, graft::Array>& arrays, std::minstd_rand& draw) {

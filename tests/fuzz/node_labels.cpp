@@ -13,12 +13,12 @@ FUZZ_TARGET(node_labels) {
   fuzz::require(data.labels.count() == nodes && data.features.rows() == nodes, "every node has a label and features");
   for (const std::int64_t label : host(data.labels))
     fuzz::require(label >= 0 && label < data.classes, "labels are those of classes");
-  std::vector<bool> taken(static_cast<std::size_t>(nodes));
+  std::vector<bool> taken(nodes);
   for (const auto* part : {&data.train, &data.validation, &data.test}) {
     fuzz::require(part->count() > 0, "no part is empty");
     for (const std::int64_t node : host(*part)) {
-      fuzz::require(node >= 0 && node < nodes && !taken[static_cast<std::size_t>(node)], "a node is in one part");
-      taken[static_cast<std::size_t>(node)] = true;
+      fuzz::require(node >= 0 && node < nodes && !taken[node], "a node is in one part");
+      taken[node] = true;
     }
   }
   graft::rows_to_one(data.features);

@@ -19,7 +19,7 @@ constexpr Index kNodes = 1'000'000, kDegree = 10, kClasses = 8, kWidth = 32;
 /// Each node hears ten others, six of them of its own class: node i is of class i % 8.
 Graph make_graph(const Random& random) {
   std::vector<GraphEdge> edges;
-  edges.reserve(static_cast<std::size_t>(kNodes * kDegree));
+  edges.reserve(kNodes * kDegree);
   for (Index i = 0; i < kNodes; ++i)
     for (Index e = 0; e < kDegree; ++e) {
       const Index drawn = random.below(static_cast<std::uint64_t>(i * kDegree + e), kNodes);

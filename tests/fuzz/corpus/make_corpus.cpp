@@ -115,7 +115,7 @@ void safetensors() {
     Array one;
     one.dtype = std::string(dtype);
     one.shape = {2};
-    one.data.resize(static_cast<std::size_t>(2 * detail::dtype_size(dtype)));
+    one.data.resize(2 * detail::dtype_size(dtype));
     all.emplace(std::string(theirs), one);
   }
   write_safetensors(name("safetensors/read-types"), all);
