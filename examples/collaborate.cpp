@@ -53,7 +53,7 @@ void collaborate(examples::Program& program, Settings& o) {
     const auto answer = [](const Episode<>& e) { return accuracy(nearest_support(e), e.query.y); };
     return {{"nearest-pixel", episode_figures(data.test, test, answer, program.stop())}};
   }};
-  const auto train_one = [&](const std::string& name, const auto& head) {
+  const auto train_one = [&](std::string name, const AnyModel<Tensor<>(const Episode<>&, ContextRef) const>& head) {
     const EpisodeLearner learner{
         make_image_embedding(o.embedding, data.train.images().height, initial.stream("embedding")), head};
     // Without collaboration one task mixes the characters of all alphabets, drawn as often as all tasks: equal compute.

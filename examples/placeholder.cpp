@@ -1,5 +1,4 @@
-// Placeholders beside a main task with few labels, against controls without what each promises. See
-// docs/placeholder.md.
+// Placeholders beside a main task with few labels, against controls without what each promises: docs/placeholder.md.
 
 #include "graft/data/glyphs.hpp"
 #include "graft/data/scarce_labels.hpp"
@@ -94,6 +93,7 @@ double run(const std::string& arm, const ScarceTask& task, const Settings& o, co
 void compare(examples::Program& program, const Settings& o) {
   const auto items = o.data == "glyphs" ? character_items(make_glyphs({.alphabets = 10, .drawers = 40}))
                                         : read_multilabel_items(o.data);
+  if (o.kind >= items.labels.size(1)) throw examples::UsageError("--label: the items have no such label");
   std::vector<ControlledMethod> methods = types;
   std::erase_if(methods, [&](const auto& m) { return std::count(o.chosen.begin(), o.chosen.end(), m.name) == 0; });
   const auto figures = figures_of(names_to_compare(methods, "none"), o.seeds, [&](const std::string& arm, Index seed) {

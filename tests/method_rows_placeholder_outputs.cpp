@@ -74,12 +74,12 @@ const bool output_placeholder_row = add_method_rows({{
                    },
                    "[2, 4]"),
                bad_use<ShapeError>([] { OutputPlaceholder<>(3).auxiliary_loss(ones({2})); }, "prior [2]"),
-               bad_use<ValueError>([] { OutputPlaceholder<>(3).auxiliary_loss(ones({3})); }, "add up to 3"),
+               bad_use<ValueError>([] { OutputPlaceholder<>(3).auxiliary_loss(ones({3})); }, "the prior adds up to 3"),
                bad_use<ValueError>(
                    [] {
                      OutputPlaceholder<>(3).auxiliary_loss(tensor<float>({1.5, -0.5, 0}));
                    },
-                   "is -0.5"),
+                   "gives a class -0.5"),
                bad_use<ValueError>([] { OutputPlaceholder<>(3).auxiliary_loss(full<float>({3}, NAN)); }, "nan"),
                bad_use<ShapeError>(
                    [] {

@@ -82,6 +82,8 @@ class Program(unittest.TestCase):
         wrong = [["--frobnicate"], ["--seed", "-1"], ["--threads", ""], ["--profile", "slow"], ["--resume"]]
         if self.takes("--model"):
             wrong += [["--model", "none"]]
+        if self.takes("--label"):
+            wrong += [["--label", "1000"]]
         for options in wrong:
             done = self.start(*QUICK, *options)
             self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)

@@ -5,9 +5,9 @@
 // logit-adjusted loss of Menon, Jayasumana, Rawat, Jain, Veit, Kumar, "Long-tail learning via logit adjustment", ICLR
 // 2021, at tau = 1. Formula as the catalogue of methods has it.
 
-#include <cmath>
 #include <vector>
 
+#include "graft/common/checks.hpp"
 #include "graft/common/needs.hpp"
 #include "graft/core/list.hpp"
 #include "graft/core/options.hpp"
@@ -27,12 +27,7 @@ template <class T>
 void check_prior(const char* op, const Tensor<T>& prior, Index classes, Site site) {
   if (!(prior.shape() == Shape{classes}))
     fail<ShapeError>(op, {"expected a prior of ", classes, " classes"}, {{"prior", prior.shape()}}, site);
-  double total = 0;
-  for (const T share : host(prior)) {
-    if (!(share >= 0)) fail(op, {"a share of the prior is ", static_cast<double>(share)}, {}, site);
-    total += static_cast<double>(share);
-  }
-  if (!(std::abs(total - 1) < 1e-4)) fail(op, {"the shares of the prior add up to ", total}, {}, site);
+  check_distribution(op, "the prior", host(prior), site);
 }
 
 }  // namespace detail

@@ -4,8 +4,7 @@
 // for computer vision", CVPR 2016. Random labels that are drawn anew for every batch: Wei, Tao, Xie, An, "Open-set
 // label noise can improve robustness against inherent label noise", NeurIPS 2021; as in the authors' code.
 
-#include <cmath>
-
+#include "graft/common/checks.hpp"
 #include "graft/common/few_shot.hpp"
 #include "graft/common/laps.hpp"
 #include "graft/common/needs.hpp"
@@ -88,12 +87,7 @@ PlaceholderSamples<T> random_placeholders(const Tensor<T>& unlabelled, Index cou
   const char* op = "random_placeholders";
   if (target.rank() != 1 || target.count() == 0)
     fail<ShapeError>(op, "expected a target [classes]", {{"target", target.shape()}}, site);
-  double total = 0;
-  for (const T share : host(target)) {
-    if (!(share >= 0)) fail(op, {"the target gives a class ", static_cast<double>(share)}, {}, site);
-    total += static_cast<double>(share);
-  }
-  if (!(std::abs(total - 1) < 1e-3)) fail(op, {"the target adds up to ", total, ", expected 1"}, {}, site);
+  detail::check_distribution(op, "the target", host(target), site);
   const Index classes = target.count();
   return {detail::drawn_items(op, unlabelled, count, random, site),
           broadcast_to(reshape(target, {1, classes}), {count, classes}, site)};
