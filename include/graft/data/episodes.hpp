@@ -113,7 +113,7 @@ inline std::vector<Index> shared_queries(Index total, std::size_t ways, double c
     const double x = shares[a], y = shares[b];
     return x > y || (x == y && a < b);
   });
-  for (Index i = 0; i < total - given; ++i) ++counts[order[static_cast<std::size_t>(i) % ways]];
+  for (Index i = 0; i < total - given; ++i) ++counts[order[i % ways]];
   return counts;
 }
 

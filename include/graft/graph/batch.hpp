@@ -48,7 +48,7 @@ struct GraphBatch {
   Tensor<bool> key_mask() const {
     const std::span at = host(offsets);
     return generate({graphs(), longest},
-                    [&](Index g, Index i) { return i < at[static_cast<std::size_t>(g) + 1] - at[g]; });
+                    [&](Index g, Index i) { return i < at[g + 1] - at[g]; });
   }
   /// The rows of each graph, then zeros: x [nodes, ...] -> [graphs, longest, ...]. Throws ShapeError.
   template <Real T>
@@ -57,7 +57,7 @@ struct GraphBatch {
     const std::span at = host(offsets);
     const Tensor<std::int64_t> places = generate({graphs(), longest}, [&](Index g, Index i) {
       const std::int64_t node = at[g] + i;
-      return node < at[static_cast<std::size_t>(g) + 1] ? node : at.back();  // the row of zeros
+      return node < at[g + 1] ? node : at.back();  // the row of zeros
     });
     return gather(pad(x, 0, 0, 1), places);
   }

@@ -104,8 +104,8 @@ struct TopKPooling {
     const std::span owner = host(before.graph_of);
     std::vector<std::int64_t> owners, nodes(graphs + 1), edges(graphs + 1);
     for (const std::int64_t node : kept) owners.push_back(owner[node]);
-    for (const std::int64_t g : owners) ++nodes[static_cast<std::size_t>(g) + 1];
-    for (const GraphEdge& edge : edge_list(part.graph)) ++edges[static_cast<std::size_t>(owners[edge.source]) + 1];
+    for (const std::int64_t g : owners) ++nodes[g + 1];
+    for (const GraphEdge& edge : edge_list(part.graph)) ++edges[owners[edge.source] + 1];
     GraphBatch batch;
     for (std::size_t g = 0; g < graphs; ++g) {
       batch.longest = std::max<Index>(batch.longest, nodes[g + 1]);

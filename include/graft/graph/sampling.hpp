@@ -120,7 +120,7 @@ struct DrawnEdges {
   DrawnEdges(const Graph& graph, std::span<const std::int64_t> nodes, Index fan_out, const Random& random) {
     const std::span offsets = host(graph.offsets());
     const std::span source_of = host(graph.source_of()), places = host(graph.input_order());
-    const auto degree = [&](std::int64_t node) { return offsets[static_cast<std::size_t>(node) + 1] - offsets[node]; };
+    const auto degree = [&](std::int64_t node) { return offsets[node + 1] - offsets[node]; };
     for (const std::int64_t node : nodes)
       starts.push_back(starts.back() + (fan_out < 0 ? degree(node) : std::min(degree(node), fan_out)));
     sources.resize(starts.back());
