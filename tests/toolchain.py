@@ -34,7 +34,9 @@ def precompiled(headers, folder, flags):
     if "Free Software Foundation" not in run([CXX, "--version"]):
         return []
     for header in headers:
-        file = os.path.join(folder, header + ".gch")
+        file, path = os.path.join(folder, header), os.path.join(ROOT, "include", header)
         os.makedirs(os.path.dirname(file), exist_ok=True)
-        run([CXX, *flags, "-w", "-x", "c++-header", os.path.join(ROOT, "include", header), "-o", file])
+        run([CXX, *flags, "-w", "-x", "c++-header", path, "-o", file + ".gch"])
+        with open(file, "w", encoding="utf-8") as again:  # for who includes it once more, later
+            again.write(f'#include "{path}"\n')
     return ["-I" + str(folder), "-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-invalid-offsetof"]
