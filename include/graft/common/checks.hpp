@@ -23,16 +23,17 @@ void check_per_task(const char* op, const char* name, const Tensor<T>& numbers, 
                      {{name, numbers.defined() ? numbers.shape() : Shape{0}}}, site);
 }
 
-/// Throws ValueError unless the shares are 0 or more and add up to 1 within 1e-3, as those that are written with three
-/// digits, or rounded to single precision, do.
+/// Throws ValueError unless the shares are 0 or more and add up to 1 within 1e-4, as those of thousands of classes do
+/// that are rounded to single precision.
 template <class T>
 void check_distribution(const char* op, const char* name, std::span<const T> shares, Site site) {
   double total = 0;
   for (const T share : shares) {
-    if (!(share >= 0)) fail(op, {name, " gives a class ", static_cast<double>(share), ", expected 0 or more"}, {}, site);
+    if (!(share >= 0))
+      fail(op, {name, " gives a class ", static_cast<double>(share), ", expected 0 or more"}, {}, site);
     total += static_cast<double>(share);
   }
-  if (!(std::abs(total - 1) < 1e-3)) fail(op, {name, " adds up to ", total, ", expected 1"}, {}, site);
+  if (!(std::abs(total - 1) < 1e-4)) fail(op, {name, " adds up to ", total, ", expected 1"}, {}, site);
 }
 
 }  // namespace detail
