@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every header works alone: a file that includes it and nothing else compiles, without warnings as the build defines
-them, and so does one use of each of its public functions and class templates.
+them and without numbers cut to whole ones unsaid, and so does one use of each of its public functions and class
+templates.
 
 The uses come from the header's own text: a template whose parameters are element types or models is instantiated for
 float, std::int64_t and a small struct. What is called with a lambda, or is made in another way, has its call in
@@ -213,7 +214,7 @@ def compile_alone(header, source, options=()):
     """What the compiler says of a file that includes this header only, twice, and uses it ("" if nothing)."""
     text = f'#include "graft/{header}"\n' * 2 + source
     mpi = MPI if header == MPI_HEADER else []
-    done = subprocess.run([CXX, *options, *FLAGS, *mpi, *NATIVE, "-x", "c++", "-fsyntax-only", "-"], input=text, text=True,
+    done = subprocess.run([CXX, *options, *FLAGS, "-Werror=float-conversion", *mpi, *NATIVE, "-x", "c++", "-fsyntax-only", "-"], input=text, text=True,
                           capture_output=True)
     return f"{header} does not work alone:\n{done.stderr}\nof\n{source}" if done.returncode else ""
 
@@ -237,6 +238,7 @@ SELF_TEST = {
     "missing_in_call.hpp": (CALL.replace("f(1)", "f(lost(f))"), USE, "does not work"),
     "missing_in_member.hpp": ("template <class T = float>\nstruct Box {\n  T x;\n  T get() { return lost(x); }\n};", "",
                               "does not work"),
+    "cut.hpp": ("template <class T>\nint cut(T x) { return x; }", "", "does not work"),
     "later.hpp": ("template <class T>\nT later(T x, int = 1);\ntemplate <class T>\nT now(T x) { return later(x); }", "",
                   "has its body"),
     "member_template.hpp": ("struct Box {\n  template <class T>\n  T get(T x) { return lost(x); }\n};", "",

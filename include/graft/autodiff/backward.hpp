@@ -66,7 +66,7 @@ class NodeTable {
     std::size_t slot = (reinterpret_cast<std::uintptr_t>(node) >> 6) * 0x9E3779B97F4A7C15u >> 20 & mask;
     for (;; slot = (slot + 1) & mask) {
       const std::int32_t at = slots_[static_cast<Index>(slot)];
-      if (at < 0 || entries[at].key == node) return static_cast<Index>(slot);
+      if (at < 0 || entries[static_cast<std::size_t>(at)].key == node) return static_cast<Index>(slot);
     }
   }
   void clear_slots() {
@@ -93,7 +93,7 @@ std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<Node* con
   Node* const root = node_of(y);
   if (!root) return results;
   NodeTable table;
-  const auto entry_at = [&](Index i) -> NodeTable::Entry& { return table.entries[i]; };
+  const auto entry_at = [&](Index i) -> NodeTable::Entry& { return table.entries[static_cast<std::size_t>(i)]; };
   const auto entry_count = [&] { return static_cast<Index>(table.entries.size()); };
 
   std::int32_t lowest = root->level;
@@ -164,7 +164,7 @@ std::vector<AnyTensor> backward(AnyTensor y, AnyTensor seed, std::span<Node* con
       node->pull(gradient, needed.data(), pulled.data());
     }
     for (int i = 0; i < node->input_count; ++i) {
-      AnyTensor part = std::move(pulled[i]);
+      AnyTensor part = std::move(pulled[static_cast<std::size_t>(i)]);
       if (!needed[i] || !part.defined()) continue;
       Node* const input = node->inputs[i];
       if (check_nan && input->has_nan(part)) [[unlikely]]

@@ -27,7 +27,7 @@ void check_descriptions(const char* op, const ClassDescriptions<T>& of, Index wi
   const auto there = host(of.there);
   for (Index c = 0; c < of.there.size(0); ++c) {
     bool any = false;
-    for (Index t = 0; t < places; ++t) any |= there[c * places + t];
+    for (Index t = 0; t < places; ++t) any |= there[static_cast<std::size_t>(c * places + t)];
     if (!any) fail(op, {"the description of class ", c, " is empty"}, {}, site);
   }
 }

@@ -43,7 +43,7 @@ void check_domains(const char* op, const std::vector<LabelledSet<T>>& domains, I
   const auto count = static_cast<Index>(domains.size());
   if (count < least) fail(op, {count, count == 1 ? " domain" : " domains", ", expected ", least, " or more"}, {}, site);
   for (Index e = 0; e < count; ++e) {
-    const auto& [x, y] = domains[e];
+    const auto& [x, y] = domains[static_cast<std::size_t>(e)];
     if (!x.defined() || !y.defined() || x.rank() < 1 || !(y.shape() == Shape{x.size(0)}))
       fail<ShapeError>(op, {"domain ", e, " needs items and a label each"},
                        {{"items", x.defined() ? x.shape() : Shape{0}}, {"labels", y.defined() ? y.shape() : Shape{0}}},

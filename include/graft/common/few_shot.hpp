@@ -108,11 +108,11 @@ void check_embedded(const char* op, const Episode<T>& episode, Site site) {
     fail<ShapeError>(op, {"expected unlabelled [items, ", x.size(1), "]"}, {{"unlabelled", episode.unlabelled.shape()}},
                      site);
   if (episode.ways < 1 || x.size(0) == 0) fail(op, {episode.ways, " ways and ", x.size(0), " support items"}, {}, site);
-  std::vector<bool> seen(episode.ways);
+  std::vector<bool> seen(static_cast<std::size_t>(episode.ways));
   for (const std::int64_t label : host(labels)) {
     if (label < 0 || label >= episode.ways)
       fail<IndexError>(op, {"label ", label, " of ", episode.ways, " ways"}, {}, site);
-    seen[label] = true;
+    seen[static_cast<std::size_t>(label)] = true;
   }
   for (std::size_t way = 0; way < seen.size(); ++way)
     if (!seen[way])

@@ -17,7 +17,7 @@ class HostCholesky {
   void start(Index rows) {
     capacity_ = rows;
     rows_ = 0;
-    factor_.resize(rows * rows);
+    factor_.resize(static_cast<std::size_t>(rows * rows));
   }
   Index rows() const { return rows_; }
 

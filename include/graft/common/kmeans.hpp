@@ -86,7 +86,7 @@ class Clusters {
 
   /// Moves every centre to the mean of its items, of which each cluster has one.
   void move() {
-    centres_.assign(clusters_ * width_, 0.0);
+    centres_.assign(static_cast<std::size_t>(clusters_ * width_), 0.0);
     List<double> members(clusters_);
     for (Index i = 0; i < items_; ++i) {
       const double share = 1 / ++members[labels_[i]];

@@ -52,8 +52,9 @@ struct MixedEncoder {
     const std::span<const float> all = host(items);
     const float tag = all[0];
     for (Index i = 1; i < count; ++i)
-      if (all[i * (numbers + 1)] != tag)
-        fail("MixedEncoder", {"items of readers ", tag, " and ", all[i * (numbers + 1)]}, {}, site);
+      if (all[static_cast<std::size_t>(i * (numbers + 1))] != tag)
+        fail("MixedEncoder", {"items of readers ", tag, " and ", all[static_cast<std::size_t>(i * (numbers + 1))]}, {},
+             site);
     if (!(tag >= 0 && tag < static_cast<float>(encoders.size())))
       fail<IndexError>("MixedEncoder", {"reader ", tag, " of ", encoders.size()}, {}, site);
     const auto reader = static_cast<std::size_t>(tag);

@@ -78,9 +78,9 @@ inline std::vector<Index> draw_tasks(const Tensor<double>& p, Index places, cons
 inline std::vector<Index> uniform_of_marked(const Tensor<bool>& marked, const ScheduleInput& input, Site site) {
   std::vector<Index> list, chosen;
   for (Index i = 0; i < marked.count(); ++i)
-    if (host(marked)[i]) list.push_back(i);
+    if (host(marked)[static_cast<std::size_t>(i)]) list.push_back(i);
   for (Index place : uniform_tasks(static_cast<Index>(list.size()), input.wanted, input.random, site))
-    chosen.push_back(list[place]);
+    chosen.push_back(list[static_cast<std::size_t>(place)]);
   return chosen;
 }
 

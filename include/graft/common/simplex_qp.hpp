@@ -148,7 +148,7 @@ class SimplexQp {
     const Index size = others_.size();
     const double shortest = m(reference, reference);
     factor_.start(size);
-    solution_.resize(size);
+    solution_.resize(static_cast<std::size_t>(size));
     bool flat = false;
     while (factor_.rows() < size && !flat) {
       const Index i = others_[factor_.rows()];

@@ -61,7 +61,8 @@ inline std::vector<Index> uniform_sources(const SourceInput& input, const std::v
   const Random random = source_stream(input);
   std::vector<Index> chosen;
   for (const Index item : input.items)
-    chosen.push_back(some[random.below(static_cast<std::uint64_t>(item), static_cast<Index>(some.size()))]);
+    chosen.push_back(some[static_cast<std::size_t>(
+        random.below(static_cast<std::uint64_t>(item), static_cast<Index>(some.size())))]);
   return chosen;
 }
 inline std::vector<Index> all_sources(Index sources) {
@@ -85,7 +86,7 @@ SourceItems<T> drawn_sources(const std::vector<Tensor<T>>& pools, const SourcePl
   List<Index> first;  // of every pool in all of them behind one another
   Index total = 0;
   for (Index s = 0; s < count; ++s) {
-    const Tensor<T>& pool = pools[s];
+    const Tensor<T>& pool = pools[static_cast<std::size_t>(s)];
     if (!pool.defined() || pool.rank() < 1 || pool.size(0) == 0)
       fail(op, {"source task ", s, " has no items"}, {}, site);
     if (!(pool.shape().with(0, 1) == pools[0].shape().with(0, 1)))
@@ -99,7 +100,7 @@ SourceItems<T> drawn_sources(const std::vector<Tensor<T>>& pools, const SourcePl
   for (std::size_t i = 0; i < plan.sources.size(); ++i) {
     const Index s = plan.sources[i];
     if (s < 0 || s >= count) fail<IndexError>(op, {"source task ", s, " of ", count}, {}, site);
-    drawn.places.push_back(random.below(i, pools[s].size(0)));
+    drawn.places.push_back(random.below(i, pools[static_cast<std::size_t>(s)].size(0)));
     rows.push_back(first[s] + drawn.places.back());
   }
   drawn.x = gather(concat(pools, 0, site), from_vector(rows), 0, site);

@@ -105,13 +105,13 @@ class Random {
   std::vector<Index> permutation(Index count, Index chosen, Site site = Site::current()) const {
     if (count < 0) fail("Random::permutation", {"of ", count, " numbers, expected 0 or more"}, {}, site);
     if (chosen < 0 || chosen > count) fail("Random::permutation", {chosen, " of ", count, " asked for"}, {}, site);
-    std::vector<Index> order(count);
-    for (Index i = 0; i < count; ++i) order[i] = i;
+    std::vector<Index> order(static_cast<std::size_t>(count));
+    for (Index i = 0; i < count; ++i) order[static_cast<std::size_t>(i)] = i;
     for (Index i = 0; i < chosen; ++i) {
       const Index other = i + below(static_cast<std::uint64_t>(i), count - i);
-      std::swap(order[i], order[other]);
+      std::swap(order[static_cast<std::size_t>(i)], order[static_cast<std::size_t>(other)]);
     }
-    order.resize(chosen);
+    order.resize(static_cast<std::size_t>(chosen));
     return order;
   }
 

@@ -368,7 +368,7 @@ Tensor<T> from_vector(const std::vector<T, Allocator>& values, const Shape& shap
     fail<ShapeError>("from_vector", {count, " values"}, {{"shape", shape}}, site);
   Tensor<T> result = detail::fresh<T>(shape, "from_vector", site);
   // One by one: std::vector<bool> has no array of bool inside.
-  for (Index i = 0; i < count; ++i) detail::writable(result)[i] = values[i];
+  for (Index i = 0; i < count; ++i) detail::writable(result)[i] = values[static_cast<std::size_t>(i)];
   return result;
 }
 template <class T, class Allocator = std::allocator<T>>

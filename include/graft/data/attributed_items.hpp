@@ -69,7 +69,7 @@ inline Tensor<bool> split_combinations(const Tensor<>& signatures, Index unseen,
   const auto no = host(all.of);
   List<Index> members(combinations), examples(2 * attributes);  // of combinations; of attribute m: 2 m + its value
   for (const std::int64_t c : no) ++members[c];
-  const auto place = [&](Index c, Index m) { return 2 * m + has[c * attributes + m]; };
+  const auto place = [&](Index c, Index m) { return 2 * m + has[static_cast<std::size_t>(c * attributes + m)]; };
   for (Index c = 0; c < combinations; ++c)
     for (Index m = 0; m < attributes; ++m) ++examples[place(c, m)];
   List<Index> held(combinations);
@@ -113,19 +113,19 @@ inline ZeroShotSplit split_zero_shot(const Tensor<std::int64_t>& labels, const T
   const Index classes = seen.count();
   const auto is_seen = host(seen);
   const auto of = host(labels);
-  std::vector<List<std::int64_t>> items(classes);
+  std::vector<List<std::int64_t>> items(static_cast<std::size_t>(classes));
   for (std::size_t i = 0; i < of.size(); ++i) {
     if (of[i] < 0 || of[i] >= classes)
       fail<IndexError>("split_zero_shot", {"label ", of[i], " of ", classes, " classes"}, {}, site);
-    items[of[i]].push_back(static_cast<std::int64_t>(i));
+    items[static_cast<std::size_t>(of[i])].push_back(static_cast<std::int64_t>(i));
   }
   List<std::int64_t> train, test;
   for (Index c = 0; c < classes; ++c) {
-    const List<std::int64_t>& own = items[c];
+    const List<std::int64_t>& own = items[static_cast<std::size_t>(c)];
     const Index count = own.size();
     const Index kept =
-        !is_seen[c] ? count
-        : count < 2 ? 0
+        !is_seen[static_cast<std::size_t>(c)] ? count
+        : count < 2                           ? 0
                     : std::clamp(static_cast<Index>(share * static_cast<double>(count) + 0.5), Index{1}, count - 1);
     Index at = 0;
     for (const Index i : random.stream("class", c).permutation(count)) (at++ < kept ? test : train).push_back(own[i]);

@@ -34,7 +34,7 @@ namespace detail {
 /// Numbers uniform in (-alpha, alpha), smoothed along both axes by a Gaussian whose weights sum to 1, 0 outside:
 /// [height, width].
 inline std::vector<double> displacements(Index height, Index width, const AugmentOptions& o, const Random& random) {
-  std::vector<double> field(height * width), smooth(field.size());
+  std::vector<double> field(static_cast<std::size_t>(height * width)), smooth(field.size());
   for (std::size_t i = 0; i < field.size(); ++i) field[i] = o.alpha * random.uniform(i, -1, 1);
   // Beyond three deviations a weight is below a ninetieth of the middle one; beyond the image there is nothing.
   const auto reach = static_cast<Index>(std::min(std::ceil(3 * o.sigma), static_cast<double>(std::max(height, width))));
@@ -51,8 +51,10 @@ inline std::vector<double> displacements(Index height, Index width, const Augmen
       for (Index i = 0; i < length; ++i) {
         double sum = 0;
         for (Index d = -reach; d <= reach; ++d)
-          if (i + d >= 0 && i + d < length) sum += weights[d + reach] * from[line * line_step + (i + d) * step];
-        to[line * line_step + i * step] = sum / total;
+          if (i + d >= 0 && i + d < length)
+            sum += weights[static_cast<std::size_t>(d + reach)] *
+                   from[static_cast<std::size_t>(line * line_step + (i + d) * step)];
+        to[static_cast<std::size_t>(line * line_step + i * step)] = sum / total;
       }
   };
   along(field, smooth, height, width, width, 1);
@@ -121,7 +123,7 @@ inline Tensor<> augment(const Tensor<>& images, const AugmentOptions& o, const R
   if (!o.changes()) return images;
   const Index n = images.size(0), height = images.size(1), width = images.size(2), channels = images.size(3);
   const Index each = height * width * channels;
-  std::vector<float> changed(n * each);
+  std::vector<float> changed(static_cast<std::size_t>(n * each));
   const float* const from = std::data(host(images));
   parallel_tasks(n, [&](Index i) {
     detail::distort(from + i * each, std::data(changed) + i * each, height, width, channels, o,

@@ -51,8 +51,9 @@ class CharacterClasses {
       ++image;
     }
     for (Index c = 0; c < all.character_count(); ++c) {
-      const Index alphabet = all.character_alphabet[c];
-      const std::string name = "character " + std::to_string(c) + " of " + all.alphabet_names[alphabet];
+      const Index alphabet = all.character_alphabet[static_cast<std::size_t>(c)];
+      const std::string name =
+          "character " + std::to_string(c) + " of " + all.alphabet_names[static_cast<std::size_t>(alphabet)];
       for (const char* turn : {"", ", turned by 90", ", turned by 180", ", turned by 270"})
         items_.class_names.push_back(name + turn);
     }

@@ -30,11 +30,13 @@ inline CharacterFold character_fold(const CharacterClasses& characters, Index fo
   List<Part> part(alphabets);
   const std::vector<Index> order = random.permutation(alphabets);
   for (Index place = 0; place < alphabets; ++place)
-    part[order[(fold * each + place) % alphabets]] = place < each                ? Part::test
-                                                     : place < each + validation ? Part::validation
-                                                                                 : Part::tasks;
+    part[order[static_cast<std::size_t>((fold * each + place) % alphabets)]] = place < each ? Part::test
+                                                                               : place < each + validation
+                                                                                   ? Part::validation
+                                                                                   : Part::tasks;
   const auto pool = [&](bool all_turns, Part wanted) {
-    return characters.pool(all_turns, [&](Index c) { return part[images.character_alphabet[c]] == wanted; });
+    return characters.pool(
+        all_turns, [&](Index c) { return part[images.character_alphabet[static_cast<std::size_t>(c)]] == wanted; });
   };
   return {pool(true, Part::tasks), pool(false, Part::validation), pool(false, Part::test)};
 }

@@ -54,11 +54,11 @@ inline std::vector<std::string> validation_alphabets(const std::vector<std::stri
 inline Index shared_characters(const CharacterClasses& seen, const std::vector<Index>& seen_classes,
                                const CharacterClasses& test, const std::vector<Index>& test_classes) {
   const auto characters = [](const CharacterClasses& of, const std::vector<Index>& classes) {
-    std::vector<bool> wanted(of.images().character_count());
+    std::vector<bool> wanted(static_cast<std::size_t>(of.images().character_count()));
     for (Index c : classes) {
       if (c < 0 || c / 4 >= of.images().character_count())
         fail<IndexError>("shared_characters", {"class ", c, " of ", 4 * of.images().character_count()});
-      wanted[c / 4] = true;
+      wanted[static_cast<std::size_t>(c / 4)] = true;
     }
     return wanted;
   };
@@ -67,7 +67,7 @@ inline Index shared_characters(const CharacterClasses& seen, const std::vector<I
     return std::string_view(reinterpret_cast<const char*>(std::data(bytes)), bytes.size());
   };
   const auto character_of = [](const CharacterClasses& of, Index image) {
-    return static_cast<std::size_t>(of.images().character_id[image]);
+    return static_cast<std::size_t>(of.images().character_id[static_cast<std::size_t>(image)]);
   };
   const std::vector<bool> trained = characters(seen, seen_classes), tested = characters(test, test_classes);
   std::vector<std::pair<std::string_view, std::size_t>> known;  // image, its character
@@ -111,14 +111,16 @@ inline CharacterSplit split_characters(CharacterImages data, const std::string& 
   const CharacterImages& images = train.images();
   if (!test && images.split.empty())
     fail_file(source, "has no array 'vinyals_split' that says which characters are the test; give a file with --eval");
-  const auto split_is = [&](Index wanted) { return [&images, wanted](Index c) { return images.split[c] == wanted; }; };
+  const auto split_is = [&](Index wanted) {
+    return [&images, wanted](Index c) { return images.split[static_cast<std::size_t>(c)] == wanted; };
+  };
   const auto trainable = [&](Index c) { return test || split_is(0)(c); };
   const ClassPool candidates = train.pool(false, trainable);
   if (candidates.names.size() < 2)
     fail_file(source, "needs two training alphabets or more, one of them for validation");
   const std::vector<std::string> chosen = detail::validation_alphabets(validation, candidates.names, source);
   const auto validates = [&](Index c) {
-    const auto alphabet = static_cast<std::size_t>(images.character_alphabet[c]);
+    const auto alphabet = static_cast<std::size_t>(images.character_alphabet[static_cast<std::size_t>(c)]);
     return std::find(chosen.begin(), chosen.end(), images.alphabet_names[alphabet]) != chosen.end();
   };
   const ClassPool tasks = train.pool(true, [&](Index c) { return trainable(c) && !validates(c); });

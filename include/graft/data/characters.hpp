@@ -133,7 +133,7 @@ inline CharacterImages load_characters(const std::string& path) {
   detail::check_ids(file, "character_id", data.character_id, characters);
   detail::check_ids(file, "drawer_id", data.drawer_id, std::numeric_limits<Index>::max());
 
-  std::vector<bool> drawn(characters);
+  std::vector<bool> drawn(static_cast<std::size_t>(characters));
   for (std::size_t i = 0; i < data.character_id.size(); ++i) {
     const auto character = static_cast<std::size_t>(data.character_id[i]);
     drawn[character] = true;

@@ -81,7 +81,7 @@ inline DomainData coloured_digits(const LabelledSet<>& digits, const Random& ran
       const bool label = (labels[number] >= 5) != (random.stream("labels").uniform(number) < options.label_flip);
       const bool colour = label != (random.stream("colours").uniform(number) < options.colour_flip[e]);
       y.push_back(label);
-      for (Index p = 0; p < pixels; ++p, to += 2) to[colour] = ink[item * pixels + p];
+      for (Index p = 0; p < pixels; ++p, to += 2) to[colour] = ink[static_cast<std::size_t>(item * pixels + p)];
     }
     char name[64];
     std::snprintf(name, sizeof name, "%g%% colour", 100 - 100 * options.colour_flip[e]);
@@ -120,8 +120,8 @@ inline Tensor<> turned_images(const Tensor<>& images, double degrees, Site site 
                                               (corner >> 1 ? lower_share : 1 - lower_share));
         for (Index n = 0; n < images.size(0); ++n)
           for (Index k = 0; k < channels; ++k)
-            turned[n * each + (row * width + column) * channels + k] +=
-                share * from[n * each + (v * width + u) * channels + k];
+            turned[static_cast<std::size_t>(n * each + (row * width + column) * channels + k)] +=
+                share * from[static_cast<std::size_t>(n * each + (v * width + u) * channels + k)];
       }
     }
   return from_vector(std::move(turned), images.shape());

@@ -75,7 +75,8 @@ inline DescribedItems make_described_items(const Random& random, const Described
   result.informative =
       generate({o.classes}, [&](Index c) { return places.below(static_cast<std::uint64_t>(c), o.tokens); });
   const auto at = host(result.informative);
-  const Tensor<bool> tells = generate({o.classes, o.tokens, 1}, [&](Index c, Index t, Index) { return at[c] == t; });
+  const Tensor<bool> tells =
+      generate({o.classes, o.tokens, 1}, [&](Index c, Index t, Index) { return at[static_cast<std::size_t>(c)] == t; });
   const Tensor<> others = randn<float>({o.classes, o.tokens, o.meaning}, random.stream("others"));
   const Tensor<> own = broadcast_to(reshape(meanings, {o.classes, 1, o.meaning}), others.shape());
   const Tensor<> marks = where(tells, full<float>(tells.shape(), 2), -2);

@@ -78,7 +78,7 @@ inline ItemSet draw_digits(const DrawnDigitOptions& options = {}, Site site = Si
   if (!(options.pen > 0) || options.variation < 0 || options.variation > 2)
     fail(op, {"pen is ", options.pen, ", variation ", options.variation, ", expected above 0, and 0 to 2"}, {}, site);
   constexpr Index pixels = detail::kGlyphPixels * detail::kGlyphPixels;
-  std::vector<std::uint8_t> images(10 * options.each * pixels);
+  std::vector<std::uint8_t> images(static_cast<std::size_t>(10 * options.each * pixels));
   parallel_jobs(10 * options.each, [&](Index i) {
     const Index digit = i / options.each;
     const Random own = Random(options.seed).stream("digit", digit).stream("drawing", i % options.each);

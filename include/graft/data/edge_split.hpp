@@ -72,7 +72,7 @@ inline std::vector<std::int64_t> unlinked_pairs(const char* op, Index nodes, con
     for (Index i = 0; i < nodes; ++i)
       for (Index j = i + 1; j < nodes; ++j)
         if (is_free(i * nodes + j)) all.push_back(i * nodes + j);
-    for (const Index at : random.permutation(pairs - edges, count)) drawn.push_back(all[at]);
+    for (const Index at : random.permutation(pairs - edges, count)) drawn.push_back(all[static_cast<std::size_t>(at)]);
     return drawn;
   }
   std::unordered_set<std::int64_t> seen;
@@ -117,7 +117,7 @@ inline EdgeSplit split_edges(const Graph& graph, const Random& random, const Edg
   List<std::int64_t> part[3];
   Index place = 0;
   for (const Index at : random.stream("edges").permutation(edges)) {
-    part[place < test ? 2 : place < test + validation ? 1 : 0].push_back(linked[at]);
+    part[place < test ? 2 : place < test + validation ? 1 : 0].push_back(linked[static_cast<std::size_t>(at)]);
     ++place;
   }
   std::sort(part[0].begin(), part[0].end());

@@ -44,7 +44,7 @@ inline std::vector<EpisodeIndices> draw_episodes(const std::string& purpose, con
   std::vector<EpisodeIndices> episodes;
   for (Index i = 0; i < count; ++i) {
     const Random own = random.stream(static_cast<std::uint64_t>(i));
-    const std::size_t list = large[own.below(0, std::ssize(large))];
+    const std::size_t list = large[static_cast<std::size_t>(own.below(0, std::ssize(large)))];
     episodes.push_back(source.items.draw(source.tasks[list], options, own.stream("episode"), site));
   }
   return episodes;
@@ -98,7 +98,7 @@ std::vector<double> episode_figures(const ItemSet& items, const std::vector<Epis
   std::vector<double> figures(episodes.size());
   parallel_tasks(static_cast<Index>(episodes.size()), [&](Index i) {
     if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
-    figures[i] = answer(items.episode(episodes[i]));
+    figures[static_cast<std::size_t>(i)] = answer(items.episode(episodes[static_cast<std::size_t>(i)]));
   });
   return figures;
 }

@@ -110,10 +110,11 @@ inline std::vector<Index> shared_queries(Index total, std::size_t ways, double c
     order[k] = static_cast<Index>(k);
   }
   std::sort(order.begin(), order.end(), [&](Index a, Index b) {
-    const double x = shares[a], y = shares[b];
+    const double x = shares[static_cast<std::size_t>(a)], y = shares[static_cast<std::size_t>(b)];
     return x > y || (x == y && a < b);
   });
-  for (Index i = 0; i < total - given; ++i) ++counts[order[i % ways]];
+  for (Index i = 0; i < total - given; ++i)
+    ++counts[static_cast<std::size_t>(order[static_cast<std::size_t>(i) % ways])];
   return counts;
 }
 
@@ -141,14 +142,14 @@ inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<In
          {}, site);
   const auto all = static_cast<Index>(classes.size());
   const Random item_draws = random.stream("items"), shot_draws = random.stream("shots");
-  std::vector<Index> queries(ways, o.queries);
+  std::vector<Index> queries(static_cast<std::size_t>(ways), o.queries);
   if (o.concentration > 0)
     queries = detail::shared_queries(ways * o.queries, queries.size(), o.concentration, random.stream("queries"));
 
   EpisodeIndices episode;
   Index place = 0;
   for (const Index rank : random.stream("classes").permutation(all, ways + o.distractors)) {
-    const Index chosen = classes[rank];
+    const Index chosen = classes[static_cast<std::size_t>(rank)];
     if (chosen < 0 || chosen >= items.size())
       fail<IndexError>(op, {"class ", chosen, ", but items are given of ", items.size(), " classes"}, {}, site);
     const List<Index>& own = items[chosen];
@@ -156,7 +157,7 @@ inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<In
     const auto number = static_cast<std::uint64_t>(place);
     const Index fewest = o.fewest_shots > 0 ? o.fewest_shots : o.shots;
     const Index shots = distracts ? 0 : fewest + shot_draws.below(number, o.shots - fewest + 1);
-    const Index asked = distracts ? 0 : queries[place];
+    const Index asked = distracts ? 0 : queries[static_cast<std::size_t>(place)];
     const Index hidden = own_pool ? 0 : o.unlabelled;
     if (shots > own.size() || asked > own.size() - shots || hidden > own.size() - shots - asked)
       fail(op,

@@ -79,7 +79,7 @@ EpisodeSource of_drawers(EpisodeSource source, const CharacterImages& images, Wa
   for (List<Index>& own : source.items.items) {
     List<Index> kept;
     for (const Index image : own)
-      if (wanted(images.drawer_id[image])) kept.push_back(image);
+      if (wanted(images.drawer_id[static_cast<std::size_t>(image)])) kept.push_back(image);
     own = kept;
   }
   return source;
@@ -112,7 +112,7 @@ inline FewShotData few_shot_characters(CharacterImages data, const std::string& 
   const CharacterClasses all(std::move(data), source);
   const CharacterImages& images = all.images();
   const auto alphabet_of = [&](Index c) -> const std::string& {
-    return images.alphabet_names[images.character_alphabet[c]];
+    return images.alphabet_names[static_cast<std::size_t>(images.character_alphabet[static_cast<std::size_t>(c)])];
   };
   std::vector<std::string> tested;
   if (o.held_back >= 0) {
@@ -128,7 +128,7 @@ inline FewShotData few_shot_characters(CharacterImages data, const std::string& 
   }
   const auto is_tested = [&](Index c) {
     if (o.held_back >= 0) return detail::holds(tested, alphabet_of(c));
-    return !images.split.empty() && images.split[c] == 1;
+    return !images.split.empty() && images.split[static_cast<std::size_t>(c)] == 1;
   };
   std::vector<std::string> trainable;
   for (const std::string& name : all.pool(false, [&](Index c) { return !is_tested(c); }).names)
@@ -232,7 +232,7 @@ inline FewShotData few_shot_texts(const std::string& path, const Random& random,
   std::map<std::string, Index> counts;  // texts of training classes that hold a word
   for (const Index c : dealt.train.tasks[0])
     for (const Index item : dealt.train.items.items[c]) {
-      std::vector<std::string> words = texts[item];
+      std::vector<std::string> words = texts[static_cast<std::size_t>(item)];
       std::sort(words.begin(), words.end());
       words.erase(std::unique(words.begin(), words.end()), words.end());
       for (const std::string& word : words) ++counts[word];
@@ -240,7 +240,7 @@ inline FewShotData few_shot_texts(const std::string& path, const Random& random,
   std::map<std::string, Index> number;
   for (const auto& [word, held] : counts)
     if (held > 1) number.emplace(word, static_cast<Index>(number.size()) + 2);
-  std::vector<float> ids(count * length);
+  std::vector<float> ids(static_cast<std::size_t>(count * length));
   for (std::size_t i = 0; i < texts.size(); ++i)
     for (std::size_t w = 0; w < std::min(texts[i].size(), static_cast<std::size_t>(length)); ++w) {
       const auto found = number.find(texts[i][w]);

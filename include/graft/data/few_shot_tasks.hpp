@@ -35,7 +35,9 @@ inline FewShotTask alphabet_task(const CharacterClasses& characters, const std::
   const CharacterImages& images = characters.images();
   std::vector<Index> own;
   for (Index c = 0; c < images.character_count(); ++c)
-    if (images.alphabet_names[images.character_alphabet[c]] == alphabet) own.push_back(c);
+    if (images.alphabet_names[static_cast<std::size_t>(images.character_alphabet[static_cast<std::size_t>(c)])] ==
+        alphabet)
+      own.push_back(c);
   if (own.empty()) fail_file(characters.source(), {"has no alphabet named ", detail::in_quotes(alphabet)});
   FewShotTask task{alphabet, "images", ItemKind::images, images.height};
   task.classes = std::ssize(own);
@@ -53,7 +55,7 @@ inline FewShotTask alphabet_task(const CharacterClasses& characters, const std::
     std::vector<Index> shown;
     for (const Index c : classes) {
       if (c < 0 || c >= std::ssize(of)) fail<IndexError>("alphabet_task", {"class ", c, " of ", of.size()});
-      shown.push_back(of[c]);
+      shown.push_back(of[static_cast<std::size_t>(c)]);
     }
     return show(items, shown);
   };

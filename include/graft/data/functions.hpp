@@ -127,7 +127,7 @@ inline FunctionTasks draw_functions(const FunctionMixture& mixture, Index functi
     const Random own = random.stream(static_cast<std::uint64_t>(i)), of_points = own.stream("points"),
                  of_noise = own.stream("noise");
     tasks.families.push_back(own.below(0, kinds, site));
-    const FunctionFamily& family = mixture.families[tasks.families[i]];
+    const FunctionFamily& family = mixture.families[static_cast<std::size_t>(tasks.families[i])];
     numbers.clear();
     for (const auto& [low, high] : family.ranges)
       numbers.push_back(own.uniform(1 + static_cast<std::uint64_t>(numbers.size()), low, high));

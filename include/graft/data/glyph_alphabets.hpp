@@ -45,7 +45,7 @@ class Draws {
   }
   template <class T>
   const T& pick(const std::vector<T>& values) {
-    return values[below(static_cast<Index>(values.size()))];
+    return values[static_cast<std::size_t>(below(static_cast<Index>(values.size())))];
   }
 
  private:
@@ -186,7 +186,7 @@ inline GlyphStyle glyph_style(Random stream) {
       {{-1, 0.85}, {1, 0.85}},    // a base line
   }};
   const Index common = draws.below(9);
-  if (common < 3) style.common = {lines[common]};
+  if (common < 3) style.common = {lines[static_cast<std::size_t>(common)]};
   return style;
 }
 

@@ -247,7 +247,7 @@ inline AttributedItems attributed_glyphs(const GlyphOptions& options = {}) {
   AttributedItems result;
   result.source = "the generated characters";
   List<float> ink(static_cast<Index>(images.images.size()));
-  for (Index i = 0; i < ink.size(); ++i) ink[i] = static_cast<float>(images.images[i]) / 255;
+  for (Index i = 0; i < ink.size(); ++i) ink[i] = static_cast<float>(images.images[static_cast<std::size_t>(i)]) / 255;
   result.x = from_vector(ink, {images.image_count(), images.height, images.width, 1});
   result.labels = gather(combinations.of, from_vector(images.character_id));
   result.signatures = combinations.signatures;

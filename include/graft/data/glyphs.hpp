@@ -84,7 +84,9 @@ using Polyline = std::vector<Point>;
 /// Points of the cardinal spline through `points`, about two pixels apart; tension 0 gives straight pieces.
 inline Polyline spline(const std::vector<Point>& points, double smoothness) {
   const auto last = static_cast<std::ptrdiff_t>(points.size()) - 1;
-  const auto point = [&](std::ptrdiff_t i) { return points[std::clamp<std::ptrdiff_t>(i, 0, last)]; };
+  const auto point = [&](std::ptrdiff_t i) {
+    return points[static_cast<std::size_t>(std::clamp<std::ptrdiff_t>(i, 0, last))];
+  };
   Polyline line{points.front()};
   for (std::ptrdiff_t i = 0; i < last; ++i) {
     const Point start = point(i), end = point(i + 1);
@@ -296,14 +298,14 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
   for (Index c = 0; c < characters; ++c)
     for (Index d = 0; d < options.drawers; ++d) {
       data.character_id.push_back(c);
-      data.alphabet_id.push_back(data.character_alphabet[c]);
+      data.alphabet_id.push_back(data.character_alphabet[static_cast<std::size_t>(c)]);
       data.drawer_id.push_back(d);
     }
 
   constexpr Index pixels = detail::kGlyphPixels * detail::kGlyphPixels;
-  data.images.resize(data.image_count() * pixels);
+  data.images.resize(static_cast<std::size_t>(data.image_count() * pixels));
   parallel_tasks(characters, [&](Index c) {
-    const Index a = data.character_alphabet[c];
+    const Index a = data.character_alphabet[static_cast<std::size_t>(c)];
     const detail::GlyphStyle& style = set.styles[a];
     const auto in_alphabet = static_cast<std::uint64_t>(c - set.first_character[a]);
     for (Index d = 0; d < options.drawers; ++d) {

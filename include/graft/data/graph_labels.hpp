@@ -93,7 +93,7 @@ inline GraphLabels load_graph_labels(const std::string& path) {
   const std::vector<std::int64_t> owner = list_of("graph_id", nodes, 0, count, named);
   List<std::int64_t> offsets;
   for (Index i = 0; i < nodes; ++i) {
-    const Index own = owner[i];
+    const Index own = owner[static_cast<std::size_t>(i)];
     if (own == offsets.size()) offsets.push_back(i);
     if (own != offsets.size() - 1)
       file.at("graph_id").fail({"holds ", own, " at position ", i, ", expected one graph after the other"});
@@ -103,7 +103,8 @@ inline GraphLabels load_graph_labels(const std::string& path) {
   data.offsets = from_vector(offsets);
 
   const std::vector<std::int64_t> kind = list_of("node_label", nodes, 0, 4096, kinds);
-  data.features = generate({nodes, kinds}, [&](Index i, Index k) { return kind[i] == k ? 1.0f : 0.0f; });
+  data.features =
+      generate({nodes, kinds}, [&](Index i, Index k) { return kind[static_cast<std::size_t>(i)] == k ? 1.0f : 0.0f; });
   data.labels = from_vector(list_of("graph_label", count, 0, count, data.classes));
   const std::vector<std::int64_t> fold_of = list_of("fold", count, -1, count, data.folds);
   data.fold_of = from_vector(fold_of);
@@ -123,7 +124,7 @@ inline GraphLabels load_graph_labels(const std::string& path) {
     const std::int64_t from = end[e], to = end[edges + e];
     for (const std::int64_t node : {from, to})
       if (node < 0 || node >= nodes) ends.fail({"holds node ", node, " in edge ", e, ", outside [0, ", nodes, ")"});
-    const std::int64_t own = owner[from], other = owner[to];
+    const std::int64_t own = owner[static_cast<std::size_t>(from)], other = owner[static_cast<std::size_t>(to)];
     if (own != other) ends.fail({"holds edge ", e, " from graph ", own, " to graph ", other});
     lists[own].push_back({from - offsets[own], to - offsets[own]});
   }

@@ -34,7 +34,7 @@ struct ItemSet {
   Index classes() const { return items.size(); }
   /// Numbers of all classes.
   std::vector<Index> all_classes() const {
-    std::vector<Index> all(classes());
+    std::vector<Index> all(static_cast<std::size_t>(classes()));
     for (std::size_t c = 0; c < all.size(); ++c) all[c] = static_cast<Index>(c);
     return all;
   }
@@ -55,7 +55,7 @@ struct ItemSet {
       for (const Index label : labels) {
         if (label < 0 || label >= std::ssize(drawn.classes))
           fail<IndexError>("ItemSet::episode", {"label ", label, " of ", drawn.classes.size(), " classes"}, {}, site);
-        shown.push_back(drawn.classes[label]);
+        shown.push_back(drawn.classes[static_cast<std::size_t>(label)]);
       }
       return {inputs(part, shown), from_vector(labels)};
     };
@@ -121,9 +121,9 @@ inline ClassPool group_classes(const ItemSet& set, const std::vector<Index>& gro
     fail_file(set.source, {group_of.size(), " groups are given for ", set.classes(), " classes"});
   std::vector<std::vector<Index>> of(names.size());
   for (Index c = 0; c < set.classes(); ++c) {
-    const Index group = group_of[c];
+    const Index group = group_of[static_cast<std::size_t>(c)];
     if (group >= std::ssize(names)) fail_file(set.source, {set.name(c), " is of group ", group, " of ", names.size()});
-    if (group >= 0) of[group].push_back(c);
+    if (group >= 0) of[static_cast<std::size_t>(group)].push_back(c);
   }
   ClassPool pool;
   for (std::size_t g = 0; g < of.size(); ++g) {
@@ -275,7 +275,7 @@ ItemSet feature_bank(const ItemSet& set, const Embedding& embedding, Index batch
       classes.push_back(c);
     }
   const auto count = static_cast<Index>(items.size()), batches = (count + batch - 1) / batch;
-  std::vector<Tensor<>> parts(batches);
+  std::vector<Tensor<>> parts(static_cast<std::size_t>(batches));
   parallel_tasks(batches, [&](Index b) {
     const auto from = static_cast<std::size_t>(b * batch),
                length = static_cast<std::size_t>(std::min(batch, count - b * batch));
@@ -284,7 +284,7 @@ ItemSet feature_bank(const ItemSet& set, const Embedding& embedding, Index batch
     if (made.rank() != 2 || made.size(0) != static_cast<Index>(length))
       fail<ShapeError>("feature_bank", {"expected embeddings [", length, ", width]"}, {{"embedding", made.shape()}},
                        site);
-    parts[b] = made.detach();
+    parts[static_cast<std::size_t>(b)] = made.detach();
   });
   const Tensor<> rows = parts.empty() ? zeros<float>({0, 1}) : concat(parts, 0, site);
   bank.source = set.source;

@@ -49,7 +49,7 @@ inline LabelledTexts load_labelled_texts(const std::string& path) {
     all.class_names = read_lines(names);
     if (std::ssize(all.class_names) < classes)
       fail_file(names, {"names ", all.class_names.size(), " classes, but ", path, " has ", classes});
-    all.class_names.resize(classes);
+    all.class_names.resize(static_cast<std::size_t>(classes));
   }
   for (std::int64_t c = std::ssize(all.class_names); c < classes; ++c)
     all.class_names.push_back("class " + std::to_string(c));
@@ -138,13 +138,13 @@ inline LabelledTexts make_intents(const Random& random, const IntentOptions& o =
   LabelledTexts all;
   all.source = "the generated requests";
   for (const Said& action : actions)
-    for (const Said& thing : things[o.domain]) {
+    for (const Said& thing : things[static_cast<std::size_t>(o.domain)]) {
       const auto own = std::ssize(all.class_names);
       all.class_names.push_back(std::string(action[0]) + " " + thing[0]);
       for (Index i = 0; i < o.texts; ++i) {
         const Random draw = random.stream("intent", own).stream(static_cast<std::uint64_t>(i));
         const auto one = [&draw](std::uint64_t place, const auto& of) {
-          return std::string(of[draw.below(place, std::ssize(of))]);
+          return std::string(of[static_cast<std::size_t>(draw.below(place, std::ssize(of)))]);
         };
         all.texts.push_back(one(0, opening) + one(1, action) + " " + one(2, before) + one(3, thing) + one(4, closing));
         all.labels.push_back(own);

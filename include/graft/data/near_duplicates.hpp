@@ -133,7 +133,7 @@ inline NearDuplicates near_duplicates(std::span<const std::string> texts, const 
     const std::vector<std::uint64_t> signature = min_hash(sets[at], o, site);
     for (Index band = 0; band < o.bands; ++band) {
       std::uint64_t hash = static_cast<std::uint64_t>(band);
-      for (Index r = 0; r < rows; ++r) hash = detail::mix(hash, signature[band * rows + r]);
+      for (Index r = 0; r < rows; ++r) hash = detail::mix(hash, signature[static_cast<std::size_t>(band * rows + r)]);
       bands[at].push_back(hash);
     }
   });
@@ -147,8 +147,9 @@ inline NearDuplicates near_duplicates(std::span<const std::string> texts, const 
         candidates.insert(candidates.end(), found->second.begin(), found->second.end());
     std::sort(candidates.begin(), candidates.end());
     candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
-    const auto like = std::find_if(candidates.begin(), candidates.end(),
-                                   [&](Index j) { return jaccard(sets[at], sets[j]) >= o.threshold; });
+    const auto like = std::find_if(candidates.begin(), candidates.end(), [&](Index j) {
+      return jaccard(sets[at], sets[static_cast<std::size_t>(j)]) >= o.threshold;
+    });
     result.original.push_back(like == candidates.end() ? i : *like);
     if (like != candidates.end()) continue;
     result.kept.push_back(i);

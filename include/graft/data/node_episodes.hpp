@@ -36,10 +36,10 @@ inline ClassSplit pair_split(const std::vector<Index>& classes, Index number, co
   while (left >= count - 1 - first) left -= count - 1 - first++;
   const Index second = first + 1 + left;
   ClassSplit split;
-  split.test = {classes[first], classes[second]};
+  split.test = {classes[static_cast<std::size_t>(first)], classes[static_cast<std::size_t>(second)]};
   for (const Index place : random.stream("pair", number).permutation(count)) {
     if (place == first || place == second) continue;
-    (split.validation.size() < 2 ? split.validation : split.train).push_back(classes[place]);
+    (split.validation.size() < 2 ? split.validation : split.train).push_back(classes[static_cast<std::size_t>(place)]);
   }
   return split;
 }

@@ -26,7 +26,7 @@ struct NodeLabels {
   /// The labels with -1 for those that are not known.
   std::vector<std::int64_t> known_labels() const {
     std::vector<std::int64_t> known(host(labels).begin(), host(labels).end());
-    for (const Index node : unknown) known[node] = -1;
+    for (const Index node : unknown) known[static_cast<std::size_t>(node)] = -1;
     return known;
   }
   Index nodes() const { return graph.sources(); }
@@ -39,10 +39,11 @@ SparseMatrix<T> rows_to_one(const SparseMatrix<T>& x) {
   const std::span<const T> values = host(x.values());
   List<T> scaled(x.values().count());
   for (Index i = 0; i < x.rows(); ++i) {
-    const Index begin = offsets[i], end = offsets[i + 1];
+    const Index begin = offsets[static_cast<std::size_t>(i)], end = offsets[static_cast<std::size_t>(i + 1)];
     double total = 0;
-    for (Index e = begin; e < end; ++e) total += std::abs(values[e]);
-    for (Index e = begin; e < end; ++e) scaled[e] = total > 0 ? static_cast<T>(values[e] / total) : T(0);
+    for (Index e = begin; e < end; ++e) total += std::abs(values[static_cast<std::size_t>(e)]);
+    for (Index e = begin; e < end; ++e)
+      scaled[e] = total > 0 ? static_cast<T>(values[static_cast<std::size_t>(e)] / total) : T(0);
   }
   return x.with_values(from_vector(scaled));
 }
@@ -98,7 +99,7 @@ inline NodeLabels load_node_labels(const std::string& path) {
     const std::vector<int> mask = file.at(name).with_shape({nodes}).converted<int>();
     List<Index> list;
     for (Index i = 0; i < nodes; ++i) {
-      if (mask[i] == 0) continue;
+      if (mask[static_cast<std::size_t>(i)] == 0) continue;
       if (taken[i]++ > 0) file.at(name).fail({"holds node ", i, ", which is in another mask or has no label"});
       list.push_back(i);
     }
@@ -108,7 +109,7 @@ inline NodeLabels load_node_labels(const std::string& path) {
   if (file.contains("labelled")) {
     const std::vector<int> known = file.at("labelled").with_shape({nodes}).converted<int>();
     for (Index i = 0; i < nodes; ++i) {
-      taken[i] = known[i] == 0;
+      taken[i] = known[static_cast<std::size_t>(i)] == 0;
       if (taken[i]) data.unknown.push_back(i);
     }
   }

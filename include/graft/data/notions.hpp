@@ -41,13 +41,14 @@ class Notions {
       : items_(characters.items()), alphabets_(std::move(alphabets)) {
     const CharacterImages& images = characters.images();
     if (alphabets_.empty()) fail_file(items_.source, {"no alphabets to ask notions of"});
-    images_.resize(images.alphabet_count());
+    images_.resize(static_cast<std::size_t>(images.alphabet_count()));
     for (const Index alphabet : alphabets_)
       if (alphabet < 0 || alphabet >= images.alphabet_count())
         fail_file(items_.source, {"alphabet ", alphabet, " of ", images.alphabet_count()});
     for (Index i = 0; i < images.image_count(); ++i) {
       const auto at = static_cast<std::size_t>(i);
-      images_[images.alphabet_id[at]].push_back({i, images.character_id[at], images.drawer_id[at]});
+      images_[static_cast<std::size_t>(images.alphabet_id[at])].push_back(
+          {i, images.character_id[at], images.drawer_id[at]});
     }
   }
 
@@ -102,13 +103,13 @@ class Notions {
     std::vector<Index> support, query, support_views, query_views, used;
     Index way = 0;
     for (const Index place : random.stream("classes").permutation(static_cast<Index>(codes.size()), options.ways)) {
-      const Index code = codes[place];
+      const Index code = codes[static_cast<std::size_t>(place)];
       const std::vector<Image> candidates = images_of(task, code);
       const Random own = random.stream("items", way++);
       Index taken = 0;
       for (const Index at : own.permutation(static_cast<Index>(candidates.size()))) {
         if (taken == wanted) break;
-        const Image& image = candidates[at];
+        const Image& image = candidates[static_cast<std::size_t>(at)];
         if (std::find(used.begin(), used.end(), image.number) != used.end()) continue;
         used.push_back(image.number);
         const Index turn =
@@ -134,7 +135,7 @@ class Notions {
   static std::vector<Index> alphabets_of(const CharacterClasses& characters, const ClassPool& pool) {
     std::vector<Index> list;
     for (const std::vector<Index>& classes : pool.by_alphabet)
-      list.push_back(characters.images().character_alphabet[classes[0] / 4]);
+      list.push_back(characters.images().character_alphabet[static_cast<std::size_t>(classes[0] / 4)]);
     return list;
   }
   static std::string where(const NotionTask& task) {
@@ -143,7 +144,7 @@ class Notions {
   const std::vector<Image>& of_alphabet(Index alphabet, Site site) const {
     if (std::find(alphabets_.begin(), alphabets_.end(), alphabet) == alphabets_.end())
       fail("Notions", {"alphabet ", alphabet, " is none of its ", alphabets_.size()}, {}, site);
-    return images_[alphabet];
+    return images_[static_cast<std::size_t>(alphabet)];
   }
   /// The values that the notion may take.
   std::vector<Index> codes_of(const NotionTask& task, Site site) const {
@@ -157,8 +158,8 @@ class Notions {
     return codes;
   }
   std::vector<Image> images_of(const NotionTask& task, Index code) const {
-    if (task.notion == Notion::alphabet) return images_[code];
-    std::vector<Image> chosen = images_[task.alphabet];
+    if (task.notion == Notion::alphabet) return images_[static_cast<std::size_t>(code)];
+    std::vector<Image> chosen = images_[static_cast<std::size_t>(task.alphabet)];
     if (task.notion != Notion::turn)
       std::erase_if(chosen, [&](const Image& image) {
         return (task.notion == Notion::drawer ? image.drawer : image.character) != code;

@@ -17,12 +17,12 @@ namespace detail {
 inline Tensor<> area_shares(Index length, Index side, Index size) {
   const double each = static_cast<double>(side) / static_cast<double>(size);
   const double before = 0.5 * static_cast<double>(side - length);
-  std::vector<float> shares(size * length);
+  std::vector<float> shares(static_cast<std::size_t>(size * length));
   for (Index i = 0; i < size; ++i) {
     const double from = each * static_cast<double>(i) - before, to = each * static_cast<double>(i + 1) - before;
     for (Index p = std::max(Index{0}, static_cast<Index>(from)); p < length && static_cast<double>(p) < to; ++p) {
       const double covered = std::min(to, static_cast<double>(p + 1)) - std::max(from, static_cast<double>(p));
-      shares[i * length + p] = static_cast<float>(std::max(covered, 0.0) / each);
+      shares[static_cast<std::size_t>(i * length + p)] = static_cast<float>(std::max(covered, 0.0) / each);
     }
   }
   return from_vector(std::move(shares), {size, length});

@@ -108,7 +108,7 @@ inline OneShotRuns make_lake_runs(const CharacterClasses& characters, const std:
     if (found == data.alphabet_names.end()) fail_file(source, {"has no alphabet named ", detail::in_quotes(name)});
     std::vector<Index> own;  // the alphabet's characters
     for (Index c = 0; c < data.character_count(); ++c)
-      if (data.character_alphabet[c] == found - data.alphabet_names.begin()) own.push_back(c);
+      if (data.character_alphabet[static_cast<std::size_t>(c)] == found - data.alphabet_names.begin()) own.push_back(c);
     if (static_cast<Index>(own.size()) < items)
       fail_file(source, {"alphabet ", name, " has ", own.size(), " characters, runs have ", items});
     for (Index r = 0; r < each; ++r) {
@@ -116,11 +116,12 @@ inline OneShotRuns make_lake_runs(const CharacterClasses& characters, const std:
       List<Index> place(data.character_count(), -1);  // of chosen characters
       Index chosen = 0;
       for (const Index at : draw.stream("characters").permutation(static_cast<Index>(own.size()), items))
-        place[own[at]] = chosen++;
+        place[own[static_cast<std::size_t>(at)]] = chosen++;
       // (person, place of the character, image): a person who drew all characters has a row of places without a gap.
       std::vector<std::array<Index, 3>> drawings;
       for (Index i = 0; i < data.image_count(); ++i)
-        if (const Index at = place[data.character_id[i]]; at >= 0) drawings.push_back({data.drawer_id[i], at, i});
+        if (const Index at = place[data.character_id[static_cast<std::size_t>(i)]]; at >= 0)
+          drawings.push_back({data.drawer_id[static_cast<std::size_t>(i)], at, i});
       std::sort(drawings.begin(), drawings.end());
       List<List<Index>> of_person;  // images in the order of places
       for (std::size_t begin = 0, end = 0; begin < drawings.size(); begin = end) {

@@ -102,7 +102,9 @@ inline ScarceTask draw_scarce_task(const MultiLabelItems& items, const ScarceTas
   if (o.kind < 0 || o.kind >= kinds) fail<IndexError>(op, {"label ", o.kind, " of ", kinds}, {}, site);
   if (o.classes < 2 || o.shots < 2 || o.unlabelled < 1 || !(o.tail >= 1) || !std::isfinite(o.tail))
     fail(op, {o.classes, " classes, ", o.shots, " shots, ", o.unlabelled, " unlabelled, a tail of ", o.tail}, {}, site);
-  const auto label_of = [&, all = host(items.labels)](Index item, Index kind) { return all[item * kinds + kind]; };
+  const auto label_of = [&, all = host(items.labels)](Index item, Index kind) {
+    return all[static_cast<std::size_t>(item * kinds + kind)];
+  };
   std::map<std::int64_t, std::vector<Index>> places;  // of each label, in a random order
   for (const Index i : random.stream("items").permutation(items.training)) places[label_of(i, o.kind)].push_back(i);
   std::vector<std::int64_t> drawn;
@@ -113,7 +115,7 @@ inline ScarceTask draw_scarce_task(const MultiLabelItems& items, const ScarceTas
   std::map<std::int64_t, std::int64_t> name;
   const std::vector<Index> order = random.stream("classes").permutation(known);
   for (Index c = 0; c < known; ++c) {
-    const std::int64_t label = drawn[order[c]];
+    const std::int64_t label = drawn[static_cast<std::size_t>(order[static_cast<std::size_t>(c)])];
     const std::vector<Index>& own = places[label];
     const bool chosen = c < classes;
     const double share = std::pow(o.tail, -static_cast<double>(c) / static_cast<double>(classes - 1));

@@ -69,7 +69,7 @@ class CharacterVocabulary {
     for (const std::int64_t id : host(ids)) {
       if (id < 0 || id >= size())
         fail<IndexError>("CharacterVocabulary::decode", {"there is no character ", id, " of ", size()}, {}, site);
-      text += characters_[id];
+      text += characters_[static_cast<std::size_t>(id)];
     }
     return text;
   }
@@ -108,7 +108,8 @@ inline Tensor<std::int64_t> consecutive_windows(const Tensor<std::int64_t>& toke
                      {{"tokens", tokens.shape()}}, site);
   const std::span<const std::int64_t> all = host(tokens);
   const Index count = (tokens.count() - 1) / (length - 1);
-  return generate({count, length}, [&](Index i, Index j) { return all[i * (length - 1) + j]; });
+  return generate({count, length},
+                  [&](Index i, Index j) { return all[static_cast<std::size_t>(i * (length - 1) + j)]; });
 }
 
 /// Text whose next character nobody can foretell better than its source.

@@ -150,7 +150,7 @@ inline std::vector<std::pair<std::size_t, double>> word_features(std::string_vie
   for (const std::string& word : words_of(text)) {
     std::uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a
     for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
-    ++counts[mix(0, hash) % static_cast<std::uint64_t>(buckets)];
+    ++counts[static_cast<std::size_t>(mix(0, hash) % static_cast<std::uint64_t>(buckets))];
   }
   double squares = 0;
   for (const auto& [bucket, count] : counts) squares += count * count;

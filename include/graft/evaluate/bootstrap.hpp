@@ -69,9 +69,10 @@ inline void check_bootstrap(const char* op, const BootstrapOptions& o, Site site
 /// The interval of draw_mean(picker of the draw).
 template <class DrawMean>
 BootstrapInterval bootstrap(double mean, const Random& random, const BootstrapOptions& o, const DrawMean& draw_mean) {
-  std::vector<double> means(o.draws);
+  std::vector<double> means(static_cast<std::size_t>(o.draws));
   parallel_for(o.draws, 16, [&](Index begin, Index end) {
-    for (Index draw = begin; draw < end; ++draw) means[draw] = draw_mean(Picker(random.stream("bootstrap", draw)));
+    for (Index draw = begin; draw < end; ++draw)
+      means[static_cast<std::size_t>(draw)] = draw_mean(Picker(random.stream("bootstrap", draw)));
   });
   std::sort(means.begin(), means.end());
   BootstrapInterval interval;

@@ -83,12 +83,12 @@ std::vector<Confidence> confidences_of(const char* op, const Tensor<T>& confiden
 inline std::vector<CalibrationBin> binned(const char* op, const std::vector<Confidence>& items,
                                           const CalibrationOptions& o, Site site) {
   if (o.bins < 1) fail(op, {"into ", o.bins, " bins"}, {}, site);
-  std::vector<CalibrationBin> bins(o.bins);
+  std::vector<CalibrationBin> bins(static_cast<std::size_t>(o.bins));
   const double count = static_cast<double>(o.bins);
   for (const Confidence& item : items) {
     auto at = std::min(static_cast<Index>(item.value * count), o.bins - 1);
     if (at > 0 && item.value <= static_cast<double>(at) / count) --at;  // a bin ends with its upper edge
-    CalibrationBin& bin = bins[at];
+    CalibrationBin& bin = bins[static_cast<std::size_t>(at)];
     bin.confidence += item.value;
     bin.accuracy += item.right;
     ++bin.items;

@@ -100,11 +100,11 @@ Tensor<double> cka_matrix(const std::vector<Tensor<T>>& representations, CkaEsti
                           Site site = Site::current()) {
   if (representations.empty()) fail("cka_matrix", "of no representations", {}, site);
   const auto count = static_cast<Index>(representations.size());
-  std::vector<double> values(count * count, 1);
+  std::vector<double> values(static_cast<std::size_t>(count * count), 1);
   for (Index i = 0; i < count; ++i)
     for (Index j = 0; j < i; ++j)
-      values[i * count + j] = values[j * count + i] =
-          linear_cka(representations[i], representations[j], estimate, site);
+      values[static_cast<std::size_t>(i * count + j)] = values[static_cast<std::size_t>(j * count + i)] = linear_cka(
+          representations[static_cast<std::size_t>(i)], representations[static_cast<std::size_t>(j)], estimate, site);
   return from_vector(values, Shape{count, count});
 }
 

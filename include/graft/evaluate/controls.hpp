@@ -42,10 +42,10 @@ std::map<std::string, std::vector<double>> figures_of(const std::vector<std::str
                                                       Site site = Site::current()) {
   if (items < 1) fail("figures_of", {items, " items"}, {}, site);
   std::map<std::string, std::vector<double>> figures;
-  for (const std::string& name : names) figures[name].resize(items);
+  for (const std::string& name : names) figures[name].resize(static_cast<std::size_t>(items));
   parallel_tasks(static_cast<Index>(names.size()) * items, [&](Index i) {
-    const std::string& name = names[i / items];
-    figures.find(name)->second[i % items] = static_cast<double>(figure(name, i % items));
+    const std::string& name = names[static_cast<std::size_t>(i / items)];
+    figures.find(name)->second[static_cast<std::size_t>(i % items)] = static_cast<double>(figure(name, i % items));
   });
   return figures;
 }

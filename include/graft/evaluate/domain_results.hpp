@@ -91,7 +91,7 @@ class DomainResults {
       for (const Method& method : methods_)
         for (Index test = 0; test <= std::ssize(domains_); ++test) {
           const Interval value = figure(method.name, rule, test);
-          const std::string where = test < std::ssize(domains_) ? domains_[test] : "the mean";
+          const std::string where = test < std::ssize(domains_) ? domains_[static_cast<std::size_t>(test)] : "the mean";
           rows.push_back(
               {method.name, "accuracy in " + where + ", " + selection_name(rule), value.mean, value.ci95, value.n, 0});
         }
@@ -118,7 +118,7 @@ class DomainResults {
   const std::vector<double>& seeds_of(const Method& method, DomainSelection rule, Index test, Site site) const {
     if (test < 0 || test > std::ssize(domains_))
       fail("DomainResults", {"domain ", test, " of ", domains_.size()}, {}, site);
-    return method.figures[static_cast<std::size_t>(rule)][test];
+    return method.figures[static_cast<std::size_t>(rule)][static_cast<std::size_t>(test)];
   }
 
   std::vector<std::string> domains_;

@@ -109,7 +109,7 @@ class Experiment {
     std::mutex files;
     parallel_tasks(static_cast<Index>(open.size()), [&](Index i) {
       if (stop_requested(stop)) throw Stopped("graft: stopped between units of the experiment; run again to go on");
-      Unit& unit = *open[i];
+      Unit& unit = *open[static_cast<std::size_t>(i)];
       UnitResult result = work(unit.is);
       if (result.figures.size() != plan_.columns.size())
         fail("Experiment",
@@ -128,7 +128,8 @@ class Experiment {
   FoldFigures figures(const std::string& arm, const std::string& column, Site site = Site::current()) const {
     const std::size_t c = place(plan_.columns, column, "column", site);
     FoldFigures all(static_cast<std::size_t>(plan_.folds));
-    for (const Unit* unit : units_of(arm, site)) all[unit->is.fold].push_back(unit->result.figures[c]);
+    for (const Unit* unit : units_of(arm, site))
+      all[static_cast<std::size_t>(unit->is.fold)].push_back(unit->result.figures[c]);
     return all;
   }
 

@@ -41,7 +41,8 @@ class FigureTable {
                        {}, site);
     if (figures.size() != metrics_.size())
       fail("FigureTable", {figures.size(), " figures for ", metrics_.size(), " metrics"}, {}, site);
-    for (std::size_t m = 0; m < figures.size(); ++m) figures_.at(metrics_[m]).at(name)[fold][seed][0] = figures[m];
+    for (std::size_t m = 0; m < figures.size(); ++m)
+      figures_.at(metrics_[m]).at(name)[static_cast<std::size_t>(fold)][static_cast<std::size_t>(seed)][0] = figures[m];
   }
   /// Throws ValueError for a name or metric that the table has not.
   const FoldFigures& at(const std::string& metric, const std::string& name, Site site = Site::current()) const {

@@ -57,11 +57,11 @@ std::vector<double> domain_accuracies(const Tensor<T>& logits, const Tensor<std:
     fail<ShapeError>(op, "expected a domain for each item", {{"labels", labels.shape()}, {"domains", domains.shape()}},
                      site);
   if (count < 1) fail(op, {"of ", count, " domains"}, {}, site);
-  std::vector<std::vector<std::int64_t>> items(count);
+  std::vector<std::vector<std::int64_t>> items(static_cast<std::size_t>(count));
   std::int64_t item = 0;
   for (const std::int64_t domain : host(domains)) {
     if (domain < 0 || domain >= count) fail<IndexError>(op, {"domain ", domain, " of ", count}, {}, site);
-    items[domain].push_back(item++);
+    items[static_cast<std::size_t>(domain)].push_back(item++);
   }
   std::vector<double> accuracies;
   const Named here(op, site);
@@ -221,7 +221,7 @@ double pgd_accuracy(const M& model, const Tensor<T>& x, const Tensor<std::int64_
   const char* op = "pgd_accuracy";
   detail::check_pgd(op, x, labels, options, site);
   if (restarts < 1) fail(op, {"restarts is ", restarts, ", expected 1 or more"}, {}, site);
-  std::vector<bool> right(x.size(0), true);
+  std::vector<bool> right(static_cast<std::size_t>(x.size(0)), true);
   const auto look = [&](const Tensor<T>& inputs) {
     const Recording off(false);
     const Tensor<T> logits = answer_of(model, inputs, context);

@@ -48,7 +48,7 @@ class ZeroShotAnswers {
       ++counts[label];
     }
     double with_items[2] = {0, 0};  // unseen and seen classes
-    for (Index c = 0; c < classes; ++c) with_items[is_seen[c]] += counts[c] > 0;
+    for (Index c = 0; c < classes; ++c) with_items[is_seen[static_cast<std::size_t>(c)]] += counts[c] > 0;
     for (const bool side : {false, true})
       if (with_items[side] == 0) fail(op, {"no item is of ", side ? "a seen" : "an unseen", " class"}, {}, site);
     const T* row = std::data(host(logits));
@@ -57,10 +57,10 @@ class ZeroShotAnswers {
       Index best[2] = {-1, -1};
       for (Index c = 0; c < classes; ++c) {
         if (row[c] != row[c]) fail(op, {"a logit of item ", item, " is not a number"}, {}, site);
-        Index& own = best[is_seen[c]];
+        Index& own = best[is_seen[static_cast<std::size_t>(c)]];
         if (own < 0 || row[c] > row[own]) own = c;
       }
-      const bool of_seen = is_seen[label];
+      const bool of_seen = is_seen[static_cast<std::size_t>(label)];
       const double ahead =
           row[best[1]] == row[best[0]] ? 0 : static_cast<double>(row[best[1]]) - static_cast<double>(row[best[0]]);
       answers_.push_back(

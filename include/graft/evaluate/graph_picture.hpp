@@ -85,7 +85,7 @@ inline std::pair<std::vector<std::size_t>, std::vector<double>> connected_parts(
   for (bool changed = true; changed;) {  // every node takes the least number that it hears of
     changed = false;
     for (const auto& [a, b] : pairs) {
-      std::size_t &one = part[a], &other = part[b];
+      std::size_t &one = part[static_cast<std::size_t>(a)], &other = part[static_cast<std::size_t>(b)];
       const std::size_t least = part[std::min(one, other)];
       changed = changed || one != least || other != least;
       one = other = least;
@@ -154,7 +154,7 @@ inline Tensor<double> graph_layout(const Graph& graph, const Random& random, Sit
         {"the graph must be on one set of nodes, not from ", graph.sources(), " to ", graph.destinations()}, {}, site);
   const auto places = detail::force_layout(graph.sources(), edge_list(graph), random);
   return generate({graph.sources(), 2}, [&](Index i, Index axis) {
-    const detail::SheetPoint& place = places[i];
+    const detail::SheetPoint& place = places[static_cast<std::size_t>(i)];
     return axis == 0 ? place.x : place.y;
   });
 }
@@ -175,7 +175,7 @@ DrawnGraph drawn_graph(const Graph& graph, const Tensor<T>& weights, const Graph
   const auto count = static_cast<std::size_t>(graph.sources());
   std::vector<bool> drawn(count, !o.around.defined());
   if (o.around.defined())
-    for (const std::int64_t node : host(o.around)) drawn[node] = true;
+    for (const std::int64_t node : host(o.around)) drawn[static_cast<std::size_t>(node)] = true;
   for (Index hop = 0; o.around.defined() && hop < o.hops; ++hop) {
     const std::vector<bool> before = drawn;
     for (const GraphEdge& edge : edges) {
@@ -193,8 +193,8 @@ DrawnGraph drawn_graph(const Graph& graph, const Tensor<T>& weights, const Graph
       part.nodes.push_back(static_cast<Index>(i));
     }
   for (std::size_t e = 0; e < edges.size(); ++e) {
-    const Index from = number[edges[e].source];
-    const Index to = number[edges[e].destination];
+    const Index from = number[static_cast<std::size_t>(edges[e].source)];
+    const Index to = number[static_cast<std::size_t>(edges[e].destination)];
     if (from < 0 || to < 0) continue;
     part.edges.push_back({from, to});
     if (!weights.defined()) continue;
@@ -224,11 +224,11 @@ void check_graph_picture(const Graph& graph, const Tensor<T>& weights, const Gra
     fail<ShapeError>(op, {o.labels.size(), " labels of ", nodes, " nodes"}, {}, site);
   if (weights.defined())
     for (Index e = 0; e < graph.edges(); ++e)
-      if (const T weight = host(weights)[e]; !std::isfinite(weight) || weight < 0)
+      if (const T weight = host(weights)[static_cast<std::size_t>(e)]; !std::isfinite(weight) || weight < 0)
         fail(op, {"the weight of edge ", e, " is ", weight}, {{"weights", weights.shape()}}, site);
   if (o.positions.defined())
     for (Index i = 0; i < 2 * nodes; ++i)
-      if (const double value = host(o.positions)[i]; !(std::abs(value) < 1e300))
+      if (const double value = host(o.positions)[static_cast<std::size_t>(i)]; !(std::abs(value) < 1e300))
         fail(op, {"the position of node ", i / 2, " holds ", value}, {{"positions", o.positions.shape()}}, site);
   const auto check_nodes = [&](const char* what, const Tensor<std::int64_t>& list) {
     if (!list.defined()) return;
@@ -268,11 +268,12 @@ inline std::vector<Legend::Entry> graph_legend(const DrawnGraph& part, const Gra
   std::vector<Legend::Entry> entries;
   if (o.classes.defined()) {
     std::vector<std::int64_t> present;
-    for (const Index node : part.nodes) present.push_back(host(o.classes)[node]);
+    for (const Index node : part.nodes) present.push_back(host(o.classes)[static_cast<std::size_t>(node)]);
     std::sort(present.begin(), present.end());
     present.erase(std::unique(present.begin(), present.end()), present.end());
     for (const std::int64_t c : present)
-      entries.push_back({o.class_names.empty() ? "class " + as_text(c) : o.class_names[c], class_colour(c)});
+      entries.push_back({o.class_names.empty() ? "class " + as_text(c) : o.class_names[static_cast<std::size_t>(c)],
+                         class_colour(c)});
   }
   if (o.around.defined()) entries.push_back({o.around_name, "#222", Legend::Sign::ring, 2});
   if (part.widest > 0)
@@ -309,7 +310,7 @@ Svg graph_picture(const Graph& graph, const Tensor<T>& weights, const GraphPictu
   Svg picture(o.width, o.height, o.title, site);
   detail::draw_title(picture, o.title, 16, site);
   legend.draw(picture, 6 + detail::title_height(o.title), site);
-  const auto at = [&](Index node) { return places[node]; };
+  const auto at = [&](Index node) { return places[static_cast<std::size_t>(node)]; };
   picture.open({{"fill", "none"}, {"stroke", "#555"}, {"stroke-opacity", 0.6}});
   for (std::size_t e = 0; e < part.weights.size(); ++e) {
     const detail::SheetPoint a = at(part.edges[e].source), b = at(part.edges[e].destination);
@@ -328,9 +329,9 @@ Svg graph_picture(const Graph& graph, const Tensor<T>& weights, const GraphPictu
       picture.add("path", {{"d", SvgPath(site).move(at(a).x, at(a).y).line(at(b).x, at(b).y).text()}});
   picture.close();
 
-  std::vector<bool> is_centre(graph.sources());
+  std::vector<bool> is_centre(static_cast<std::size_t>(graph.sources()));
   if (o.around.defined())
-    for (const std::int64_t node : host(o.around)) is_centre[node] = true;
+    for (const std::int64_t node : host(o.around)) is_centre[static_cast<std::size_t>(node)] = true;
   picture.open({{"stroke", "#fff"}, {"stroke-width", 0.8}});
   for (std::size_t i = 0; i < part.nodes.size(); ++i) {
     const auto node = static_cast<std::size_t>(part.nodes[i]);
@@ -349,7 +350,7 @@ Svg graph_picture(const Graph& graph, const Tensor<T>& weights, const GraphPictu
   if (o.labels.empty()) return picture;
   picture.open({{"font-size", 11}, {"stroke", "#fff"}, {"stroke-width", 3}, {"paint-order", "stroke"}});
   for (std::size_t i = 0; i < part.nodes.size(); ++i) {
-    const std::string& label = o.labels[part.nodes[i]];
+    const std::string& label = o.labels[static_cast<std::size_t>(part.nodes[i])];
     if (label.empty()) continue;
     const bool inside = detail::text_width(label, 11) <= 1.9 * radius;
     if (inside)

@@ -40,18 +40,20 @@ template <class F>
 Tensor<double> ablation_dependency(Index parts, F losses, Site site = Site::current()) {
   const char* op = "ablation_dependency";
   if (parts < 1) fail(op, {parts, " parts, expected 1 or more"}, {}, site);
-  std::vector<Index> kept(parts);
+  std::vector<Index> kept(static_cast<std::size_t>(parts));
   std::iota(kept.begin(), kept.end(), Index{0});
   const Tensor<double> all = losses(static_cast<const std::vector<Index>&>(kept));
   detail::check_task_losses(op, all, 0, site);
   const Index tasks = all.size(0);
-  std::vector<double> table(tasks * parts);
+  std::vector<double> table(static_cast<std::size_t>(tasks * parts));
   for (Index k = 0; k < parts; ++k) {
     std::vector<Index> rest = kept;
     rest.erase(rest.begin() + k);
     const Tensor<double> without = losses(static_cast<const std::vector<Index>&>(rest));
     detail::check_task_losses(op, without, tasks, site);
-    for (Index t = 0; t < tasks; ++t) table[t * parts + k] = host(without)[t] - host(all)[t];
+    for (Index t = 0; t < tasks; ++t)
+      table[static_cast<std::size_t>(t * parts + k)] =
+          host(without)[static_cast<std::size_t>(t)] - host(all)[static_cast<std::size_t>(t)];
   }
   return from_vector(table, {tasks, parts});
 }
@@ -67,7 +69,7 @@ Tensor<double> shapley_dependency(Index parts, F losses, Site site = Site::curre
   set_values(parts, [&](const std::vector<Index>& kept) {
     const Tensor<double> own = losses(kept);
     detail::check_task_losses(op, own, static_cast<Index>(gains.size()), site);
-    gains.resize(own.size(0), SetValues{parts, {}});
+    gains.resize(static_cast<std::size_t>(own.size(0)), SetValues{parts, {}});
     for (std::size_t t = 0; t < gains.size(); ++t) gains[t].values.push_back(-host(own)[t]);
     return 0.0;
   });
@@ -105,11 +107,11 @@ AttentionAllocation attention_allocation(const Tensor<T>& weights, const Tensor<
     fail(op, {slots, " slots, expected 1 to ", keys - 1}, {{"weights", weights.shape()}}, site);
   if (tasks < 1) fail(op, {tasks, " tasks, expected 1 or more"}, {{"task", task.shape()}}, site);
   const Index asked = std::min(queries, keys - slots);
-  std::vector<double> mass(tasks * heads * slots), rest(static_cast<std::size_t>(tasks * heads)), entropy(rest.size()),
-      items(static_cast<std::size_t>(tasks));
+  std::vector<double> mass(static_cast<std::size_t>(tasks * heads * slots)),
+      rest(static_cast<std::size_t>(tasks * heads)), entropy(rest.size()), items(static_cast<std::size_t>(tasks));
   for (const std::int64_t t : host(task)) {
     if (t < 0 || t >= tasks) fail<IndexError>(op, {"task ", t, " of ", tasks}, {}, site);
-    items[t] += 1;
+    items[static_cast<std::size_t>(t)] += 1;
   }
   for (std::size_t t = 0; t < items.size(); ++t)
     if (items[t] == 0) fail(op, {"task ", static_cast<Index>(t), " of ", tasks, " has no items"}, {}, site);
@@ -118,7 +120,7 @@ AttentionAllocation attention_allocation(const Tensor<T>& weights, const Tensor<
   for (Index i = 0; i < weights.size(0); ++i)
     for (Index h = 0; h < heads; ++h)
       for (Index q = 0; q < asked; ++q) {
-        const auto t = static_cast<std::size_t>(of_items[i]);
+        const auto t = static_cast<std::size_t>(of_items[static_cast<std::size_t>(i)]);
         const std::size_t row = static_cast<std::size_t>(((i * heads + h) * queries + q) * keys);
         const std::size_t place = t * static_cast<std::size_t>(heads) + static_cast<std::size_t>(h);
         const double share = 1 / (items[t] * static_cast<double>(asked));
@@ -193,7 +195,7 @@ std::vector<double> off_diagonal(const char* op, const char* name, const Tensor<
   for (Index i = 0; i < tasks; ++i)
     for (Index j = 0; j < tasks; ++j) {
       if (i == j) continue;
-      entries.push_back(static_cast<double>(host(table)[i * tasks + j]));
+      entries.push_back(static_cast<double>(host(table)[static_cast<std::size_t>(i * tasks + j)]));
       if (!std::isfinite(entries.back()))
         fail(op, {"entry ", i, ", ", j, " of ", name, " is ", entries.back()}, {}, site);
     }

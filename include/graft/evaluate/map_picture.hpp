@@ -163,7 +163,9 @@ Svg map_picture(const Tensor<T>& maps, const MapPictureOptions& o = {}, Site sit
   detail::draw_title(picture, o.title, 12, site);
   for (Index m = 0; m < plan.maps; ++m) {
     const double x = plan.x(m), y = plan.y(m), middle = x + plan.width() / 2;
-    if (!o.maps.empty()) picture.add("text", {{"x", middle}, {"y", y - 7}, {"text-anchor", "middle"}}, o.maps[m]);
+    if (!o.maps.empty())
+      picture.add("text", {{"x", middle}, {"y", y - 7}, {"text-anchor", "middle"}},
+                  o.maps[static_cast<std::size_t>(m)]);
     const auto at = [](double a, double b) {
       return detail::svg_number(a, 2, {}) + " " + detail::svg_number(b, 2, {});
     };
@@ -176,7 +178,7 @@ Svg map_picture(const Tensor<T>& maps, const MapPictureOptions& o = {}, Site sit
         "rect",
         {{"x", x}, {"y", y}, {"width", plan.width()}, {"height", plan.height()}, {"fill", "none"}, {"stroke", "#999"}});
     const auto name = [](const std::vector<std::string>& names, Index i) {
-      return names.empty() ? detail::as_text(i) : names[i];
+      return names.empty() ? detail::as_text(i) : names[static_cast<std::size_t>(i)];
     };
     picture.open({{"font-size", detail::MapPlan::kLabel}, {"text-anchor", "end"}});
     for (Index i = 0; m % plan.a_line == 0 && i < plan.rows; i += detail::label_stride(plan.cell_h, 12))

@@ -121,7 +121,7 @@ double mean_over_classes(const char* op, const Tensor<T>& scores, const Tensor<s
   for (std::size_t i = 0; i < label.size(); ++i) {
     if (label[i] < 0 || label[i] >= scores.size(1))
       fail<IndexError>(op, {"label ", label[i], " of ", classes, " classes"}, {}, site);
-    has_items[label[i]] = true;
+    has_items[static_cast<std::size_t>(label[i])] = true;
     for (std::size_t c = 0; c < classes; ++c)
       if (const T x = score[i * classes + c]; x != x) fail(op, {"a score of item ", i, " is not a number"}, {}, site);
   }

@@ -48,7 +48,9 @@ inline std::vector<Index> doubled_ranks(std::span<const double> rising, double t
   std::vector<Index> ranks;
   const auto count = static_cast<Index>(rising.size());
   for (Index first = 0, last = 1; first < count; first = last++) {
-    while (last < count && rising[last] - rising[last - 1] <= tolerance) ++last;
+    while (last < count &&
+           rising[static_cast<std::size_t>(last)] - rising[static_cast<std::size_t>(last - 1)] <= tolerance)
+      ++last;
     ranks.insert(ranks.end(), static_cast<std::size_t>(last - first), first + 1 + last);
   }
   return ranks;

@@ -73,10 +73,12 @@ SetValues set_values(Index members, F value, Site site = Site::current()) {
 inline std::vector<double> shapley_values(const SetValues& v, Site site = Site::current()) {
   detail::check_set_values("shapley_values", v, site);
   const std::vector<double> weights = detail::set_weights(v.members - 1);
-  std::vector<double> phi(v.members);
+  std::vector<double> phi(static_cast<std::size_t>(v.members));
   for (std::size_t i = 0; i < phi.size(); ++i)
     for (std::size_t set = 0; set < v.values.size(); ++set)
-      if (!(set >> i & 1)) phi[i] += weights[__builtin_popcountll(set)] * (v[set | std::size_t{1} << i] - v[set]);
+      if (!(set >> i & 1))
+        phi[i] +=
+            weights[static_cast<std::size_t>(__builtin_popcountll(set))] * (v[set | std::size_t{1} << i] - v[set]);
   return phi;
 }
 
@@ -110,7 +112,8 @@ inline Tensor<double> shapley_interactions(const SetValues& v, Site site = Site:
       double total = 0;
       for (std::size_t set = 0; set < v.values.size(); ++set)
         if (!(set & (a | b)))
-          total += weights[__builtin_popcountll(set)] * (v[set | a | b] - v[set | a] - v[set | b] + v[set]);
+          total += weights[static_cast<std::size_t>(__builtin_popcountll(set))] *
+                   (v[set | a | b] - v[set | a] - v[set | b] + v[set]);
       pairs[i * m + j] = pairs[j * m + i] = total;
     }
   return from_vector(pairs, {v.members, v.members});

@@ -46,10 +46,10 @@ struct MahalanobisHead {
     const Tensor<T> x = support - first, query = episode.query.x - first, mu = prototypes(x, labels, ways);
 
     // Shares of the items in the covariance of their class, [ways, items, 1], and lambda [ways, 1, 1].
-    std::vector<T> share(ways * items), count(static_cast<std::size_t>(ways));
-    for (const std::int64_t label : host(labels)) ++count[label];
+    std::vector<T> share(static_cast<std::size_t>(ways * items)), count(static_cast<std::size_t>(ways));
+    for (const std::int64_t label : host(labels)) ++count[static_cast<std::size_t>(label)];
     for (Index i = 0; i < items; ++i) {
-      const auto way = static_cast<std::size_t>(host(labels)[i]);
+      const auto way = static_cast<std::size_t>(host(labels)[static_cast<std::size_t>(i)]);
       share[way * static_cast<std::size_t>(items) + static_cast<std::size_t>(i)] = 1 / std::max(count[way] - 1, T(1));
     }
     for (T& n : count) n = n / (n + 1);

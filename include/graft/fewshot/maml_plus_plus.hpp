@@ -36,7 +36,7 @@ inline std::vector<double> multi_step_weights(int steps, double progress, Site s
   detail::check_count("multi_step_weights", "steps", steps, 1, site);
   if (!(progress >= 0)) fail("multi_step_weights", {"progress is ", progress, ", expected 0 or more"}, {}, site);
   const double earlier = (1 - std::min(progress, 1.0)) / steps;
-  std::vector<double> weights(steps, earlier);
+  std::vector<double> weights(static_cast<std::size_t>(steps), earlier);
   weights.back() = 1 - (steps - 1) * earlier;
   return weights;
 }
@@ -89,7 +89,7 @@ struct MamlPlusPlus {
     M phi = model.model;
     for (int k = 0; k < steps; ++k) {
       phi = stepped(phi, model.rates, task.support, k, round < first_order, context, site);
-      const double weight = weights[k];
+      const double weight = weights[static_cast<std::size_t>(k)];
       if (weight == 0) continue;
       const auto part = weight * detail::finite_query("MamlPlusPlus", loss(phi, task.query, context), k + 1, site);
       total = total.defined() ? total + part : part;

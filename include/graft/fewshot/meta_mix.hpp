@@ -148,7 +148,7 @@ Episode<T> interpolate_tasks(const Episode<T>& a, const Episode<T>& b, double la
     List<Index> taken(a.ways);
     List<std::int64_t> partners;
     for (const std::int64_t label : host(own.y)) {
-      const Index partner = pair[label];
+      const Index partner = pair[static_cast<std::size_t>(label)];
       const List<std::int64_t>& candidates = of_class[partner];
       if (candidates.empty())
         fail("interpolate_tasks", {"class ", partner, " of b has no item for those of class ", label, " of a"}, {},

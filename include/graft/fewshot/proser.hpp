@@ -77,8 +77,8 @@ struct Proser {
     List<std::int64_t> partners;
     for (Index i = 0; i < queries; ++i)  // from its own place in the order on, the first of another class
       for (Index ahead = 0; ahead < queries; ++ahead) {
-        const Index j = order[(i + ahead) % queries];
-        if (of[j] == of[i]) continue;
+        const Index j = order[static_cast<std::size_t>((i + ahead) % queries)];
+        if (of[static_cast<std::size_t>(j)] == of[static_cast<std::size_t>(i)]) continue;
         partners.push_back(j);
         break;
       }

@@ -45,13 +45,13 @@ inline Tensor<double> duals_off_bounds(const CrammerSinger& problem, const List<
     double bound = 0;
     for (Index k = 0; k < ways; ++k) {
       const Index place = n * ways + k;
-      fixed.push_back(off[place] ? 0 : upper[place]);
+      fixed.push_back(off[place] ? 0 : upper[static_cast<std::size_t>(place)]);
       bound += fixed.back();
       if (!off[place] || k == reference) continue;
       item.push_back(n);
       for (Index j = 0; j < ways; ++j) step.push_back((j == k) - (j == reference));
     }
-    fixed[n * ways + reference] -= bound;
+    fixed[static_cast<std::size_t>(n * ways + reference)] -= bound;
   }
   const Tensor<double> start = from_vector(fixed, {items, ways});
   if (item.empty()) return start;
@@ -125,12 +125,12 @@ inline List<char> crammer_singer_off_bounds(const CrammerSinger& problem, double
   List<char> off(items * ways);
   const auto slack = host(s), multiplier = host(z), k = host(kernel);
   for (Index n = 0; n < items; ++n) {
-    const double curvature = k[n * items + n];
+    const double curvature = k[static_cast<std::size_t>(n * items + n)];
     Index loosest = n * ways;
     for (Index place = n * ways; place < (n + 1) * ways; ++place) {
       const auto at = static_cast<std::size_t>(place);
       off[place] = slack[at] * curvature > multiplier[at];
-      if (slack[at] > slack[loosest]) loosest = place;
+      if (slack[at] > slack[static_cast<std::size_t>(loosest)]) loosest = place;
     }
     off[loosest] = true;
   }
@@ -184,8 +184,9 @@ inline Tensor<double> crammer_singer_duals(const Tensor<double>& kernel, const T
         while (!off[reference]) ++reference;
         for (Index place = n * ways; place < (n + 1) * ways; ++place) {
           const auto at = static_cast<std::size_t>(place);
-          const double fault = off[place] ? (dual[at] - upper[at]) / tolerance.dual
-                                          : (slope[at] - slope[reference]) / tolerance.gradient;
+          const double fault = off[place]
+                                   ? (dual[at] - upper[at]) / tolerance.dual
+                                   : (slope[at] - slope[static_cast<std::size_t>(reference)]) / tolerance.gradient;
           if (fault > worst) {
             worst = fault;
             wrong = place;

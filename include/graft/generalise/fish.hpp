@@ -46,7 +46,7 @@ struct Fish {
     {
       const Recording off(false);
       for (const Index d : context->stream("domains").permutation(static_cast<Index>(domains.size()))) {
-        const LabelledSet<T>& domain = domains[d];
+        const LabelledSet<T>& domain = domains[static_cast<std::size_t>(d)];
         const auto [value, slope] =
             value_and_grad([&](const M& at) { return loss(at, domain, context); }, phi, {.create_graph = false}, site);
         if (!std::isfinite(value.item())) fail("Fish", {"the loss of domain ", d, " is not finite"}, {}, site);

@@ -55,7 +55,7 @@ struct GroupDro {
     List<double> logs(host(log_weights.value));
     double largest = -std::numeric_limits<double>::infinity(), sum = 0;
     for (Index e = 0; e < count; ++e) {
-      const auto risk = static_cast<double>(risks[e].item());
+      const auto risk = static_cast<double>(risks[static_cast<std::size_t>(e)].item());
       if (!std::isfinite(risk)) fail("GroupDro", {"the risk of domain ", e, " is ", risk}, {}, site);
       largest = std::max(largest, logs[e] += options.eta * risk);
     }
@@ -65,7 +65,7 @@ struct GroupDro {
 
     Tensor<T> loss;
     for (Index e = 0; e < count; ++e) {
-      const Tensor<T> part = static_cast<T>(std::exp(logs[e])) * risks[e];
+      const Tensor<T> part = static_cast<T>(std::exp(logs[e])) * risks[static_cast<std::size_t>(e)];
       loss = e == 0 ? part : loss + part;
     }
     return loss;

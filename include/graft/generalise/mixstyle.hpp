@@ -60,8 +60,8 @@ struct MixStyle {
     std::vector<std::int64_t> partners;
     for (Index i = 0; i < items; ++i)  // from its own place in the order on, the first of another domain
       for (Index ahead = 0; ahead < items; ++ahead) {
-        const Index j = order[(i + ahead) % items];
-        if (of[j] == of[i]) continue;
+        const Index j = order[static_cast<std::size_t>((i + ahead) % items)];
+        if (of[static_cast<std::size_t>(j)] == of[static_cast<std::size_t>(i)]) continue;
         partners.push_back(j);
         break;
       }

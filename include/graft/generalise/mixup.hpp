@@ -59,8 +59,8 @@ struct Mixup {
     const auto pairs = mixup_pairs(static_cast<Index>(domains.size()), alpha, context->stream("mixup"), site);
     std::vector<LabelledSet<T>> first, second;
     for (const MixedPair& pair : pairs) {
-      const LabelledSet<T>& a = domains[pair.first];
-      const LabelledSet<T>& b = domains[pair.second];
+      const LabelledSet<T>& a = domains[static_cast<std::size_t>(pair.first)];
+      const LabelledSet<T>& b = domains[static_cast<std::size_t>(pair.second)];
       const Index items = std::min(a.x.size(0), b.x.size(0));
       const auto front = [&](const auto& x) { return x.size(0) == items ? x : slice(x, 0, 0, items, 1, site); };
       const auto share = static_cast<T>(pair.lambda);

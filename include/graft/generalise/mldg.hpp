@@ -46,7 +46,8 @@ struct Mldg {
     const std::vector<Index> order = context->stream("meta-test").permutation(count);
     const auto risk = [&](const M& at, Index first, Index last) {
       std::vector<Tensor<T>> risks;
-      for (Index i = first; i < last; ++i) risks.push_back(loss(at, domains[order[i]], context));
+      for (Index i = first; i < last; ++i)
+        risks.push_back(loss(at, domains[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])], context));
       return detail::mean_of(risks);
     };
     const auto meta_train = [&](const M& at) { return risk(at, options.meta_test, count); };

@@ -62,8 +62,10 @@ struct Rsc {
   static std::vector<Index> largest(const std::vector<double>& numbers, Index count) {
     std::vector<Index> order(numbers.size());
     std::iota(order.begin(), order.end(), Index{0});
-    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return numbers[a] > numbers[b]; });
-    order.resize(count);
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+      return numbers[static_cast<std::size_t>(a)] > numbers[static_cast<std::size_t>(b)];
+    });
+    order.resize(static_cast<std::size_t>(count));
     return order;
   }
 
@@ -81,19 +83,20 @@ struct Rsc {
         grad([&](const Tensor<T>& at) { return sum(of_true_class(logits_of(at))); }, z, {.create_graph = false}, site);
     const Index count = z.size(0), width = z.size(1);
     const auto slopes = host(slope);
-    std::vector<T> all(count * width, T(1));
+    std::vector<T> all(static_cast<std::size_t>(count * width), T(1));
     for (Index i = 0; i < count; ++i) {
       const auto row = slopes.begin() + static_cast<std::ptrdiff_t>(i * width);
       const std::vector<double> own(row, row + static_cast<std::ptrdiff_t>(width));
       for (const double number : own)
         if (!std::isfinite(number)) fail("Rsc", {"a slope of the logit of item ", i, " is not finite"}, {}, site);
-      for (const Index k : largest(own, muted)) all[i * width + k] = 0;
+      for (const Index k : largest(own, muted)) all[static_cast<std::size_t>(i * width + k)] = 0;
     }
     const Tensor<T> all_muted = from_vector(all, {count, width});
     const Tensor<T> falls = of_true_class(softmax(logits_of(z))) - of_true_class(softmax(logits_of(z * all_muted)));
     const auto numbers = host(falls);
-    std::vector<T> muted_items(count, T(0));
-    for (const Index i : largest(std::vector<double>(numbers.begin(), numbers.end()), items)) muted_items[i] = 1;
+    std::vector<T> muted_items(static_cast<std::size_t>(count), T(0));
+    for (const Index i : largest(std::vector<double>(numbers.begin(), numbers.end()), items))
+      muted_items[static_cast<std::size_t>(i)] = 1;
     const Tensor<T> chosen = from_vector(muted_items, {count, 1});
     return where(chosen == 1, all_muted, 1);
   }

@@ -63,12 +63,14 @@ Soup<M> chosen_soup(const char* op, const std::vector<M>& models, Score score, S
     scores.push_back(score_of(models[i], "model", i));
     order.push_back(static_cast<Index>(i));
   }
-  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return scores[a] > scores[b]; });
+  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+    return scores[static_cast<std::size_t>(a)] > scores[static_cast<std::size_t>(b)];
+  });
   const auto best = static_cast<std::size_t>(order[0]);
   Soup<M> soup{detach(models[best]), {order[0]}, scores[best]};
   for (std::size_t i = 1; i < order.size(); ++i) {
     const double share = 1 / static_cast<double>(soup.members.size() + 1);
-    const M with = moved_towards(op, soup.model, models[order[i]], share, site);
+    const M with = moved_towards(op, soup.model, models[static_cast<std::size_t>(order[i])], share, site);
     const double value = score_of(with, "the soup with model", static_cast<std::size_t>(order[i]));
     if (!(value >= soup.score)) continue;
     soup.model = detach(with);

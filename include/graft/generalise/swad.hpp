@@ -59,7 +59,7 @@ struct Swad {
     if (!(o.tolerance >= 1) || !std::isfinite(o.tolerance))
       fail("Swad", {"tolerance is ", o.tolerance, ", expected a number of 1 or more"}, {}, site);
     valley = open = {detach(model), {zeros<double>({2})}};
-    waiting.assign(std::max(o.optimum_patience, o.overfit_patience) + 1, open);
+    waiting.assign(static_cast<std::size_t>(std::max(o.optimum_patience, o.overfit_patience) + 1), open);
     threshold.value = zeros<double>({});
     over.value = zeros<std::int64_t>({});
   }

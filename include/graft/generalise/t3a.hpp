@@ -91,12 +91,15 @@ struct T3a {
     if (options.kept == 0) return;
     const auto entropy = host(entropies.value);
     const auto of = host(labels.value);
-    std::vector<std::vector<std::int64_t>> places(classes);
-    for (std::size_t i = 0; i < of.size(); ++i) places[of[i]].push_back(static_cast<std::int64_t>(i));
+    std::vector<std::vector<std::int64_t>> places(static_cast<std::size_t>(classes));
+    for (std::size_t i = 0; i < of.size(); ++i)
+      places[static_cast<std::size_t>(of[i])].push_back(static_cast<std::int64_t>(i));
     std::vector<std::int64_t> chosen;
     for (auto& own : places) {
-      std::stable_sort(own.begin(), own.end(), [&](std::int64_t a, std::int64_t b) { return entropy[a] < entropy[b]; });
-      if (static_cast<Index>(own.size()) > options.kept) own.resize(options.kept);
+      std::stable_sort(own.begin(), own.end(), [&](std::int64_t a, std::int64_t b) {
+        return entropy[static_cast<std::size_t>(a)] < entropy[static_cast<std::size_t>(b)];
+      });
+      if (static_cast<Index>(own.size()) > options.kept) own.resize(static_cast<std::size_t>(options.kept));
       chosen.insert(chosen.end(), own.begin(), own.end());
     }
     const Tensor<std::int64_t> rows = from_vector(chosen);

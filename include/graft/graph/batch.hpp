@@ -42,13 +42,16 @@ struct GraphBatch {
   /// [nodes, nodes]: true where both nodes are of one graph, for attention over all nodes at once.
   Tensor<bool> block_mask() const {
     const std::span owner = host(graph_of);
-    return generate({nodes(), nodes()}, [&](Index i, Index j) { return owner[i] == owner[j]; });
+    return generate({nodes(), nodes()}, [&](Index i, Index j) {
+      return owner[static_cast<std::size_t>(i)] == owner[static_cast<std::size_t>(j)];
+    });
   }
   /// [graphs, longest]: true where `padded` has a node, the key mask of attention.
   Tensor<bool> key_mask() const {
     const std::span at = host(offsets);
-    return generate({graphs(), longest},
-                    [&](Index g, Index i) { return i < at[g + 1] - at[g]; });
+    return generate({graphs(), longest}, [&](Index g, Index i) {
+      return i < at[static_cast<std::size_t>(g) + 1] - at[static_cast<std::size_t>(g)];
+    });
   }
   /// The rows of each graph, then zeros: x [nodes, ...] -> [graphs, longest, ...]. Throws ShapeError.
   template <Real T>
@@ -56,8 +59,8 @@ struct GraphBatch {
     detail::check_rows_of("GraphBatch::padded", "x", x, nodes(), "nodes", graph, site);
     const std::span at = host(offsets);
     const Tensor<std::int64_t> places = generate({graphs(), longest}, [&](Index g, Index i) {
-      const std::int64_t node = at[g] + i;
-      return node < at[g + 1] ? node : at.back();  // the row of zeros
+      const std::int64_t node = at[static_cast<std::size_t>(g)] + i;
+      return node < at[static_cast<std::size_t>(g) + 1] ? node : at.back();  // the row of zeros
     });
     return gather(pad(x, 0, 0, 1), places);
   }
@@ -71,8 +74,8 @@ struct GraphBatch {
     for (int axis = 2; axis < x.rank(); ++axis) rows.push_back(x.size(axis));
     const std::span at = host(offsets), owner = host(graph_of);
     return gather(reshape(x, rows), generate({nodes()}, [&](Index i) {
-                    const std::int64_t g = owner[i];
-                    return g * longest + i - at[g];
+                    const std::int64_t g = owner[static_cast<std::size_t>(i)];
+                    return g * longest + i - at[static_cast<std::size_t>(g)];
                   }));
   }
 };

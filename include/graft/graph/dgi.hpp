@@ -26,9 +26,9 @@ namespace detail {
 template <class T>
 SparseMatrix<T> reordered_rows(const SparseMatrix<T>& x, const std::vector<Index>& order, Site site) {
   std::vector<Index> place(order.size());
-  for (std::size_t i = 0; i < order.size(); ++i) place[order[i]] = static_cast<Index>(i);
+  for (std::size_t i = 0; i < order.size(); ++i) place[static_cast<std::size_t>(order[i])] = static_cast<Index>(i);
   std::vector<GraphEdge> moved = edge_list(x.pattern());
-  for (GraphEdge& entry : moved) entry.destination = place[entry.destination];
+  for (GraphEdge& entry : moved) entry.destination = place[static_cast<std::size_t>(entry.destination)];
   return SparseMatrix<T>(Graph(x.columns(), x.rows(), moved, site), to_list_order(x.pattern(), x.values(), site), site);
 }
 template <class T>

@@ -21,7 +21,7 @@ Tensor<T> random_walk_encoding(const Graph& graph, Index steps, Site site = Site
   if (steps < 0) fail("random_walk_encoding", {"steps is ", steps, ", expected 0 or more"}, {}, site);
   const SparseMatrix<double> walk = mean_matrix<double>(graph, {}, site);
   const Index nodes = graph.sources(), columns = 64;
-  std::vector<T> back(nodes * steps);
+  std::vector<T> back(static_cast<std::size_t>(nodes * steps));
   // From so many nodes at a time, since the powers are dense.
   for (Index first = 0; first < nodes; first += columns) {
     const Index count = std::min(columns, nodes - first);
@@ -29,7 +29,9 @@ Tensor<T> random_walk_encoding(const Graph& graph, Index steps, Site site = Site
     for (Index k = 0; k < steps; ++k) {
       at = matmul(walk, at, {}, site);
       const std::span now = host(at);
-      for (Index j = 0; j < count; ++j) back[(first + j) * steps + k] = static_cast<T>(now[(first + j) * count + j]);
+      for (Index j = 0; j < count; ++j)
+        back[static_cast<std::size_t>((first + j) * steps + k)] =
+            static_cast<T>(now[static_cast<std::size_t>((first + j) * count + j)]);
     }
   }
   return from_vector(back, {nodes, steps});

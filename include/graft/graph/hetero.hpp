@@ -26,8 +26,8 @@ std::vector<EdgeSelection> relations_of(const Graph& graph, const Tensor<I>& edg
     fail<ShapeError>(op, "edge_types must be one number for each edge",
                      {{"edge_types", edge_types.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
   if (types < 0) fail(op, {"types is ", types, ", expected 0 or more"}, {}, site);
-  std::vector<std::vector<GraphEdge>> edges(types);
-  std::vector<std::vector<std::int64_t>> places(types);
+  std::vector<std::vector<GraphEdge>> edges(static_cast<std::size_t>(types));
+  std::vector<std::vector<std::int64_t>> places(static_cast<std::size_t>(types));
   const std::vector<GraphEdge> list = edge_list(graph);
   const std::span type_of = host(edge_types);
   for (std::size_t e = 0; e < list.size(); ++e) {
@@ -35,8 +35,8 @@ std::vector<EdgeSelection> relations_of(const Graph& graph, const Tensor<I>& edg
     if (type < 0 || type >= types)
       fail<IndexError>(op, {"edge ", e, " is of type ", type, ", types are 0 .. ", types - 1},
                        {{"edge_types", edge_types.shape()}}, site);
-    edges[type].push_back(list[e]);
-    places[type].push_back(static_cast<std::int64_t>(e));
+    edges[static_cast<std::size_t>(type)].push_back(list[e]);
+    places[static_cast<std::size_t>(type)].push_back(static_cast<std::int64_t>(e));
   }
   std::vector<EdgeSelection> relations;
   for (std::size_t type = 0; type < edges.size(); ++type)

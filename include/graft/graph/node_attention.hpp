@@ -20,7 +20,7 @@ inline namespace GRAFT_ABI {
 inline Graph shuffled_edges(const Graph& graph, const Random& random, Site site = Site::current()) {
   std::vector<GraphEdge> edges = edge_list(graph), dealt = edges;
   const std::vector<Index> order = random.permutation(graph.edges());
-  for (std::size_t e = 0; e < edges.size(); ++e) dealt[e].source = edges[order[e]].source;
+  for (std::size_t e = 0; e < edges.size(); ++e) dealt[e].source = edges[static_cast<std::size_t>(order[e])].source;
   return Graph(graph.sources(), graph.destinations(), dealt, site);
 }
 

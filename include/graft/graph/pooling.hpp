@@ -90,9 +90,11 @@ struct TopKPooling {
     for (std::size_t g = 0; g + 1 < offsets.size(); ++g) {
       std::vector<std::int64_t> order;
       for (std::int64_t i = offsets[g]; i < offsets[g + 1]; ++i) order.push_back(i);
-      const auto higher = [&](std::int64_t a, std::int64_t b) { return score[a] > score[b]; };
+      const auto higher = [&](std::int64_t a, std::int64_t b) {
+        return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)];
+      };
       std::stable_sort(order.begin(), order.end(), higher);
-      order.resize(std::ceil(ratio * static_cast<double>(order.size())));
+      order.resize(static_cast<std::size_t>(std::ceil(ratio * static_cast<double>(order.size()))));
       std::sort(order.begin(), order.end());
       kept.insert(kept.end(), order.begin(), order.end());
     }
@@ -103,9 +105,10 @@ struct TopKPooling {
     const auto graphs = static_cast<std::size_t>(before.graphs());
     const std::span owner = host(before.graph_of);
     std::vector<std::int64_t> owners, nodes(graphs + 1), edges(graphs + 1);
-    for (const std::int64_t node : kept) owners.push_back(owner[node]);
-    for (const std::int64_t g : owners) ++nodes[g + 1];
-    for (const GraphEdge& edge : edge_list(part.graph)) ++edges[owners[edge.source] + 1];
+    for (const std::int64_t node : kept) owners.push_back(owner[static_cast<std::size_t>(node)]);
+    for (const std::int64_t g : owners) ++nodes[static_cast<std::size_t>(g) + 1];
+    for (const GraphEdge& edge : edge_list(part.graph))
+      ++edges[static_cast<std::size_t>(owners[static_cast<std::size_t>(edge.source)]) + 1];
     GraphBatch batch;
     for (std::size_t g = 0; g < graphs; ++g) {
       batch.longest = std::max<Index>(batch.longest, nodes[g + 1]);

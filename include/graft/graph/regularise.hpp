@@ -73,8 +73,9 @@ double dirichlet_energy(const Graph& graph, const Tensor<T>& x, Site site = Site
   const auto width = static_cast<std::size_t>(x.size(1));
   const std::span numbers = host(x);
   const std::vector<GraphEdge> edges = edge_list(graph);
-  std::vector<double> degrees(graph.sources());
-  for (const GraphEdge& edge : edges) degrees[edge.destination] += edge.source != edge.destination;
+  std::vector<double> degrees(static_cast<std::size_t>(graph.sources()));
+  for (const GraphEdge& edge : edges)
+    degrees[static_cast<std::size_t>(edge.destination)] += edge.source != edge.destination;
   double energy = 0;
   for (const GraphEdge& edge : edges) {
     const auto i = static_cast<std::size_t>(edge.destination), j = static_cast<std::size_t>(edge.source);

@@ -86,12 +86,12 @@ class DistinctDraws {
   /// Puts into `to` `count` different numbers below `bound` >= count, in rising order; each set of them is as likely.
   void draw(Index bound, Index count, const Random& random, std::vector<Index>& to) {
     table_.assign(std::bit_ceil(static_cast<std::size_t>(2 * count + 2)), -1);
-    to.resize(count);
+    to.resize(static_cast<std::size_t>(count));
     for (Index i = 0; i < count; ++i) {
       const Index highest = bound - count + i, drawn = random.below(static_cast<std::uint64_t>(i), highest + 1);
       const bool is_new = insert(drawn);
       if (!is_new) insert(highest);
-      to[i] = is_new ? drawn : highest;
+      to[static_cast<std::size_t>(i)] = is_new ? drawn : highest;
     }
     std::sort(to.begin(), to.end());
   }
@@ -120,10 +120,12 @@ struct DrawnEdges {
   DrawnEdges(const Graph& graph, std::span<const std::int64_t> nodes, Index fan_out, const Random& random) {
     const std::span offsets = host(graph.offsets());
     const std::span source_of = host(graph.source_of()), places = host(graph.input_order());
-    const auto degree = [&](std::int64_t node) { return offsets[node + 1] - offsets[node]; };
+    const auto degree = [&](std::int64_t node) {
+      return offsets[static_cast<std::size_t>(node) + 1] - offsets[static_cast<std::size_t>(node)];
+    };
     for (const std::int64_t node : nodes)
       starts.push_back(starts.back() + (fan_out < 0 ? degree(node) : std::min(degree(node), fan_out)));
-    sources.resize(starts.back());
+    sources.resize(static_cast<std::size_t>(starts.back()));
     listed.resize(sources.size());
     constexpr std::size_t chunk = 512;
     parallel_jobs(static_cast<Index>((nodes.size() + chunk - 1) / chunk), [&](Index job) {
@@ -135,8 +137,8 @@ struct DrawnEdges {
         const bool choose = taken < all;
         if (choose) draws.draw(all, taken, random.stream(static_cast<std::uint64_t>(nodes[i])), drawn);
         for (Index e = 0; e < taken; ++e) {
-          const Index nth = choose ? drawn[e] : e;
-          const auto from = static_cast<std::size_t>(offsets[nodes[i]] + nth);
+          const Index nth = choose ? drawn[static_cast<std::size_t>(e)] : e;
+          const auto from = static_cast<std::size_t>(offsets[static_cast<std::size_t>(nodes[i])] + nth);
           const auto to = static_cast<std::size_t>(starts[i] + e);
           sources[to] = source_of[from];
           listed[to] = places[from];
@@ -168,7 +170,7 @@ inline SampledBatch sample_neighbours(const Graph& graph, const Tensor<std::int6
   if (seeds.rank() != 1) fail<ShapeError>(op, "seeds must be a list", {{"seeds", seeds.shape()}}, site);
   detail::check_fan_outs(op, fan_outs, site);
   detail::NodeNumbers numbers;
-  numbers.reserve(seeds.count());
+  numbers.reserve(static_cast<std::size_t>(seeds.count()));
   Index position = 0;
   for (const std::int64_t seed : host(seeds)) {
     if (seed < 0 || seed >= graph.sources())
@@ -244,7 +246,7 @@ class NeighbourLoader {
     std::vector<std::int64_t> order(seeds.begin(), seeds.end());
     if (options_.shuffle) {
       const std::vector<Index> places = random.stream("order").permutation(seeds_.count());
-      for (std::size_t i = 0; i < order.size(); ++i) order[i] = seeds[places[i]];
+      for (std::size_t i = 0; i < order.size(); ++i) order[i] = seeds[static_cast<std::size_t>(places[i])];
     }
     return Epoch(graph_, std::move(order), options_, random);
   }

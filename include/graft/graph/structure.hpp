@@ -97,7 +97,7 @@ inline EdgeSelection undirected(const Graph& graph, Site site = Site::current())
   std::vector<std::int64_t> from;
   for (std::int64_t e = 0; e < graph.edges(); ++e) from.push_back(e);
   for (std::int64_t e = 0; e < graph.edges(); ++e) {
-    const GraphEdge& edge = edges[e];
+    const GraphEdge& edge = edges[static_cast<std::size_t>(e)];
     const GraphEdge reverse{edge.destination, edge.source};
     if (std::binary_search(sorted.begin(), sorted.end(), reverse, before)) continue;
     edges.push_back(reverse);
@@ -172,13 +172,13 @@ EdgeSelection induced_subgraph(const Graph& graph, const Tensor<I>& nodes, Site 
   const char* op = "induced_subgraph";
   detail::check_one_set(op, graph, site);
   if (nodes.rank() != 1) fail<ShapeError>(op, "nodes must be a list", {{"nodes", nodes.shape()}}, site);
-  std::vector<Index> number(graph.sources(), -1);
+  std::vector<Index> number(static_cast<std::size_t>(graph.sources()), -1);
   Index next = 0;
   for (const I node : host(nodes)) {
     if (node < 0 || static_cast<Index>(node) >= graph.sources())
       fail<IndexError>(op, {"node ", node, " at position ", next, " is outside 0 .. ", graph.sources() - 1},
                        {{"nodes", nodes.shape()}, {detail::kGraphSizes, detail::graph_sizes(graph)}}, site);
-    Index& mine = number[node];
+    Index& mine = number[static_cast<std::size_t>(node)];
     if (mine >= 0)
       fail(op, {"node ", node, " is listed at positions ", mine, " and ", next}, {{"nodes", nodes.shape()}}, site);
     mine = next++;
@@ -187,7 +187,8 @@ EdgeSelection induced_subgraph(const Graph& graph, const Tensor<I>& nodes, Site 
   std::vector<std::int64_t> kept;
   std::int64_t place = 0;
   for (const GraphEdge& edge : edge_list(graph)) {
-    const Index source = number[edge.source], destination = number[edge.destination];
+    const Index source = number[static_cast<std::size_t>(edge.source)],
+                destination = number[static_cast<std::size_t>(edge.destination)];
     if (source >= 0 && destination >= 0) {
       edges.push_back({source, destination});
       kept.push_back(place);

@@ -166,7 +166,7 @@ Array read_npy_at(const InputFile& file, Index offset, Index length, const std::
     fail_file(origin, {"is truncated: ", array.dtype, " ", to_string(array.shape), " needs ", bytes, " bytes, ", length,
                        " follow the header"});
   if (bytes < length) fail_file(origin, {"has ", length - bytes, " bytes after its last element"});
-  array.data.resize(bytes);
+  array.data.resize(static_cast<std::size_t>(bytes));
   take(array.data.data(), bytes);
   check_booleans(array);
   return array;

@@ -70,7 +70,7 @@ namespace detail {
 inline std::uint64_t zip_number(const std::string& bytes, std::size_t at, int width) {
   std::uint64_t value = 0;
   for (int i = width; i-- > 0;)
-    value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
+    value = value << 8 | static_cast<unsigned char>(bytes[at + static_cast<std::size_t>(i)]);
   return value;
 }
 inline void append_number(std::string& bytes, std::uint64_t value, int width) {

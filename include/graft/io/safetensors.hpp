@@ -196,7 +196,7 @@ inline ArrayFile read_safetensors(const std::string& path, const std::vector<std
       continue;
     }
     for (Index size : entry.shape) array.shape.push_back(size);
-    array.data.resize(*bytes);
+    array.data.resize(static_cast<std::size_t>(*bytes));
     file.read(start + entry.begin, array.data.data(), *bytes);
     detail::check_booleans(array);
     result.arrays.emplace(entry.name, std::move(array));

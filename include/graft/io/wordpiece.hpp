@@ -114,7 +114,7 @@ class WordPiece {
   /// Throws IndexError for an id outside 0 .. size() - 1.
   const std::string& token(Index id, Site site = Site::current()) const {
     if (id < 0 || id >= size()) fail<IndexError>("WordPiece::token", {"id ", id, " of ", size(), " tokens"}, {}, site);
-    return tokens_[id];
+    return tokens_[static_cast<std::size_t>(id)];
   }
 
   /// The ids of `text`, between those of start and end, at most `max_length` in all: what is beyond is left out. The
@@ -171,7 +171,7 @@ class WordPiece {
       done = found ? next + found->token.size() : next;
     }
     truncated = ids.size() > room;
-    ids.resize(std::min(ids.size(), room));
+    ids.resize(static_cast<std::size_t>(std::min(ids.size(), room)));
     ids.push_back(end_);
     return ids;
   }

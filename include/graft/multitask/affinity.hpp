@@ -157,17 +157,17 @@ inline TaskGroups group_tasks(const Tensor<double>& affinity, Index groups, Site
 
   TaskGroups result;
   result.affinity = best[all];
-  result.served_by.resize(tasks);
+  result.served_by.resize(static_cast<std::size_t>(tasks));
   std::vector<Set> chosen;
   Set left = all;
   for (Index k = most; left != 0; --k) {
-    const Set p = part[k - 1][left];
+    const Set p = part[static_cast<std::size_t>(k - 1)][left];
     if (p == 0) continue;  // no better with k parts than with fewer
     const auto found = std::find(chosen.begin(), chosen.end(), group[p]);
     const auto place = found - chosen.begin();
     if (found == chosen.end()) chosen.push_back(group[p]);
     for (Index i = 0; i < tasks; ++i)
-      if (has(p, i)) result.served_by[i] = static_cast<Index>(place);
+      if (has(p, i)) result.served_by[static_cast<std::size_t>(i)] = static_cast<Index>(place);
     left ^= p;
   }
   for (const Set s : chosen) {

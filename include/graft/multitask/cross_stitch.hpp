@@ -58,7 +58,7 @@ struct CrossStitch {
   /// A task's answer to its own items; the other nets run on them, too.
   Tensor<T> operator()(const Tensor<T>& x, Index task, ContextRef context, Site site = Site::current()) const {
     detail::check_task("CrossStitch", task, nets.size(), site);
-    return all(x, context, site)[task];
+    return all(x, context, site)[static_cast<std::size_t>(task)];
   }
 
  private:
@@ -67,7 +67,8 @@ struct CrossStitch {
     const Tensor<T> rows = stack(x, 0, site);  // [tasks, items, ...]
     const Tensor<T> mixed = matmul(a, reshape(rows, {tasks, rows.count() / tasks}), {}, site);
     std::vector<Tensor<T>> parts;
-    for (Index t = 0; t < tasks; ++t) parts.push_back(reshape(slice(mixed, 0, t, t + 1), x[t].shape(), site));
+    for (Index t = 0; t < tasks; ++t)
+      parts.push_back(reshape(slice(mixed, 0, t, t + 1), x[static_cast<std::size_t>(t)].shape(), site));
     return parts;
   }
 };

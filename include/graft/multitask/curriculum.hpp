@@ -25,7 +25,7 @@ inline Tensor<bool> curriculum_admitted(const Tensor<double>& difficulties, doub
       fail(op, {"difficulty ", difficulty, ", share ", share}, {{"difficulties", difficulties.shape()}}, site);
   const double easiest = *std::min_element(hard.begin(), hard.end()), tasks = static_cast<double>(hard.size());
   return generate(difficulties.shape(), [&](Index i) {
-    const double own = hard[i];
+    const double own = hard[static_cast<std::size_t>(i)];
     const auto no_harder = std::count_if(hard.begin(), hard.end(), [&](double other) { return other <= own; });
     return own == easiest || static_cast<double>(no_harder) / tasks <= share;
   });

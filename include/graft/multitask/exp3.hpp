@@ -57,7 +57,8 @@ struct Exp3 {
     std::vector<Index> chosen = detail::draw_tasks(p, input.wanted, input.random);
     std::sort(chosen.begin(), chosen.end());
     List<double> drawn(input.tasks);
-    for (Index task : chosen) drawn[task] += 1 / (static_cast<double>(input.wanted) * host(p)[task]);
+    for (Index task : chosen)
+      drawn[task] += 1 / (static_cast<double>(input.wanted) * host(p)[static_cast<std::size_t>(task)]);
     importance.value = from_vector(drawn);
     losses.value = from_vector(now);
     return chosen;

@@ -112,9 +112,9 @@ struct Famo {
     List<Index> tasks;
     List<double> w(host(logits)), m(host(mean)), v(host(square)), t(host(steps)), scores;
     const std::span<const double> before = host(logs), waits = host(waiting);
-    const auto delta = [&](Index task) { return before[task] - now[task]; };
+    const auto delta = [&](Index task) { return before[static_cast<std::size_t>(task)] - now[task]; };
     for (Index task : present)
-      if (waits[task] > 0) {
+      if (waits[static_cast<std::size_t>(task)] > 0) {
         tasks.push_back(task);
         scores.push_back(w[task]);
       }

@@ -21,7 +21,7 @@ struct HardSharing {
   template <class X>
   auto operator()(const X& x, Index task, ContextRef context, Site site = Site::current()) const {
     detail::check_task("HardSharing", task, heads.size(), site);
-    return answer_of(heads[task], answer_of(trunk, x, context), context);
+    return answer_of(heads[static_cast<std::size_t>(task)], answer_of(trunk, x, context), context);
   }
   template <class X>
   auto all(const X& x, ContextRef context, Site site = Site::current()) const {

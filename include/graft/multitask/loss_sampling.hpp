@@ -58,7 +58,7 @@ struct LossProportional {
     detail::check_schedule("LossProportional", input, drawn.value.count(), site);
     const List<double> losses = detail::known_losses(input);
     const Tensor<double> p = loss_probabilities(from_vector(losses), site);
-    const auto was_drawn = [&](Index task) { return host(drawn.value)[task]; };
+    const auto was_drawn = [&](Index task) { return host(drawn.value)[static_cast<std::size_t>(task)]; };
     std::vector<Index> chosen;
     if (options.unknown_first) {
       for (Index task : input.random.stream("first").permutation(input.tasks))

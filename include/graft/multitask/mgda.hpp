@@ -55,7 +55,7 @@ struct Mgda {
       if (length[i] == 0) continue;
       if (by_length) divisor[i] = length[i];
       if (by_loss) {
-        const double loss = host(gradients.losses())[i];
+        const double loss = host(gradients.losses())[static_cast<std::size_t>(i)];
         if (!(std::isfinite(loss) && loss > 0))
           fail("Mgda", {"the loss of task ", gradients.ids[i], " is ", loss, ", expected above 0"}, {}, site);
         divisor[i] *= loss;
@@ -66,7 +66,8 @@ struct Mgda {
       for (Index j = 0; j < tasks; ++j)
         normalised[i * tasks + j] = cosines(i, j) * (length[i] / divisor[i]) * (length[j] / divisor[j]);
     const Tensor<double> found = mgda_weights(from_vector(normalised, {tasks, tasks}), site);
-    for (Index i = 0; i < tasks; ++i) weights[i] = host(found)[i] / (options.combine_normalised ? divisor[i] : 1);
+    for (Index i = 0; i < tasks; ++i)
+      weights[i] = host(found)[static_cast<std::size_t>(i)] / (options.combine_normalised ? divisor[i] : 1);
     return {.weights = from_vector(weights)};
   }
 };

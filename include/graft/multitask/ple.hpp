@@ -79,7 +79,7 @@ struct Ple {
   /// A task's answer to its own items.
   Tensor<T> operator()(const Tensor<T>& x, Index task, ContextRef context, Site site = Site::current()) const {
     detail::check_task("Ple", task, heads.size(), site);
-    return all(x, context, site)[task];
+    return all(x, context, site)[static_cast<std::size_t>(task)];
   }
 };
 

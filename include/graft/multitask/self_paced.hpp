@@ -25,7 +25,7 @@ inline Tensor<bool> self_paced_admitted(const Tensor<double>& losses, double lam
   detail::check_per_task("self_paced_admitted", "losses", losses, site);
   if (std::isnan(lambda)) fail("self_paced_admitted", "lambda is NaN", {}, site);
   return generate(losses.shape(), [&](Index i) {
-    const double loss = host(losses)[i];
+    const double loss = host(losses)[static_cast<std::size_t>(i)];
     return !std::isfinite(loss) || loss < lambda;
   });
 }

@@ -122,7 +122,7 @@ Tensor<I> generate_tokens(const Gpt<T>& model, const Tensor<I>& prompt, const Ra
                      {{"prompt", prompt.shape()}}, site);
   TransformerCache<T> cache;
   std::vector<Tensor<I>> parts{prompt};
-  std::vector<bool> ended(batch, false);
+  std::vector<bool> ended(static_cast<std::size_t>(batch), false);
   Tensor<I> latest = prompt;
   for (Index n = 0; n < options.tokens; ++n) {
     const Tensor<std::int64_t> drawn = sample_tokens(

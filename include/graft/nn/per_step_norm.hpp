@@ -34,7 +34,7 @@ struct PerStepBatchNorm {
   Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("PerStepBatchNorm", site);
     if (steps.empty()) fail("PerStepBatchNorm", "called before it was made", {{"x", x.shape()}}, site);
-    return steps[host(inner_step.value)[0]](x, context, site);
+    return steps[static_cast<std::size_t>(host(inner_step.value)[0])](x, context, site);
   }
 };
 

@@ -19,7 +19,7 @@ Tensor<T> sinusoidal_positions(Index time, Index width, Index first = 0, double 
       {width / 2}, [&](Index i) { return std::pow(base, -2 * static_cast<double>(i) / static_cast<double>(width)); },
       site);
   const auto number = [first, of_pair = host(speeds)](Index place, Index column) {
-    const double angle = static_cast<double>(first + place) * of_pair[column / 2];
+    const double angle = static_cast<double>(first + place) * of_pair[static_cast<std::size_t>(column / 2)];
     return static_cast<T>(column % 2 == 0 ? std::sin(angle) : std::cos(angle));
   };
   return generate({time, width}, number, site);

@@ -46,7 +46,8 @@ class Graph {
     const Index count = edge_index.size(1);
     const std::span<const I> ends = host(edge_index);
     std::vector<GraphEdge> edges;
-    for (Index e = 0; e < count; ++e) edges.push_back({ends[e], ends[count + e]});
+    for (Index e = 0; e < count; ++e)
+      edges.push_back({ends[static_cast<std::size_t>(e)], ends[static_cast<std::size_t>(count + e)]});
     return Graph(sources, destinations, edges, site);
   }
   template <Integer I>
@@ -97,7 +98,7 @@ class Graph {
       const auto count = static_cast<Index>(edges.size());
       check_sizes(count, site);
       for (Index e = 0; e < count; ++e) {
-        const GraphEdge& edge = edges[e];
+        const GraphEdge& edge = edges[static_cast<std::size_t>(e)];
         if (edge.source < 0 || edge.source >= s || edge.destination < 0 || edge.destination >= d)
           fail<IndexError>("Graph",
                            {"edge ", e, " goes from ", edge.source, " to ", edge.destination, ", nodes are ", s,
@@ -106,7 +107,7 @@ class Graph {
       }
       // Two stable counting sorts, by source and then by destination; in between, the arrays in source order have the
       // edges of each source in the order of the list.
-      const auto given = [&](Index e) { return edges[e]; };
+      const auto given = [&](Index e) { return edges[static_cast<std::size_t>(e)]; };
       edge_by_source = detail::fresh<cpu::GraphIndex>({count});
       destination_by_source = detail::fresh<cpu::GraphIndex>({count});
       source_offsets = counts(s, count, [&](Index e) { return given(e).source; });
@@ -198,7 +199,7 @@ class Graph {
     template <class Key, class Put>
     static void place(const Tensor<std::int64_t>& offsets, Index count, Key key, Put put) {
       std::vector<Index> next(offsets.span().begin(), offsets.span().end());
-      for (Index e = 0; e < count; ++e) put(next[key(e)]++, e);
+      for (Index e = 0; e < count; ++e) put(next[static_cast<std::size_t>(key(e))]++, e);
     }
   };
   explicit Graph(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
@@ -207,9 +208,10 @@ class Graph {
 
 /// The list that the graph was made from, in its order.
 inline std::vector<GraphEdge> edge_list(const Graph& graph) {
-  std::vector<GraphEdge> edges(graph.edges());
+  std::vector<GraphEdge> edges(static_cast<std::size_t>(graph.edges()));
   for (Index e = 0; e < graph.edges(); ++e)
-    edges[graph.input_order().data()[e]] = {graph.source_of().data()[e], graph.destination_of().data()[e]};
+    edges[static_cast<std::size_t>(graph.input_order().data()[e])] = {graph.source_of().data()[e],
+                                                                      graph.destination_of().data()[e]};
   return edges;
 }
 
@@ -228,11 +230,11 @@ inline cpu::GraphArrays arrays(const Graph& graph) {
 inline Graph with_self_loops(const Graph& graph, Site site = Site::current()) {
   if (graph.sources() != graph.destinations()) fail("with_self_loops", "the graph is bipartite", {}, site);
   std::vector<GraphEdge> edges = edge_list(graph);
-  std::vector<bool> has_loop(graph.destinations());
+  std::vector<bool> has_loop(static_cast<std::size_t>(graph.destinations()));
   for (const GraphEdge& edge : edges)
-    if (edge.source == edge.destination) has_loop[edge.source] = true;
+    if (edge.source == edge.destination) has_loop[static_cast<std::size_t>(edge.source)] = true;
   for (Index i = 0; i < graph.destinations(); ++i)
-    if (!has_loop[i]) edges.push_back({i, i});
+    if (!has_loop[static_cast<std::size_t>(i)]) edges.push_back({i, i});
   return Graph(graph.sources(), edges, site);
 }
 

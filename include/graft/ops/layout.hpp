@@ -144,12 +144,12 @@ template <class T>
 Tensor<T> permuted(const Tensor<T>& x, const AxisOrder& order, Site site = {}) {
   const int rank = x.rank();
   Shape shape;
-  for (int a = 0; a < rank; ++a) shape.push_back(x.shape()[order[a]]);
+  for (int a = 0; a < rank; ++a) shape.push_back(x.shape()[order[static_cast<std::size_t>(a)]]);
   AxisOrder inverse{};
   cpu::CopyAxes copy;
   for (int a = 0; a < rank; ++a) {
-    const int from = order[a];
-    inverse[from] = a;
+    const int from = order[static_cast<std::size_t>(a)];
+    inverse[static_cast<std::size_t>(from)] = a;
     copy.add({shape[a], inner_count(x.shape(), from), inner_count(shape, a)});
   }
   Tensor<T> value;
@@ -190,7 +190,7 @@ Tensor<T> transpose(const Tensor<T>& x, Site site = Site::current()) {
   const int rank = x.rank();
   if (rank < 2) fail<ShapeError>("transpose", "needs rank 2 or more", {{"x", x.shape()}}, site);
   detail::AxisOrder order{};
-  for (int a = 0; a < rank; ++a) order[a] = a < rank - 2 ? a : 2 * rank - 3 - a;
+  for (int a = 0; a < rank; ++a) order[static_cast<std::size_t>(a)] = a < rank - 2 ? a : 2 * rank - 3 - a;
   return detail::permuted(x, order, site);
 }
 

@@ -211,7 +211,8 @@ std::shared_ptr<std::vector<Factor>> factors_of(Index count, Index work, const F
   auto factors = std::make_shared<std::vector<Factor>>(static_cast<std::size_t>(count));
   const Index chunk = 1 + 262144 / (work + 1);
   parallel_tasks((count + chunk - 1) / chunk, [&](Index task) {
-    for (Index i = task * chunk; i < std::min((task + 1) * chunk, count); ++i) (*factors)[i] = factorise(i);
+    for (Index i = task * chunk; i < std::min((task + 1) * chunk, count); ++i)
+      (*factors)[static_cast<std::size_t>(i)] = factorise(i);
   });
   return factors;
 }
@@ -237,7 +238,7 @@ Tensor<T> solve(const Tensor<T>& a, const Tensor<T>& b, Site site = Site::curren
       return factor;
     });
     if (right.count() == 0) return right;
-    const auto of = [lu](Index i) -> const Factor& { return (*lu)[i]; };
+    const auto of = [lu](Index i) -> const Factor& { return (*lu)[static_cast<std::size_t>(i)]; };
     Tensor<T> x = detail::stack_of(right, work,
                                    [&](Index i) -> EigenMatrix<T> { return of(i).solve(detail::matrix_of(right, i)); });
     if (!recorded(m, right)) return x;
@@ -277,8 +278,9 @@ Tensor<T> cholesky_solve(const Tensor<T>& a, const Tensor<T>& b, Site site = Sit
     });
     if (right.count() == 0) return right;
     const auto solved = [llt, work](const Tensor<T>& g) {
-      return detail::stack_of(g, work,
-                              [&](Index i) -> EigenMatrix<T> { return (*llt)[i].solve(detail::matrix_of(g, i)); });
+      return detail::stack_of(g, work, [&](Index i) -> EigenMatrix<T> {
+        return (*llt)[static_cast<std::size_t>(i)].solve(detail::matrix_of(g, i));
+      });
     };
     Tensor<T> x = solved(right);
     if (!recorded(symmetric, right)) return x;

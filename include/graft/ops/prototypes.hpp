@@ -24,10 +24,11 @@ Tensor<T> prototypes(const Tensor<T>& embeddings, const Tensor<std::int64_t>& la
                      {{"embeddings", embeddings.shape()}, {"labels", labels.shape()}}, site);
   detail::check_indices("prototypes", labels, ways, site);  // scatter_add takes negative ones
   const Tensor<T> sums = scatter_add(embeddings, labels, ways, 0, site);
-  std::vector<Index> counts(ways);
-  for (std::int64_t label : labels.span()) ++counts[label];
+  std::vector<Index> counts(static_cast<std::size_t>(ways));
+  for (std::int64_t label : labels.span()) ++counts[static_cast<std::size_t>(label)];
   Tensor<T> share = detail::fresh<T>({ways, 1});
-  for (Index c = 0; c < ways; ++c) detail::writable(share)[c] = T(1) / static_cast<T>(std::max(counts[c], Index{1}));
+  for (Index c = 0; c < ways; ++c)
+    detail::writable(share)[c] = T(1) / static_cast<T>(std::max(counts[static_cast<std::size_t>(c)], Index{1}));
   return sums * share;
 }
 

@@ -155,7 +155,7 @@ struct Exp3Substitution {
     const Tensor<double> probability = probabilities(site);
     List<double> log_w(host(log_weights.value));
     log_w[source] += options.gamma * std::min(1.0, drop / std::abs(loss_before)) /
-                     (host(probability)[source] * static_cast<double>(sources));
+                     (host(probability)[static_cast<std::size_t>(source)] * static_cast<double>(sources));
     const double largest = *std::max_element(log_w.begin(), log_w.end());
     for (double& weight : log_w) weight -= largest;
     log_weights.value = from_vector(log_w);

@@ -39,7 +39,7 @@ Tensor<T> adversarial_alignment(const D& discriminator, const std::vector<Tensor
   List<std::int64_t> task_of;
   List<T> shares;
   for (Index t = 0; t < tasks; ++t) {
-    const Tensor<T>& x = features[t];
+    const Tensor<T>& x = features[static_cast<std::size_t>(t)];
     if (!x.defined() || x.rank() != 2 || x.size(1) != features[0].size(1))
       fail<ShapeError>(op, {"expected features [items, width] of one width for every task, not those of task ", t},
                        {{"task 0", features[0].defined() ? features[0].shape() : Shape{0}},

@@ -94,9 +94,10 @@ Tensor<T> task_alignment(const std::vector<Tensor<T>>& features, const TaskAlign
                      site);
   if (o.kind == AlignmentKind::info_nce)
     for (Index t = 1; t < tasks; ++t)
-      if (features[t].size(0) != features[0].size(0))
+      if (features[static_cast<std::size_t>(t)].size(0) != features[0].size(0))
         fail<ShapeError>(op, {"InfoNCE needs as many rows of task ", t, " as of task 0"},
-                         {{"task 0", features[0].shape()}, {"features", features[t].shape()}}, site);
+                         {{"task 0", features[0].shape()}, {"features", features[static_cast<std::size_t>(t)].shape()}},
+                         site);
 
   std::vector<Tensor<T>> means, covariances;
   if (o.kind != AlignmentKind::info_nce) {

@@ -51,7 +51,7 @@ struct CrossValidationSubstitution {
     SourcePlan plan{{}, options.rho};
     for (const Index item : input.items) {
       if (item >= folds.value.count()) fail<IndexError>(op, {"item ", item, " of ", folds.value.count()}, {}, site);
-      plan.sources.push_back((of[item] + input.epoch) % input.sources);
+      plan.sources.push_back((of[static_cast<std::size_t>(item)] + input.epoch) % input.sources);
     }
     return plan;
   }

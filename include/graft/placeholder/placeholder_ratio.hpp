@@ -143,7 +143,7 @@ RatioChoice successive_halving(const std::vector<double>& ratios, const HalvingO
     std::sort(left.begin(), left.end(), better);
     if (!(losses[left[0]] < std::numeric_limits<double>::infinity())) fail(op, "every trial failed", {}, site);
     choice.ratio = ratios[left[0]];
-    left.resize(std::max(1.0, std::floor(many / o.keep_one_of)));
+    left.resize(static_cast<std::size_t>(std::max(1.0, std::floor(many / o.keep_one_of))));
     std::sort(left.begin(), left.end());
   }
   return choice;

@@ -57,10 +57,12 @@ struct ProgressiveSubstitution {
     const auto hard = host(difficulties.value);
     const Index sources = difficulties.value.count();
     std::vector<Index> order = detail::all_sources(sources);
-    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return hard[a] < hard[b]; });
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+      return hard[static_cast<std::size_t>(a)] < hard[static_cast<std::size_t>(b)];
+    });
     // Rounding of c R must not admit one more.
     const double count = std::ceil(competence_at(epoch, site) * static_cast<double>(sources) * (1 - 1e-12));
-    order.resize(std::clamp(count, 1.0, static_cast<double>(sources)));
+    order.resize(static_cast<std::size_t>(std::clamp(count, 1.0, static_cast<double>(sources))));
     std::sort(order.begin(), order.end());
     return order;
   }

@@ -27,7 +27,7 @@ Tensor<T> weights_of_mean_one(const char* op, const Tensor<T>& x, Site site) {
   const auto numbers = host(x);
   double largest = 0, total = 0;
   for (Index i = 0; i < x.count(); ++i) {
-    const auto number = static_cast<double>(numbers[i]);
+    const auto number = static_cast<double>(numbers[static_cast<std::size_t>(i)]);
     if (!std::isfinite(number)) fail(op, {"the number of placeholder ", i, " is ", number}, {}, site);
     largest = std::max(largest, number);
   }
@@ -35,7 +35,7 @@ Tensor<T> weights_of_mean_one(const char* op, const Tensor<T>& x, Site site) {
   if (largest == 0) return from_vector(weights);
   for (const T number : numbers) total += std::max(0.0, static_cast<double>(number) / largest);
   for (Index i = 0; i < x.count(); ++i)
-    weights[i] = static_cast<T>(std::max(0.0, static_cast<double>(numbers[i]) / largest) *
+    weights[i] = static_cast<T>(std::max(0.0, static_cast<double>(numbers[static_cast<std::size_t>(i)]) / largest) *
                                 static_cast<double>(x.count()) / total);
   return from_vector(weights);
 }

@@ -41,10 +41,10 @@ struct HostPoints {
     const auto all = host(features);
     numbers = List<double>(items * width);
     for (Index i = 0; i < items * width; ++i) {
-      const T number = all[i];
+      const T number = all[static_cast<std::size_t>(i)];
       if (!std::isfinite(number))
         fail(op, {"item ", i / width, " holds ", static_cast<double>(number)}, {{"features", features.shape()}}, site);
-      numbers[i] = static_cast<double>(number) - static_cast<double>(all[i % width]);
+      numbers[i] = static_cast<double>(number) - static_cast<double>(all[static_cast<std::size_t>(i % width)]);
     }
   }
 

@@ -62,7 +62,7 @@ struct StagedSlots {
     check_task(task, site);
     if (layer < 0 || layer >= static_cast<Index>(layers.size()))
       fail<IndexError>("StagedSlots", {"layer ", layer, " of ", layers.size()}, {}, site);
-    const std::vector<Index>& group = groups[layer];
+    const std::vector<Index>& group = groups[static_cast<std::size_t>(layer)];
     return layer < stage && std::find(group.begin(), group.end(), task) != group.end();
   }
 

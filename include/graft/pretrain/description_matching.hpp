@@ -42,7 +42,8 @@ struct DescriptionMatching {
     const Index width = classes.size(1);
     for (Index c = 0; c < classes.size(0); ++c) {
       double size = 0;
-      for (Index i = 0; i < width; ++i) size += std::abs(static_cast<double>(numbers[c * width + i]));
+      for (Index i = 0; i < width; ++i)
+        size += std::abs(static_cast<double>(numbers[static_cast<std::size_t>(c * width + i)]));
       if (!(size > 0 && std::isfinite(size)))
         fail("DescriptionMatching", {"the vector of class ", c, " is zero or not finite"}, {}, site);
     }

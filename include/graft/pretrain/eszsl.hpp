@@ -108,7 +108,7 @@ EszslChoice choose_eszsl(const Tensor<T>& x, const Tensor<std::int64_t>& labels,
     List<Index> place(classes.seen_classes(), -1);  // among those held out, -1 of a class to train on
     List<std::int64_t> held, held_items, kept_items;
     for (Index i = fold; i < usable; i += folds) {
-      const Index c = with_items[i];
+      const Index c = with_items[static_cast<std::size_t>(i)];
       place[c] = held.size();
       held.push_back(c);
     }
@@ -125,8 +125,9 @@ EszslChoice choose_eszsl(const Tensor<T>& x, const Tensor<std::int64_t>& labels,
         const Tensor<std::int64_t> answers = argmax(map(test_items, test_signatures), 1);
         const auto answer = host(answers);
         for (Index i = 0; i < held_items.size(); ++i) {
-          const Index c = own[held_items[i]];
-          if (answer[i] == place[c]) found[g * tries + l] += 1.0 / static_cast<double>(counts[c] * held.size() * folds);
+          const Index c = own[static_cast<std::size_t>(held_items[i])];
+          if (answer[static_cast<std::size_t>(i)] == place[c])
+            found[g * tries + l] += 1.0 / static_cast<double>(counts[c] * held.size() * folds);
         }
       }
   }

@@ -65,7 +65,7 @@ inline std::vector<SentencePair> draw_sentence_pairs(const std::vector<Index>& s
     const auto draw = static_cast<std::uint64_t>(i);
     const Index at = place.below(draw, neighbours);
     const auto d = std::upper_bound(before.begin(), before.end(), at) - before.begin() - 1;
-    const Index sentence = at - before[d];
+    const Index sentence = at - before[static_cast<std::size_t>(d)];
     SentencePair pair{d, sentence, d, sentence + 1, 0};
     if (o.order != SentenceOrder::none && coin.uniform(draw) < o.broken) {
       pair.label = 1;
@@ -73,9 +73,9 @@ inline std::vector<SentencePair> draw_sentence_pairs(const std::vector<Index>& s
         std::swap(pair.first, pair.second);
       } else {
         Index rank = other.below(2 * draw, others);
-        if (documents[rank] >= d) ++rank;
-        pair.second_document = documents[rank];
-        pair.second = other.below(2 * draw + 1, sentences[pair.second_document]);
+        if (documents[static_cast<std::size_t>(rank)] >= d) ++rank;
+        pair.second_document = documents[static_cast<std::size_t>(rank)];
+        pair.second = other.below(2 * draw + 1, sentences[static_cast<std::size_t>(pair.second_document)]);
       }
     }
     pairs.push_back(pair);
@@ -108,14 +108,14 @@ inline PairTokens pair_tokens(const DocumentTokens& documents, const std::vector
   if (o.length < 5) fail("pair_tokens", {"length is ", o.length, ", expected 5 or more"}, {}, site);
   const auto count = static_cast<Index>(pairs.size());
   const auto sentence = [&](Index d, Index s) -> const std::vector<std::int64_t>& {
-    if (d < 0 || d >= std::ssize(documents) || s < 0 || s >= std::ssize(documents[d]))
+    if (d < 0 || d >= std::ssize(documents) || s < 0 || s >= std::ssize(documents[static_cast<std::size_t>(d)]))
       fail<IndexError>("pair_tokens", {"there is no sentence ", s, " of document ", d}, {}, site);
-    return documents[d][s];
+    return documents[static_cast<std::size_t>(d)][static_cast<std::size_t>(s)];
   };
   List<std::int64_t> ids(count * o.length, o.pad), segments(count * o.length), labels;
   List<char> kinds(count * o.length);  // 0: nothing, 1: special, 2: a token
   for (Index i = 0; i < count; ++i) {
-    const SentencePair& pair = pairs[i];
+    const SentencePair& pair = pairs[static_cast<std::size_t>(i)];
     const auto &first = sentence(pair.first_document, pair.first),
                &second = sentence(pair.second_document, pair.second);
     Index a = std::ssize(first), b = std::ssize(second);
@@ -127,9 +127,9 @@ inline PairTokens pair_tokens(const DocumentTokens& documents, const std::vector
       kinds[at++] = kind;
     };
     put(o.cls, 0, 1);
-    for (Index t = 0; t < a; ++t) put(first[t], 0, 2);
+    for (Index t = 0; t < a; ++t) put(first[static_cast<std::size_t>(t)], 0, 2);
     put(o.sep, 0, 1);
-    for (Index t = 0; t < b; ++t) put(second[t], 1, 2);
+    for (Index t = 0; t < b; ++t) put(second[static_cast<std::size_t>(t)], 1, 2);
     put(o.sep, 1, 1);
     labels.push_back(pair.label);
   }

@@ -49,7 +49,7 @@ Tensor<double> few_products(const std::vector<M>& gradients, const std::vector<b
   List<double> matrix(n * n);
   for (Index i = 0; i < n; ++i)
     for (Index j = 0; j <= i; ++j) {
-      const LeafList &one = leaves[i], &other = leaves[j];
+      const LeafList &one = leaves[static_cast<std::size_t>(i)], &other = leaves[static_cast<std::size_t>(j)];
       double total = 0;
       for (std::size_t leaf = 0; leaf < one.size(); ++leaf)
         for_each_scalar<M>([&]<class T>() {

@@ -85,7 +85,7 @@ inline BoardRows rows_of_others(const TaskBoard& board, Index own = -1) {
   const Index width = board.width(), place = board.capacity() * width;
   List<float> chosen;
   for (Index task = 0; task < board.tasks(); ++task) {
-    const Index count = task == own ? 0 : filled[task];
+    const Index count = task == own ? 0 : filled[static_cast<std::size_t>(task)];
     const auto first = numbers.begin() + task * place;
     chosen.insert(chosen.end(), first, first + count * width);
     result.tasks.insert(result.tasks.end(), static_cast<std::size_t>(count), task);

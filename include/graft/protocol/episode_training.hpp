@@ -95,7 +95,8 @@ PhaseResult<Learner> train_on_episodes(const Learner& learner, const ItemSet& it
   for (const std::vector<EpisodeIndices>& kind : validation)
     if (!kind.empty()) items.episode(kind[0], site);
   const auto draw = [&](Index task, const Random& random) {
-    return items.episode(draw_episode(items.items, tasks[task], how.episode, random, how.unlabelled, site));
+    return items.episode(
+        draw_episode(items.items, tasks[static_cast<std::size_t>(task)], how.episode, random, how.unlabelled, site));
   };
   const auto validate = [&](const Learner& own) {
     return mean_figure(episode_accuracies(own, items, validation, how.train.stop, how.train.ranks));

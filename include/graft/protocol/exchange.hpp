@@ -110,7 +110,7 @@ struct TaskExchange {
     if (heard < sources)
       return Graph(sources, ways, nearest_neighbours(rows, classes.detach(), heard, false, site), site);
     std::vector<GraphEdge> all;
-    all.reserve(sources * ways);
+    all.reserve(static_cast<std::size_t>(sources * ways));
     for (Index way = 0; way < ways; ++way)
       for (Index row = 0; row < sources; ++row) all.push_back({row, way});
     return Graph(sources, ways, all, site);
@@ -140,7 +140,7 @@ struct TaskExchange {
     std::size_t at = 0;
     for (const std::int64_t source : host(graph.source_of()))
       for (Index head = 0; head < options.heads; ++head)
-        sums[others.tasks[source]] += each * static_cast<double>(weights[at++]);
+        sums[others.tasks[static_cast<std::size_t>(source)]] += each * static_cast<double>(weights[at++]);
     return from_vector(sums);
   }
 };

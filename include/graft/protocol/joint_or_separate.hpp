@@ -278,7 +278,7 @@ class JointOrSeparate {
     const auto failed = [&](Index task, Index times) {
       if (times == 0) return;
       const std::lock_guard guard(failures_->lock);
-      failures_->count[unit.arm + "/" + mixture.tasks[task].name] += times;
+      failures_->count[unit.arm + "/" + mixture.tasks[static_cast<std::size_t>(task)].name] += times;
     };
     EpisodeTraining how;
     how.protocol = {.tasks_per_round = o.episodes, .seed = random.stream("training").bits(0), .clip = o.clip};
@@ -296,7 +296,7 @@ class JointOrSeparate {
       for (Index t = 0; t < count; ++t) failed(t, to.rounds);
     }
     for (Index t = 0; t < count; ++t) {
-      const MixedTask& task = mixture.tasks[t];
+      const MixedTask& task = mixture.tasks[static_cast<std::size_t>(t)];
       to.figures.push_back(task_accuracies(learner, task, t, task.test, o.stop));
       validation.push_back(task_accuracies(learner, task, t, task.validation, o.stop));
     }

@@ -59,11 +59,11 @@ inline std::vector<double> learner_accuracies(const FewShotLearner& learner, con
 /// Accuracies in one-shot runs.
 inline std::vector<double> learner_accuracies(const FewShotLearner& learner, const OneShotRuns& runs,
                                               const StopFlag* stop = nullptr) {
-  std::vector<double> figures(runs.runs);
+  std::vector<double> figures(static_cast<std::size_t>(runs.runs));
   parallel_tasks(runs.runs, [&](Index run) {
     if (stop_requested(stop)) throw Stopped("graft: stopped while runs were answered");
     const Episode<> episode = runs.episode(run);
-    figures[run] = accuracy(learner(episode, Context()), episode.query.y);
+    figures[static_cast<std::size_t>(run)] = accuracy(learner(episode, Context()), episode.query.y);
   });
   return figures;
 }
@@ -84,7 +84,7 @@ inline Episode<> draw_class_batch(const EpisodeSource& source, const std::vector
   std::vector<std::int64_t> labels;
   for (Index i = 0; i < count; ++i) {
     const auto number = static_cast<std::uint64_t>(i);
-    const Index place = places.below(number, std::ssize(classes)), own = classes[place];
+    const Index place = places.below(number, std::ssize(classes)), own = classes[static_cast<std::size_t>(place)];
     chosen.push_back(source.items.items[own][items.below(number, source.items.items[own].size())]);
     shown.push_back(own);
     labels.push_back(place);
@@ -132,10 +132,10 @@ class LearnerTasks {
             how_.train};
   }
   Episode<> draw(Index task, const Random& random) const {
-    Episode<> episode =
-        trains_ == Trains::classes
-            ? draw_class_batch(training_, classes_, how_.batch, random)
-            : training_.items.episode(training_.items.draw(training_.tasks[task], how_.episode, random));
+    Episode<> episode = trains_ == Trains::classes
+                            ? draw_class_batch(training_, classes_, how_.batch, random)
+                            : training_.items.episode(training_.items.draw(
+                                  training_.tasks[static_cast<std::size_t>(task)], how_.episode, random));
     if (how_.augment.changes()) {
       const Random changes = random.stream("augmentation");
       episode.support.x = augment(episode.support.x, how_.augment, changes.stream("support"));

@@ -241,7 +241,7 @@ struct TaskMeter {
     std::vector<ResultRow> list;
     if (options.intervals == 0) return list;
     double measured = 0;
-    for (Index i = 0; i < intervals(); ++i) measured += host(conflict.value)[i * 4];
+    for (Index i = 0; i < intervals(); ++i) measured += host(conflict.value)[static_cast<std::size_t>(i * 4)];
     const auto add = [&](const std::string& of, const std::string& what, double value, double n) {
       list.push_back({of, what, value, 0, static_cast<Index>(n), 0});
     };
@@ -278,7 +278,7 @@ struct TaskMeter {
   };
 
   static std::string name_of(const std::vector<std::string>& names, Index task) {
-    return task < static_cast<Index>(names.size()) ? names[task] : std::to_string(task);
+    return task < static_cast<Index>(names.size()) ? names[static_cast<std::size_t>(task)] : std::to_string(task);
   }
   Index begun(Index matrices) const {
     return matrices == 0 ? 0 : (intervals() + intervals_each() - 1) / intervals_each();
@@ -316,7 +316,7 @@ struct TaskMeter {
     for (Index i = 0; i < cosine.tasks(); ++i)
       for (Index j = 0; j < i; ++j) {
         if (cosine.length(i) == 0 || cosine.length(j) == 0) continue;
-        const Index one = r.tasks[i].task, other = r.tasks[j].task;
+        const Index one = r.tasks[static_cast<std::size_t>(i)].task, other = r.tasks[static_cast<std::size_t>(j)].task;
         add(one, other, cosine(i, j));
         if (one != other) add(other, one, cosine(i, j));
       }
@@ -337,7 +337,7 @@ struct TaskMeter {
     const auto numbers = host(figures.value);
     double sums[4] = {};
     for (Index i = first; i < end; ++i)
-      for (Index k = 0; k < 4; ++k) sums[k] += numbers[(i * tasks() + task) * 4 + k];
+      for (Index k = 0; k < 4; ++k) sums[k] += numbers[static_cast<std::size_t>((i * tasks() + task) * 4 + k)];
     TaskFigures result{static_cast<Index>(sums[0]), static_cast<Index>(sums[3])};
     if (sums[0] > 0) {
       result.loss = sums[1] / sums[0];
@@ -349,7 +349,7 @@ struct TaskMeter {
     constexpr double nan = std::numeric_limits<double>::quiet_NaN();
     double sums[4] = {};
     for (Index i = first; i < end; ++i)
-      for (Index k = 0; k < 4; ++k) sums[k] += host(conflict.value)[i * 4 + k];
+      for (Index k = 0; k < 4; ++k) sums[k] += host(conflict.value)[static_cast<std::size_t>(i * 4 + k)];
     if (sums[0] == 0) return {0, nan, nan};
     return {sums[1] / sums[0], sums[2] / sums[0], std::exp(sums[3] / sums[0])};
   }
@@ -362,8 +362,8 @@ struct TaskMeter {
       double count = 0, total = 0;
       for (Index m = first; m < end; ++m) {
         const std::pair<Index, Index> places = at(m, i, j);
-        count += numbers[places.first];
-        total += numbers[places.second];
+        count += numbers[static_cast<std::size_t>(places.first)];
+        total += numbers[static_cast<std::size_t>(places.second)];
       }
       return count > 0 ? total / count : std::numeric_limits<double>::quiet_NaN();
     });

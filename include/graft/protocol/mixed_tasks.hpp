@@ -140,7 +140,7 @@ std::vector<double> task_accuracies(const Learner& learner, const MixedTask& tas
   std::vector<double> figures(episodes.size());
   parallel_tasks(std::ssize(episodes), [&](Index i) {
     if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
-    figures[i] = answer(episodes[i]);
+    figures[static_cast<std::size_t>(i)] = answer(episodes[static_cast<std::size_t>(i)]);
   });
   return figures;
 }
@@ -153,7 +153,7 @@ template <Model Learner>
 PhaseResult<Learner> train_on_mixture(const Learner& learner, const TaskMixture& mixture, const EpisodeTraining& how,
                                       const Checkpoints& checkpoints = {}, Site site = Site::current()) {
   const auto draw = [&](Index number, const Random& random) {
-    const MixedTask& task = mixture.tasks[number];
+    const MixedTask& task = mixture.tasks[static_cast<std::size_t>(number)];
     return task.items.episode(task.items.draw(task.classes, task.training, random, site), site);
   };
   const auto validate = [&](const Learner& own) {

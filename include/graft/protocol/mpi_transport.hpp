@@ -59,7 +59,7 @@ class MpiTransport final : public Transport {
     int known = 0;
     MPI_Comm_get_attr(parts_, MPI_TAG_UB, &highest, &known);
     if (known) highest_tag_ = *static_cast<int*>(highest);
-    gone_.resize(ranks_);
+    gone_.resize(static_cast<std::size_t>(ranks_));
     if (ranks_ > 1) mover_ = std::thread([this] { keep_moving(); });
   }
   ~MpiTransport() override {
@@ -138,7 +138,7 @@ class MpiTransport final : public Transport {
     parity_ ^= 1;
     auto& blocks = blocks_[parity_];
     if (static_cast<Index>(blocks.size()) > places) fail_places(static_cast<Index>(blocks.size()) - 1, places);
-    blocks.resize(places);
+    blocks.resize(static_cast<std::size_t>(places));
     places_ = places;
     changed_.notify_all();
     return std::make_unique<Round>(*this);
@@ -182,7 +182,7 @@ class MpiTransport final : public Transport {
                                       MPI_STATUSES_IGNORE);
       if (result != MPI_SUCCESS) code = result;
       if (count == MPI_UNDEFINED || count <= 0) return false;
-      for (int i = 0; i < count; ++i) end(blocks[done[i]]);
+      for (int i = 0; i < count; ++i) end(blocks[static_cast<std::size_t>(done[static_cast<std::size_t>(i)])]);
       std::size_t kept = 0;
       for (std::size_t i = 0; i < requests.size(); ++i) {
         if (requests[i] == MPI_REQUEST_NULL) continue;
@@ -311,7 +311,7 @@ class MpiTransport final : public Transport {
       MPI_Get_count(&status, MPI_BYTE, &bytes);
       std::string why(static_cast<std::size_t>(bytes), ' ');
       MPI_Mrecv(std::data(why), bytes, MPI_BYTE, &message, MPI_STATUS_IGNORE);
-      gone_[status.MPI_SOURCE] = std::move(why);
+      gone_[static_cast<std::size_t>(status.MPI_SOURCE)] = std::move(why);
       moved = true;
     }
     return moved;

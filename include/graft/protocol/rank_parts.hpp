@@ -129,15 +129,17 @@ struct RankParts {
   template <Model M, class Compute>
   std::vector<RoundPart<M>> operator()(const M& model, Index places, const Compute& compute) const {
     if (!transport || transport->ranks() == 1) return LocalParts()(model, places, compute);
-    std::vector<RoundPart<M>> parts(places);
+    std::vector<RoundPart<M>> parts(static_cast<std::size_t>(places));
     transport->share(
         places,
         [&](Index place) {
-          RoundPart<M>& part = parts[place];
+          RoundPart<M>& part = parts[static_cast<std::size_t>(place)];
           part = compute(place);
           return detail::part_bytes(part);
         },
-        [&](Index place, const Bytes& bytes) { parts[place] = detail::part_from_bytes(model, bytes); });
+        [&](Index place, const Bytes& bytes) {
+          parts[static_cast<std::size_t>(place)] = detail::part_from_bytes(model, bytes);
+        });
     return parts;
   }
 };

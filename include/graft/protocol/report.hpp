@@ -38,7 +38,7 @@ inline std::string fixed_digits(double value, int digits) {
 }
 
 inline std::string task_name(const std::vector<std::string>& names, Index task) {
-  return task < std::ssize(names) ? names[task] : std::to_string(task);
+  return task < std::ssize(names) ? names[static_cast<std::size_t>(task)] : std::to_string(task);
 }
 
 /// As much of a name as a picture has room for: its beginning and its end, where names differ.
@@ -129,7 +129,8 @@ inline Svg task_graph(const Tensor<double>& weights, const std::vector<std::stri
   for (Index to = 0; to < tasks; ++to) {
     std::vector<std::pair<double, Index>> list;
     for (Index from = 0; from < tasks; ++from)
-      if (const double share = numbers[to * tasks + from]; from != to && share > 0) list.emplace_back(-share, from);
+      if (const double share = numbers[static_cast<std::size_t>(to * tasks + from)]; from != to && share > 0)
+        list.emplace_back(-share, from);
     std::sort(list.begin(), list.end());
     for (std::size_t k = 0; k < list.size() && k < static_cast<std::size_t>(strongest); ++k) {
       const Index from = list[k].second;
@@ -436,7 +437,7 @@ inline void add_transfer(HtmlReport& report, const std::vector<std::string>& nam
     if (figures.size() != task_of.size())
       fail(op, {learner.result.name, " has ", figures.size(), " figures of ", task_of.size(), " episodes"}, {}, site);
     std::vector<std::vector<double>> lists(names.size());
-    for (std::size_t i = 0; i < figures.size(); ++i) lists[task_of[i]].push_back(figures[i]);
+    for (std::size_t i = 0; i < figures.size(); ++i) lists[static_cast<std::size_t>(task_of[i])].push_back(figures[i]);
     return lists;
   };
   const std::vector<std::vector<double>> of_base = by_task(reference);

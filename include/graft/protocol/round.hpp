@@ -120,8 +120,8 @@ struct LocalParts {
   /// at once.
   template <Model M, class Compute>
   std::vector<RoundPart<M>> operator()(const M&, Index places, const Compute& compute) const {
-    std::vector<RoundPart<M>> parts(places);
-    parallel_tasks(places, [&](Index place) { parts[place] = compute(place); });
+    std::vector<RoundPart<M>> parts(static_cast<std::size_t>(places));
+    parallel_tasks(places, [&](Index place) { parts[static_cast<std::size_t>(place)] = compute(place); });
     return parts;
   }
 };
@@ -241,7 +241,7 @@ requires(!std::same_as<Gather, Site>) RoundReport
   List<Index> ids;
   MeterRound seen{static_cast<Index>(round)};
   for (Index i = 0; i < places.size(); ++i) {
-    RoundPart<M>& part = parts[i];
+    RoundPart<M>& part = parts[static_cast<std::size_t>(i)];
     const Index task = places[i].task;
     if (!part.gradient) {
       ++report.dropped;
@@ -269,7 +269,7 @@ requires(!std::same_as<Gather, Site>) RoundReport
     state.losses.value = from_vector(latest);
     if (TaskBoard* board = detail::board_of(state.model))
       for (Index i = 0; i < places.size(); ++i) {
-        const Tensor<float>& message = parts[i].message;
+        const Tensor<float>& message = parts[static_cast<std::size_t>(i)].message;
         if (message.defined() && board->tasks() > 0) board->post(places[i].task, message, site);
       }
     report.seconds.all = detail::seconds_since(start);

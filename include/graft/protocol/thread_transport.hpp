@@ -52,11 +52,12 @@ class ThreadTransport final : public Transport {
 
   Leaving leave(const std::string& why, double seconds) noexcept override {
     std::unique_lock lock(hub_->mutex);
-    auto& own = hub_->gone[rank_];
+    auto& own = hub_->gone[static_cast<std::size_t>(rank_)];
     if (!own) own = why;
     hub_->changed.notify_all();
     Leaving end{hub_->changed.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return hub_->all_gone(); })};
-    for (Index lower = 0; lower < rank_; ++lower) end.said = end.said || hub_->gone[lower] == own;
+    for (Index lower = 0; lower < rank_; ++lower)
+      end.said = end.said || hub_->gone[static_cast<std::size_t>(lower)] == own;
     return end;
   }
 
@@ -65,8 +66,8 @@ class ThreadTransport final : public Transport {
     const std::lock_guard lock(hub_->mutex);
     detail::ThreadHub::Board& board = hub_->boards[number_];
     if (board.blocks.empty()) {
-      board.blocks.resize(places);
-      board.takers.assign(places, ranks() - 1);
+      board.blocks.resize(static_cast<std::size_t>(places));
+      board.takers.assign(static_cast<std::size_t>(places), ranks() - 1);
     }
     if (static_cast<Index>(board.blocks.size()) != places)
       fail<Error>("ThreadTransport",
@@ -83,7 +84,7 @@ class ThreadTransport final : public Transport {
     void post(Index place, Bytes block) override {
       auto shared = std::make_shared<const Bytes>(std::move(block));
       const std::lock_guard lock(own.hub_->mutex);
-      if (own.ranks() > 1) board().blocks[place] = std::move(shared);
+      if (own.ranks() > 1) board().blocks[static_cast<std::size_t>(place)] = std::move(shared);
       own.hub_->changed.notify_all();
     }
     std::shared_ptr<const Bytes> wait(Index place) override {
@@ -112,7 +113,7 @@ template <class Work>
 void run_ranks(Index ranks, const Work& work, Site site = Site::current()) {
   if (ranks < 1) fail("run_ranks", {ranks, " ranks"}, {}, site);
   const auto hub = std::make_shared<detail::ThreadHub>(ranks);
-  std::vector<std::exception_ptr> errors(ranks);
+  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(ranks));
   std::exception_ptr lost;
   std::vector<std::thread> others;
   const auto run = [&](Index rank) {
@@ -126,7 +127,7 @@ void run_ranks(Index ranks, const Work& work, Site site = Site::current()) {
       }
       transport.leave(error.what(), 0);
     } catch (const std::exception& error) {
-      errors[rank] = std::current_exception();
+      errors[static_cast<std::size_t>(rank)] = std::current_exception();
       transport.leave(error.what(), 0);
     }
   };

@@ -127,12 +127,13 @@ class Transport {
 
   /// Each rank's text, in the order of the ranks. Throws RankLost.
   std::vector<std::string> gather(const std::string& own, Site site = Site::current()) {
-    std::vector<std::string> texts(ranks());
-    texts[rank()] = own;
+    std::vector<std::string> texts(static_cast<std::size_t>(ranks()));
+    texts[static_cast<std::size_t>(rank())] = own;
     share(
         ranks(), [&](Index) { return Bytes(std::as_bytes(std::span(own))); },
         [&](Index from, const Bytes& block) {
-          texts[from].assign(reinterpret_cast<const char*>(block.data()), static_cast<std::size_t>(block.size()));
+          texts[static_cast<std::size_t>(from)].assign(reinterpret_cast<const char*>(block.data()),
+                                                       static_cast<std::size_t>(block.size()));
         },
         site);
     return texts;
@@ -202,12 +203,12 @@ inline bool leads(const Transport* transport) { return !transport || transport->
 template <class Figure>
 std::vector<double> shared_figures(Transport* transport, Index count, const Figure& figure,
                                    Site site = Site::current()) {
-  std::vector<double> figures(count);
+  std::vector<double> figures(static_cast<std::size_t>(count));
   const Index first = transport ? transport->rank() : 0, stride = transport ? transport->ranks() : 1;
   const Index own = (count - first + stride - 1) / stride;
   parallel_tasks(own, [&](Index i) {
     const Index at = first + i * stride;
-    figures[at] = figure(at);
+    figures[static_cast<std::size_t>(at)] = figure(at);
   });
   if (!transport || stride == 1) return figures;
   // One block a rank: figure j of its block is of place rank + j ranks.
@@ -215,7 +216,7 @@ std::vector<double> shared_figures(Transport* transport, Index count, const Figu
       stride,
       [&](Index) {
         List<double> numbers;
-        for (Index at = first; at < count; at += stride) numbers.push_back(figures[at]);
+        for (Index at = first; at < count; at += stride) numbers.push_back(figures[static_cast<std::size_t>(at)]);
         return Bytes(std::as_bytes(std::span(numbers)));
       },
       [&](Index from, const Bytes& block) {
@@ -224,7 +225,8 @@ std::vector<double> shared_figures(Transport* transport, Index count, const Figu
           fail<Error>("shared_figures", {"rank ", from, " sent ", block.size(), " bytes for ", there, " figures"}, {},
                       site);
         for (Index j = 0; j < there; ++j)
-          std::memcpy(&figures[from + j * stride], &block[j * Index{sizeof(double)}], sizeof(double));
+          std::memcpy(&figures[static_cast<std::size_t>(from + j * stride)], &block[j * Index{sizeof(double)}],
+                      sizeof(double));
       },
       site);
   return figures;

@@ -36,7 +36,8 @@ std::vector<std::vector<double>> episode_accuracies(const Learner& learner, cons
   std::vector<std::vector<double>> figures;
   for (const std::vector<EpisodeIndices>& episodes : suite)
     figures.push_back(drawn_accuracies(
-        learner, std::ssize(episodes), [&](Index i) { return items.episode(episodes[i]); }, stop, ranks));
+        learner, std::ssize(episodes), [&](Index i) { return items.episode(episodes[static_cast<std::size_t>(i)]); },
+        stop, ranks));
   return figures;
 }
 
@@ -49,9 +50,10 @@ std::vector<PrecisionRecall> episode_precision_recall(const Learner& learner, co
     std::vector<PrecisionRecall> each(episodes.size());
     parallel_tasks(std::ssize(episodes), [&](Index i) {
       if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
-      const Episode<> episode = items.episode(episodes[i]);
+      const Episode<> episode = items.episode(episodes[static_cast<std::size_t>(i)]);
       Context evaluation;
-      each[i] = precision_recall(confusion_matrix(learner(episode, evaluation), episode.query.y), ClassAverage::macro);
+      each[static_cast<std::size_t>(i)] =
+          precision_recall(confusion_matrix(learner(episode, evaluation), episode.query.y), ClassAverage::macro);
     });
     PrecisionRecall mean{0, 0, 0};
     const double share = 1 / std::max(static_cast<double>(each.size()), 1.0);

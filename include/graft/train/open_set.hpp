@@ -148,7 +148,7 @@ inline LogOdds fit_log_odds(const OpenSetScore& score, const Tensor<double>& kno
     double sign, weight;
   };
   std::vector<Row> rows;
-  std::vector<double> means(directions), scales(means.size());
+  std::vector<double> means(static_cast<std::size_t>(directions)), scales(means.size());
   for (const bool is_known : {true, false}) {
     const Tensor<double>& part = is_known ? known : unknown;
     const double* f = std::data(host(part));
@@ -160,7 +160,7 @@ inline LogOdds fit_log_odds(const OpenSetScore& score, const Tensor<double>& kno
     }
   }
   for (Index d = 0; d < directions; ++d) {
-    double &mean = means[d], &scale = scales[d];
+    double &mean = means[static_cast<std::size_t>(d)], &scale = scales[static_cast<std::size_t>(d)];
     for (const Row& row : rows) mean += row.weight * row.x[d];
     for (const Row& row : rows) scale += row.weight * (row.x[d] - mean) * (row.x[d] - mean);
     scale = scale > 0 ? std::sqrt(scale) : 1;
@@ -349,9 +349,9 @@ inline OpenSetResult open_set_answers(const Rejection& rule, const Tensor<>& log
   const Index ways = rule.ways;
   const Tensor<std::int64_t> best = argmax(logits, 1);
   result.labels = generate({logits.size(0)}, [&](Index i) {
-    const double known = 1 - p[i * (ways + 1) + ways];
+    const double known = 1 - p[static_cast<std::size_t>(i * (ways + 1) + ways)];
     // The threshold is the chance of one of the items it was taken from, rounded in other ways.
-    return known < rule.threshold - 1e-12 ? static_cast<std::int64_t>(ways) : host(best)[i];
+    return known < rule.threshold - 1e-12 ? static_cast<std::int64_t>(ways) : host(best)[static_cast<std::size_t>(i)];
   });
   return result;
 }
@@ -377,9 +377,10 @@ Rejection calibrate_rejection(const Learner& learner, const ItemSet& set, const 
   set.check("open", classes, {.ways = ways + 1, .shots = options.shots, .queries = options.queries}, "the validation");
   std::vector<Index> halves[2];
   const auto order = random.stream("halves").permutation(count);
-  for (Index i = 0; i < count; ++i) halves[i % 2].push_back(classes[order[i]]);
+  for (Index i = 0; i < count; ++i)
+    halves[i % 2].push_back(classes[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]);
   const Index unknown = std::min(options.unknown, std::ssize(halves[1]) - ways);
-  std::vector<OpenSetAnswers> answers(options.episodes);
+  std::vector<OpenSetAnswers> answers(static_cast<std::size_t>(options.episodes));
   parallel_tasks(options.episodes, [&](Index i) {
     if (stop_requested(stop)) throw Stopped("graft: stopped while rejection was calibrated");
     const EpisodeOptions sizes{.ways = ways + unknown, .shots = options.shots, .queries = options.queries};
@@ -401,8 +402,8 @@ Rejection calibrate_rejection(const Learner& learner, const ItemSet& set, const 
     const Tensor<> logits =
         adapted.predict(concat<float>({gather(episode.query.x, known, 0), gather(episode.query.x, others, 0)}, 0))
             .detach();
-    answers[i] = {slice(logits, 0, 0, known.size(0)), gather(episode.query.y, known, 0),
-                  slice(logits, 0, known.size(0), logits.size(0))};
+    answers[static_cast<std::size_t>(i)] = {slice(logits, 0, 0, known.size(0)), gather(episode.query.y, known, 0),
+                                            slice(logits, 0, known.size(0), logits.size(0))};
   });
   OpenSetAnswers joined[2];
   for (std::size_t h : {0, 1}) {

@@ -189,7 +189,7 @@ auto train(State state, Step step, Validate validate, const TrainOptions& option
   const Stopwatch watch;
   detail::TrainNumbers numbers;
   M best = state.model;
-  std::vector<double> history(validations);
+  std::vector<double> history(static_cast<std::size_t>(validations));
   double seconds_before = 0;
 
   const std::string file = checkpoints.file(options.name);
@@ -247,7 +247,7 @@ auto train(State state, Step step, Validate validate, const TrainOptions& option
         stop();  // the validation is made up for when the run is resumed
       }
       const TrainFigures figures = numbers.figures();
-      history[numbers.validated] = figure;
+      history[static_cast<std::size_t>(numbers.validated)] = figure;
       if (numbers.validate(figure)) best = state.model;
       agree();
       save();
@@ -268,7 +268,7 @@ auto train(State state, Step step, Validate validate, const TrainOptions& option
   }
   if (!std::isfinite(numbers.best))
     throw Diverged("graft: " + options.name + ": diverged: no validation gave a finite figure");
-  history.resize(numbers.validated);
+  history.resize(static_cast<std::size_t>(numbers.validated));
   std::vector<double> history_steps;
   for (Index k = 1; k <= static_cast<Index>(numbers.validated); ++k)
     history_steps.push_back(static_cast<double>((k * options.steps + validations - 1) / validations));

@@ -52,7 +52,7 @@ double h_score(const Tensor<T>& features, const Tensor<std::int64_t>& labels, In
     double along = 0;
     for (Index i = 0; i < width; ++i) {
       double product = 0;
-      for (Index j = 0; j < width; ++j) product += b[i * width + j] * axis[j];
+      for (Index j = 0; j < width; ++j) product += b[static_cast<std::size_t>(i * width + j)] * axis[j];
       along += axis[i] * product;
     }
     score += along / eigen.value(e);

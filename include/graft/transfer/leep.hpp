@@ -40,7 +40,7 @@ Tensor<T> leep(const Tensor<T>& source, const Tensor<std::int64_t>& labels, Inde
     double total = 0;
     bool fine = true;
     for (Index z = 0; z < of; ++z) {
-      const double chance = static_cast<double>(chances[i * of + z]);
+      const double chance = static_cast<double>(chances[static_cast<std::size_t>(i * of + z)]);
       fine = fine && chance >= 0;
       total += chance;
     }

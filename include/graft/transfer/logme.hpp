@@ -65,9 +65,9 @@ double logme(const Tensor<T>& features, const Tensor<T>& targets, const LogmeOpt
   for (Index c = 0; c < columns; ++c) {
     sigma.clear();
     x2.clear();
-    double rest = length[c];  // of y, outside the features' span
+    double rest = length[static_cast<std::size_t>(c)];  // of y, outside the features' span
     for (Index k = 0; k < rank; ++k) {
-      const double s = value[k], p = part[k * columns + c];
+      const double s = value[static_cast<std::size_t>(k)], p = part[static_cast<std::size_t>(k * columns + c)];
       if (!(s > least)) continue;
       sigma.push_back(s);
       x2.push_back(wide ? p * p : p * p / s);

@@ -39,7 +39,9 @@ inline ItemPairs setfit_pairs(const Tensor<std::int64_t>& labels, Index rounds, 
       for (const bool same : {true, false}) {
         // The places that may be drawn, in order; an item is its own partner only where there is no other.
         Index count = 0;
-        const auto may = [&](Index j) { return (of[j] == of[i]) == same && j != i; };
+        const auto may = [&](Index j) {
+          return (of[static_cast<std::size_t>(j)] == of[static_cast<std::size_t>(i)]) == same && j != i;
+        };
         for (Index j = 0; j < items; ++j) count += may(j);
         if (count == 0 && !same) continue;
         Index partner = i;

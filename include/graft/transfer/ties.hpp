@@ -44,7 +44,7 @@ M ties(const M& start, const std::vector<M>& models, const TiesOptions& o = {}, 
     const Tensor<T> change = to_vector(detach(model) - detach(start));
     List<double> own(n);
     const auto numbers = host(change);
-    for (Index i = 0; i < n; ++i) own[i] = static_cast<double>(numbers[i]);
+    for (Index i = 0; i < n; ++i) own[i] = static_cast<double>(numbers[static_cast<std::size_t>(i)]);
     sizes = own;
     for (double& size : sizes) {
       size = std::fabs(size);

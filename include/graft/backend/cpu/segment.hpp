@@ -71,10 +71,11 @@ struct Destinations {
   Destinations(const I* indices, Index count, Index size)
       : starts(static_cast<std::size_t>(size + 1), 0), places(static_cast<std::size_t>(count)) {
     // Counting sort: starts[d] runs from the first place of d to the first of d + 1, then is moved back by one entry.
-    for (Index k = 0; k < count; ++k) ++starts[indices[k]];
+    for (Index k = 0; k < count; ++k) ++starts[static_cast<std::size_t>(indices[k])];
     std::int64_t total = 0;
     for (std::int64_t& start : starts) total += std::exchange(start, total);
-    for (Index k = 0; k < count; ++k) places[starts[indices[k]]++] = k;
+    for (Index k = 0; k < count; ++k)
+      places[static_cast<std::size_t>(starts[static_cast<std::size_t>(indices[k])]++)] = k;
     for (std::size_t d = starts.size() - 1; d > 0; --d) starts[d] = starts[d - 1];
     starts[0] = 0;
   }
