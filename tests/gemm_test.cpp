@@ -309,7 +309,7 @@ TEMPLATE_TEST_CASE("load_transposed and parts of a register", "[gemm]", float, d
   CHECK(different == 0);
   for (Index count = 0; count < lanes; ++count) {
     const std::vector<TestType> source(from.begin() + 1, from.begin() + 1 + count);
-    std::vector<TestType> values(lanes, TestType(-1)), part(static_cast<std::size_t>(count), TestType(-1));
+    std::vector<TestType> values(lanes, TestType(-1)), part(count, TestType(-1));
     const auto batch = Simd<TestType>::load_part(source.data(), count);
     batch.store(values.data());
     batch.store_part(part.data(), count);

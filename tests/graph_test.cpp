@@ -110,7 +110,7 @@ TEST_CASE("a graph sorts its edges and keeps both directions", "[graph]") {
     CHECK(graph.offsets().at({0}) == 0);
     CHECK(graph.offsets().at({destinations}) == count);
     CHECK(graph.source_offsets().at({sources}) == count);
-    std::vector<int> times_listed(count), times_back(static_cast<std::size_t>(count));
+    std::vector<int> times_listed(count), times_back(count);
     for (Index i = 0; i < destinations; ++i)
       for (Index e = graph.offsets().at({i}); e < graph.offsets().at({i + 1}); ++e) {
         CHECK(graph.destination_of().at({e}) == i);

@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "binomial.hpp"
 #include "catch.hpp"
 #include "gap.hpp"
 #include "graft/graph/grace.hpp"
@@ -13,6 +14,7 @@
 #include "graft/nn/linear.hpp"
 #include "graft/pretrain/augmentation_pairs.hpp"
 #include "graft/pretrain/masked_images.hpp"
+#include "graft/pretrain/rotation.hpp"
 #include "method_table.hpp"
 
 using namespace graft;
@@ -35,9 +37,6 @@ struct Both {
   Pretext pretext;
   GRAFT_FIELDS(encoder, pretext)
 };
-
-/// A count of n trials with chance p is within five standard deviations.
-bool near(double found, double n, double p) { return std::abs(found - n * p) < 5 * std::sqrt(n * p * (1 - p)); }
 
 Index hidden_of(const Tensor<bool>& marks) { return std::count(host(marks).begin(), host(marks).end(), true); }
 MaskedImages<double> masked(const Numbers& images, const MaskedImageOptions& o, std::uint64_t seed = 1) {
@@ -387,6 +386,69 @@ const bool augmentation_pairs_row = add_method_rows({{
             const auto seen = [&](const Tensor<>& x) { return pretext.fc2(relu(pretext.fc1(encoder(x)))); };
             CHECK(pretext(encoder, images, one).item() ==
                   Approx(nt_xent(seen(views.first), seen(views.second), 0.2).item()).epsilon(1e-5));
+          }}},
+}});
+
+const bool rotation_row = add_method_rows({{
+    .name = "rotation",
+    .header = "graft/pretrain/rotation.hpp",
+    .paper = "Gidaris, Singh, Komodakis, Unsupervised representation learning by predicting image rotations, ICLR 2018",
+    .functions = {"rotation_loss", "RotationPretext", "quarter_turns"},
+    .use = "rotation_loss(net, images, context)",
+    .run =
+        [](const Random& random) {
+          const Tensor<float> images = rand<float>({100, 12, 12, 1}, random.stream("images"));
+          return to_vector(grad([&](const auto& net) { return rotation_loss(net, images, Context()); },
+                                OfPixels<float>{Linear<float>(144, 4, random)}));
+        },
+    .loss =
+        [](const Tensor<double>& x) {
+          const OfPixels<double> net = from_vector(x, OfPixels<double>{Linear<double>(9, 4, Random(1))});
+          return rotation_loss(net, rand<double>({3, 3, 3, 1}, Random(2)), Context());
+        },
+    .loss_at = randn<double>({40}, Random(3)),
+    .errors = {bad_use<ShapeError>(
+                   [] {
+                     quarter_turns(zeros({2, 3, 4, 1}));
+                   },
+                   "[2, 3, 4, 1]"),
+               bad_use<ShapeError>(
+                   [] {
+                     rotation_loss(OfPixels<float>{Linear<float>(9, 3, Random(1))}, zeros({2, 3, 3, 1}), Context());
+                   },
+                   "four scores"),
+               bad_use<ShapeError>(
+                   [] {
+                     RotationPretext<>(5, Random(1))(OfPixels<float>{Linear<float>(9, 4, Random(1))},
+                                                     zeros({2, 3, 3, 1}), Context());
+                   },
+                   "vectors of 5 numbers")},
+    .properties =
+        {{"a quarter turn takes the top right corner to the top left",
+          [] {
+            const Tensor<double> image = reshape(tensor<double>({1, 2, 3, 4}), {1, 2, 2, 1});
+            const LabelledSet<double> set = quarter_turns(image);
+            // 1 2    2 4    4 3    3 1
+            // 3 4    1 3    2 1    4 2
+            const Tensor<double> expected = tensor<double>({{1, 2, 3, 4}, {2, 4, 1, 3}, {4, 3, 2, 1}, {3, 1, 4, 2}});
+            CHECK(same_bits(reshape(set.x, {4, 4}), expected));
+            CHECK(same_bits(set.y, tensor<std::int64_t>({0, 1, 2, 3})));
+          }},
+         {"ln 4 for a model that cannot tell",
+          [] {
+            OfPixels<double> net{Linear<double>(9, 4, Random(1))};
+            net.map.weight = zeros<double>({4, 9});
+            net.map.bias = zeros<double>({4});
+            CHECK(rotation_loss(net, rand<double>({3, 3, 3, 1}, Random(2)), Context()).item() ==
+                  Approx(std::log(4)).epsilon(1e-14));
+          }},
+         {"the pretext is the loss of head(encoder(images))",
+          [] {
+            const Tensor<double> images = rand<double>({3, 3, 3, 1}, Random(2));
+            const OfPixels<double> encoder{Linear<double>(9, 5, Random(1))};
+            const RotationPretext<double> pretext(5, Random(3));
+            const auto whole = [&](const Tensor<double>& x) { return pretext.head(encoder(x)); };
+            CHECK(same_bits(pretext(encoder, images, Context()), rotation_loss(whole, images, Context())));
           }}},
 }});
 

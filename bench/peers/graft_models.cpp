@@ -121,7 +121,7 @@ struct Task {
 template <class M, class LossOf>
 Work meta_training(const M& start, Index parts, Index tasks, const LossOf& loss_of) {
   const auto differentiate = [=](const M& theta) {
-    std::vector<std::pair<Tensor<>, M>> found(static_cast<std::size_t>(parts));
+    std::vector<std::pair<Tensor<>, M>> found(parts);
     parallel_tasks(parts,
                    [&](Index i) { found[i] = value_and_grad([&](const M& own) { return loss_of(own, i); }, theta); });
     auto [loss, gradient] = found[0];
