@@ -4,12 +4,15 @@ option(GRAFT_COMPILED_NATIVE "Build graft::compiled and what links it for the CP
 set(GRAFT_COMPILED_FLAGS -O2 CACHE STRING
     "Flags of graft::compiled after all others: its kernels are fast in a program that is built for a debugger, too")
 set(graft_compiled_sources "")
-foreach(room IN ITEMS ELEMENTWISE PRODUCTS LAYOUT REDUCTIONS NORMS ATTENTION GRAPHS LAYERS LINALG)
+foreach(room IN ITEMS ELEMENTWISE PRODUCTS LAYOUT REDUCTIONS NORMS ATTENTION GRAPHS LAYERS LINALG
+             FUNCTIONS)
   string(TOLOWER ${room} file)
   set(file ${CMAKE_CURRENT_BINARY_DIR}/graft_compiled/${file}.cpp)
   set(content "#define GRAFT_COMPILED_${room} template\n#include \"graft/compiled.hpp\"\n")
   if(room STREQUAL LINALG)  # its lines stand beside its ops: graft.hpp does not read Eigen
     string(APPEND content "#include \"graft/ops/linalg_spectral.hpp\"\n")
+  elseif(room STREQUAL FUNCTIONS)
+    string(APPEND content "#include \"graft/compiled_functions.hpp\"\n")
   endif()
   file(GENERATE OUTPUT ${file} CONTENT "${content}")
   list(APPEND graft_compiled_sources ${file})

@@ -3,14 +3,12 @@
 
 #include "graft/data/character_split.hpp"
 #include "graft/data/glyphs.hpp"
-#include "graft/fewshot/episode_learner.hpp"
-#include "graft/fewshot/graph_transformer.hpp"
 #include "graft/fewshot/nearest_support.hpp"
-#include "graft/fewshot/protonet.hpp"
 #include "graft/graft.hpp"
 #include "graft/multitask.hpp"
 #include "graft/protocol/episode_training.hpp"
 #include "graft/protocol/report.hpp"
+#include "graft/train/image_learner.hpp"
 #include "program.hpp"
 
 using namespace graft;
@@ -53,9 +51,10 @@ void collaborate(examples::Program& program, Settings& o) {
     const auto answer = [](const Episode<>& e) { return accuracy(nearest_support(e), e.query.y); };
     return {{"nearest-pixel", episode_figures(data.test, test, answer, program.stop())}};
   }};
-  const auto train_one = [&](std::string name, const AnyModel<Tensor<>(const Episode<>&, ContextRef) const>& head) {
-    const EpisodeLearner learner{
-        make_image_embedding(o.embedding, data.train.images().height, initial.stream("embedding")), head};
+  const auto with_head = [&](const auto& head) {
+    return make_image_learner(o.embedding, data.train.images().height, initial.stream("embedding"), head);
+  };
+  const auto train_one = [&](std::string name, const AnyEpisodeLearner& learner) {
     // Without collaboration one task mixes the characters of all alphabets, drawn as often as all tasks: equal compute.
     ClassPool pool = data.tasks;
     if (name == "no-collaboration") pool = {{pool.all}, {"all alphabets"}, pool.all};
@@ -73,8 +72,8 @@ void collaborate(examples::Program& program, Settings& o) {
     GraphTransformerOptions head;
     if (name == "no-graph") head.graph_layers = 0;
     if (name == "no-transformer") head.transformer_layers = 0;
-    if (name == "protonet") train_one(name, ProtoNetHead());
-    if (name != "protonet") train_one(name, GraphTransformer<>(initial.stream("head"), head));
+    if (name == "protonet") train_one(name, with_head(ProtoNetHead()));
+    if (name != "protonet") train_one(name, with_head(GraphTransformer<>(initial.stream("head"), head)));
   }
   MethodTable table({{"unstructured", "accuracy"}, {"within alphabet", "accuracy-within-alphabet"}}, "protonet");
   std::vector<ReportedLearner> reached;

@@ -11,7 +11,7 @@
 #include "graft/graph/stack.hpp"
 
 using namespace graft;
-using Learner = EpisodeLearner<Backbone, AnyModel<Tensor<>(const Episode<>&, ContextRef) const>>;
+using Parts = EpisodeLearner<Backbone, AnyEpisodeLearner>;
 constexpr Index width = 64;
 
 struct Settings : examples::ExperimentSettings {
@@ -23,19 +23,21 @@ GraphStack<Gcn<>> make_gcn(const NodeLabels& nodes, const Random& random) {
   return GraphStack<Gcn<>>(
       {Gcn<>(nodes.features.columns(), 128, random.stream("first")), Gcn<>(128, width, random.stream("second"))});
 }
-Learner centroid(const Tensor<>& rows, Index first) { return {NodeRows<>{{rows}, first}, ProtoNetHead()}; }
+AnyEpisodeLearner centroid(const Tensor<>& rows, Index first) {
+  return Parts{NodeRows<>{{rows}, first}, ProtoNetHead()};
+}
 
 /// The learner of an arm for episodes of graph g.
-Learner make_learner(const std::string& arm, const NodeSets& sets, const std::vector<NodeTables>& tables, std::size_t g,
-                     const Random& random) {
+AnyEpisodeLearner make_learner(const std::string& arm, const NodeSets& sets, const std::vector<NodeTables>& tables,
+                               std::size_t g, const Random& random) {
   const NodeLabels& nodes = sets.graphs[g];
   const Index first = sets.first_node[g];
   if (arm == "raw_centroid") return centroid(tables[g].raw, first);
   if (arm == "sgc_centroid") return centroid(tables[g].smooth, first);
-  if (arm == "label_propagation") return {SameItems(), NodeLabelPropagation{nodes.graph, first}};
+  if (arm == "label_propagation") return Parts{SameItems(), NodeLabelPropagation{nodes.graph, first}};
   if (arm == "gcn_protonet")
-    return {EncodedNodes<GraphStack<Gcn<>>>{make_gcn(nodes, random), nodes.graph, nodes.features, first},
-            ProtoNetHead()};
+    return Parts{EncodedNodes<GraphStack<Gcn<>>>{make_gcn(nodes, random), nodes.graph, nodes.features, first},
+                 ProtoNetHead()};
   const Index graph_layers = arm == "no_graph" || arm == "neither" ? 0 : 2,
               transformer_layers = arm == "no_transformer" || arm == "neither" ? 0 : 2;
   std::vector<Tensor<>> rows;
@@ -49,7 +51,7 @@ Learner make_learner(const std::string& arm, const NodeSets& sets, const std::ve
   const GraphTransformer<> head(
       random.stream("head"),
       {.width = width, .graph_layers = 0, .transformer_layers = transformer_layers, .gate = 0, .scale = 8});
-  return {arm == "uniform_attention" ? examples::with_uniform_attention(embedding) : embedding, head};
+  return Parts{arm == "uniform_attention" ? examples::with_uniform_attention(embedding) : embedding, head};
 }
 
 void compare(examples::Program& program, Settings& o) {
@@ -67,7 +69,7 @@ void compare(examples::Program& program, Settings& o) {
       };
       const EpisodeSuite chosen = draw(splits[g].validation, 50, "validation"),
                          asked = draw(splits[g].test, o.tests, "test");
-      const auto tested = [&](const Learner& learner, Index done, double seconds) -> UnitResult {
+      const auto tested = [&](const AnyEpisodeLearner& learner, Index done, double seconds) -> UnitResult {
         return {episode_accuracies(learner, sets.items, asked, program.stop()), done, seconds};
       };
       EpisodeTraining how =
@@ -87,7 +89,7 @@ void compare(examples::Program& program, Settings& o) {
                                              {.protocol = how.protocol, .train = how.train});
         return tested(probe(trained.model), rounds, trained.seconds);
       }
-      const Learner learner = make_learner(unit.arm, sets, tables, g, random);
+      const AnyEpisodeLearner learner = make_learner(unit.arm, sets, tables, g, random);
       if (count(learner) == 0) return tested(learner, 0, 0);
       std::vector<std::vector<Index>> tasks{splits[g].train};
       for (std::size_t k = 0; k < tables.size() && unit.arm != "alone" && unit.arm != "gcn_protonet"; ++k)

@@ -16,8 +16,7 @@
 #include "graft/protocol/exchange.hpp"
 
 using namespace graft;
-using Head = AnyModel<Tensor<>(const Episode<>&, ContextRef) const>;
-using Learner = ExchangeLearner<Backbone, Head>;
+using Learner = ExchangeLearner<Backbone, AnyEpisodeLearner>;
 
 /// An embedding that is told the notion, by a second channel, and has a linear map for each.
 struct Told {
@@ -35,7 +34,8 @@ Learner make_learner(const std::string& arm, Index tasks, Index ways, const Rand
   const Conv4<> conv(random.stream("conv"), wide ? Conv4Options{.channels = {48, 48, 96, 96}} : Conv4Options());
   const std::string head = wide ? arm.substr(5) : arm;
   const ExchangeOptions exchange{.on = arm.ends_with("exchange"), .uniform = arm == "uniform_exchange"};
-  EpisodeLearner<Backbone, Head> own{ImageEmbedding{conv, {}}, examples::graph_transformer(arm, random.stream("head"))};
+  EpisodeLearner<Backbone, AnyEpisodeLearner> own{ImageEmbedding{conv, {}},
+                                                  examples::graph_transformer(arm, random.stream("head"))};
   if (head == "protonet" || head == "separate" || head == "oracle") own.head = ProtoNetHead();
   if (head == "ridge") own.head = RidgeHead<>();
   if (head == "mahalanobis") own.head = MahalanobisHead<>();

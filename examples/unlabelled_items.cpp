@@ -5,15 +5,12 @@
 #include "experiment.hpp"
 #include "graft/data/character_folds.hpp"
 #include "graft/data/glyphs.hpp"
-#include "graft/fewshot/episode_learner.hpp"
-#include "graft/fewshot/protonet.hpp"
 #include "graft/fewshot/soft_kmeans.hpp"
 #include "graft/fewshot/tpn.hpp"
 #include "graft/graft.hpp"
+#include "graft/train/image_learner.hpp"
 
 using namespace graft;
-using Head = AnyModel<Tensor<>(const Episode<>&, ContextRef) const>;
-using Learner = EpisodeLearner<ImageEmbedding, Head>;
 
 /// A transductive head that is asked each query by itself: nothing leads from one to another.
 struct EachAlone {
@@ -23,10 +20,10 @@ struct EachAlone {
   Tensor<> operator()(const Episode<>& e, ContextRef context) const { return answer_in_pieces(head, e, 1, context); }
 };
 
-Learner make_learner(const std::string& arm, Index size, const Random& random) {
+AnyEpisodeLearner make_learner(const std::string& arm, Index size, const Random& random) {
   const Random head = random.stream("head");
-  const auto learner = [&](Head made) -> Learner {
-    return {make_image_embedding("conv", size, random.stream("embedding")), std::move(made)};
+  const auto learner = [&](const auto& made) {
+    return make_image_learner("conv", size, random.stream("embedding"), made);
   };
   if (arm == "protonet") return learner(ProtoNetHead());
   if (arm == "soft_kmeans") return learner(SoftKMeans());

@@ -113,6 +113,12 @@ template <class F>
 template <class T>
 T Box<T>::outside() {}
 inline int plain() { return 1; }
+/// Held.
+GRAFT_ONCE Tensor<> held(Box<int>(int), Site site) { return {}; }
+GRAFT_HELD(Tensor<> held<>(Box<int>(int), Site))
+
+/// After it.
+inline int after(int x) { return x; }
 Tensor<> operator+(const Tensor<>& a, const Tensor<>& b) { return a; }
 /// Ways. More.
 enum class Way { there, back };
@@ -126,7 +132,7 @@ EXPECTED = [
     ("constant", "kLimit", "A limit"), ("type", "Box", "A box of a kind: see Box, et al. in the paper of boxes"),
     ("layer", "Twice", "Doubles"), ("layer", "Sparse", "Of sparse features"),
     ("function", "apply", "What it says"), ("function", "plain", ""),
-    ("type", "Way", "Ways"), ("type", "Boxes", "Short"),
+    ("function", "held", "Held"), ("function", "after", "After it"), ("type", "Way", "Ways"), ("type", "Boxes", "Short"),
 ]
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from public_names import HEADERS, ROOT, blanked, names_of, without_angles
+from public_names import HEADERS, ONCE, ROOT, blanked, names_of, without_angles
 from toolchain import CXX, FLAGS, MPI, NATIVE, run, skip
 
 CALLS = ROOT / "tests" / "header_calls.inc"
@@ -33,7 +33,10 @@ ARGUMENTS = [
     (r"(class|Number) S", "double"),
     (r"(class|Model|ModelTree) M", "user::Net"),
     (r"class Allocator", "std::allocator<float>"),
+    (r"class", "void"),  # of GRAFT_ONCE
 ]
+# Names the headers with GRAFT_HELD.
+LIBRARY_HEADER = "compiled_functions.hpp"
 # What needs MPI.
 MPI_HEADER = "protocol/mpi_transport.hpp"
 
@@ -69,7 +72,7 @@ def matching(text, start):
 
 def template_head(head):
     """(template parameters, the rest without a requires clause) of a declaration, ([], head) if it is no template."""
-    head = " ".join(head.split())
+    head = " ".join(head.split()).replace(f"{ONCE} ", "template <class = void> ")
     if not head.startswith("template"):
         return [], head
     end = matching(head, head.index("<"))
@@ -244,6 +247,8 @@ SELF_TEST = {
     "member_template.hpp": ("struct Box {\n  template <class T>\n  T get(T x) { return lost(x); }\n};", "",
                             "has no use"),
     "no_use.hpp": (CALL, "", "0 of 1 uses"),
+    "once.hpp": ("GRAFT_ONCE int one(int x) { return x; }\nGRAFT_HELD(int one<>(int))", "", None),
+    "missing_in_once.hpp": ("GRAFT_ONCE int one(int x) { return lost<int>(x); }", "", "does not work"),
     "overloads.hpp": (CALL + CALL.replace("F f", "F f, int"), USE, "1 of 2 uses"),
 }
 
@@ -263,8 +268,21 @@ def self_test():
             if (expected is None) != (not found) or expected and not any(expected in complaint for complaint in found):
                 wrong += 1
                 print(f"{header} should give {expected!r} but gives {found}")
-    print(f"{len(SELF_TEST) - wrong} of {len(SELF_TEST)} headers as expected")
+    held = {LIBRARY_HEADER: '#include "graft/a.hpp"\n#include "graft/b.hpp"\n', "a.hpp": "", "b.hpp": "GRAFT_HELD(int f<>())\n",
+            "c.hpp": "GRAFT_HELD(int g<>())\n"}
+    if [complaint.split(": ")[1][:5] for complaint in not_in_library(held)] != ["has G", "a.hpp"]:
+        wrong += 1
+        print(f"of the library's headers: {not_in_library(held)}")
+    print(f"{len(SELF_TEST) + 1 - wrong} of {len(SELF_TEST) + 1} headers as expected")
     return wrong == 0
+
+
+def not_in_library(texts):
+    """Complaints about headers with functions for the library graft::compiled that its unit does not include."""
+    listed = set(re.findall(r'^#include "graft/(.*)"', texts[LIBRARY_HEADER], flags=re.M))
+    holds = {header for header, text in texts.items() if re.search(r"^GRAFT_HELD\(", text, flags=re.M)}
+    return [*(f"{header}: has GRAFT_HELD but is not in {LIBRARY_HEADER}" for header in sorted(holds - listed)),
+            *(f"{LIBRARY_HEADER}: {header} has no GRAFT_HELD" for header in sorted(listed - holds))]
 
 
 def main():
@@ -274,7 +292,7 @@ def main():
     texts = {path.relative_to(HEADERS).as_posix(): path.read_text(encoding="utf-8") for path in headers}
     sections = call_sections(CALLS.read_text(encoding="utf-8"))
     failures = [f"header_calls.inc: there is no header {header}" for header in sections.keys() - texts.keys()]
-    failures += without_body(texts)
+    failures += [*without_body(texts), *not_in_library(texts)]
     chosen, sources = sys.argv[1:] or list(texts), {}
     for header in chosen:
         sources[header], missing = uses_of(header, texts[header], sections.get(header, ""))

@@ -8,11 +8,10 @@
 #include "files.hpp"
 #include "graft/data/augment.hpp"
 #include "graft/data/character_classes.hpp"
-#include "graft/fewshot/episode_learner.hpp"
-#include "graft/fewshot/protonet.hpp"
 #include "graft/multitask.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/protocol/episode_training.hpp"
+#include "graft/train/image_learner.hpp"
 
 using namespace graft;
 
@@ -116,6 +115,10 @@ TEST_CASE("image embeddings are as wide for images of any size", "[methods][fews
   CHECK(patch(28) == 4);
   CHECK(patch(128) == 16);
   CHECK(patch(31) == 31);
+  const Episode<> episode{
+      {rand({2, 28, 28, 1}, Random(2)), episode_labels(2, 1)}, {rand({3, 28, 28, 1}, Random(3)), {}}, 2};
+  CHECK(same_bits(make_image_learner("conv", 28, Random(1), ProtoNetHead())(episode, Context()),
+                  EpisodeLearner{make_image_embedding("conv", 28, Random(1)), ProtoNetHead()}(episode, Context())));
   CHECK_THROWS_WITH(make_image_embedding("resnet", 28, Random(1)), contains("'resnet'") && contains("conv and patch"));
   CHECK_THROWS_AS(make_image_embedding("conv", 15, Random(1)), ValueError);
   CHECK_THROWS_AS(ImageEmbedding()(small, context), ValueError);
@@ -147,6 +150,10 @@ TEST_CASE("a learner that is trained on episodes tells their classes apart", "[t
     CHECK(again.history == trained.history);
   }
   set_threads(0);
+  const auto erased =
+      train_on_episodes(AnyEpisodeLearner(make_learner()), characters, tasks.by_alphabet, validation, how);
+  CHECK(erased.history == trained.history);
+  CHECK(names(erased.model) == names(trained.model));
 
   CHECK_THROWS_WITH(train_on_episodes(make_learner(), characters, {}, validation, how), contains("no tasks"));
   CHECK_THAT(refusal("patterns",

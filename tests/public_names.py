@@ -17,7 +17,9 @@ INSIDE_A_DECLARATION = re.compile(r"[^=!<>]=\s*$|(\brequires|&&|\|\||[(=!?:])\s*
 
 REQUIRES_EXPRESSION = re.compile(r"\brequires\s*(\((?:[^()]|\([^()]*\))*\)\s*)?\{[^{}]*(\{[^{}]*\}[^{}]*)*\}")
 
-MACRO_CALLS = re.compile(r"\s*(?:[A-Z][A-Z0-9_]+\([^()]*\)\s*)*")  # before a declaration, without a semicolon
+BRACKETS = r"\((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*\)"
+MACRO_CALLS = re.compile(rf"\s*(?:[A-Z][A-Z0-9_]+{BRACKETS}\s*)*")  # before a declaration, without a semicolon
+ONCE = "GRAFT_ONCE"  # before a function that is a template for the library's sake alone
 
 
 @dataclasses.dataclass
@@ -111,14 +113,14 @@ def names_of(header, text):
                     layer = CALLED_WITH_TENSORS.search(code[scope[2]:i])
                     yield dataclasses.replace(scope[3], kind="layer" if layer else "type")
             elif scopes and all(s[0] == "graft" for s in scopes):
-                defined = without_body(code[start:i].strip())
+                defined = without_body(code[start + MACRO_CALLS.match(code[start:i]).end():i].strip())
                 if defined:
                     yield found(*defined, start, i)
             start = i + 1
         elif c == "{" and (INSIDE_A_DECLARATION.search(code[start:i]) or scopes and scopes[-1][0] == "value"):
             scopes.append(("value", None, i, None))
         elif c == "{":
-            head = code[start:i].strip()
+            head = code[start + MACRO_CALLS.match(code[start:i]).end():i].strip()
             outer_public = bool(scopes) and all(s[0] == "graft" for s in scopes)
             plain = without_angles(head)
             namespace = re.search(r"\bnamespace(?:\s+(\w+))?\s*$", head)

@@ -47,7 +47,7 @@ Aggregator for_tasks(Index tasks) {
 
 /// The aggregators that a program can choose by name, each with its defaults; a new one is a line. They are made for
 /// the number of all tasks, so that what they remember of a task can be restored from a file.
-inline const Registry<Aggregator(Index)>& aggregators() {
+GRAFT_ONCE const Registry<Aggregator(Index)>& aggregators() {
   using detail::for_tasks, detail::plain;
   static const Registry<Aggregator(Index)> list("aggregators", {
                                                                    {"mean", plain<MeanGradient>},
@@ -78,6 +78,7 @@ inline const Registry<Aggregator(Index)>& aggregators() {
                                                                });
   return list;
 }
+GRAFT_HELD(const Registry<Aggregator(Index)>& aggregators<>())
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

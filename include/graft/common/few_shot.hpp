@@ -13,6 +13,7 @@
 
 #include "graft/common/checks.hpp"
 #include "graft/data/episodes.hpp"
+#include "graft/model/any_model.hpp"
 #include "graft/model/context.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/losses.hpp"
@@ -32,6 +33,11 @@ struct Needs {
   int derivatives = 1;   ///< order taken of the model in training; 0: nothing is trained
   bool any_ways = true;  ///< else as many classes in every episode as the model was made for
 };
+
+/// A few-shot learner whose type is chosen at run time: logits [queries, ways]. What trains and tests learners is
+/// compiled once for all of them, in the library graft::compiled where a program links that. It is trained with the
+/// cross-entropy of its logits; a loss of the learner inside is not seen.
+using AnyEpisodeLearner = AnyModel<Tensor<>(const Episode<>& episode, ContextRef context) const>;
 
 /// A model after adaptation.
 template <Model M>

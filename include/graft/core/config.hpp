@@ -47,3 +47,14 @@
 // Before a long function that is no template: makes it one, so that the library graft::compiled can hold it, where
 // `inline` would compile it in every program.
 #define GRAFT_ONCE template <class = void>
+
+// Below such a function, or a template, of a header that graft/graft.hpp does not include: its declaration, which makes
+// the library hold it: GRAFT_HELD(void name<>(int)). The header stands in graft/compiled_functions.hpp.
+#ifdef GRAFT_COMPILED
+#ifndef GRAFT_COMPILED_FUNCTIONS
+#define GRAFT_COMPILED_FUNCTIONS extern template
+#endif
+#define GRAFT_HELD(...) GRAFT_COMPILED_FUNCTIONS __VA_ARGS__;
+#else
+#define GRAFT_HELD(...)
+#endif

@@ -104,9 +104,9 @@ inline Index shared_characters(const CharacterClasses& seen, const std::vector<I
 /// all of `data` may be trained on. `validation` names the alphabets that choose the model, none: three that are
 /// customary. Errors: FileError if a part would be empty, an alphabet is unknown, the images differ in size, or
 /// characters of the test are trained on too.
-inline CharacterSplit split_characters(CharacterImages data, const std::string& source,
-                                       const std::vector<std::string>& validation = {},
-                                       std::optional<CharacterClasses> test = {}) {
+GRAFT_ONCE CharacterSplit split_characters(CharacterImages data, const std::string& source,
+                                           const std::vector<std::string>& validation = {},
+                                           std::optional<CharacterClasses> test = {}) {
   const CharacterClasses train(std::move(data), source);
   const CharacterImages& images = train.images();
   if (!test && images.split.empty())
@@ -140,13 +140,17 @@ inline CharacterSplit split_characters(CharacterImages data, const std::string& 
                                 " characters to test on are trained on too: their images are the same in ", source});
   return {train, tested, tasks, validated, unseen};
 }
+GRAFT_HELD(CharacterSplit split_characters<>(CharacterImages, const std::string&, const std::vector<std::string>&,
+                                             std::optional<CharacterClasses>))
 
 /// The same for files in the layout of `load_characters`; `test` is a file or "".
-inline CharacterSplit load_character_split(const std::string& data, const std::string& test = "",
-                                           const std::vector<std::string>& validation = {}) {
+GRAFT_ONCE CharacterSplit load_character_split(const std::string& data, const std::string& test = "",
+                                               const std::vector<std::string>& validation = {}) {
   if (test.empty()) return split_characters(load_characters(data), data, validation);
   return split_characters(load_characters(data), data, validation, CharacterClasses(load_characters(test), test));
 }
+GRAFT_HELD(CharacterSplit load_character_split<>(const std::string&, const std::string&,
+                                                 const std::vector<std::string>&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

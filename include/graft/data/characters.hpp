@@ -82,7 +82,7 @@ inline void check_characters(const CharacterImages& data, const std::string& sou
 
 /// What the images are, for comparison: checksums of the images, of their labels, of the split and of the names of the
 /// alphabets, by name.
-inline std::vector<std::pair<std::string, std::string>> fingerprints(const CharacterImages& data) {
+GRAFT_ONCE std::vector<std::pair<std::string, std::string>> fingerprints(const CharacterImages& data) {
   std::string names;
   for (const std::string& name : data.alphabet_names) names += name + "\n";
   const std::vector<Index> sizes{data.image_count(), data.height, data.width};
@@ -91,6 +91,7 @@ inline std::vector<std::pair<std::string, std::string>> fingerprints(const Chara
           {"split", fingerprint(data.split)},
           {"alphabet names", fingerprint(names)}};
 }
+GRAFT_HELD(std::vector<std::pair<std::string, std::string>> fingerprints<>(const CharacterImages&))
 
 /// The file beside NAME.npz that names its alphabets: NAME_alphabets.txt.
 inline std::string alphabet_names_file(const std::string& path) {
@@ -111,7 +112,7 @@ inline std::string alphabet_names_file(const std::string& path) {
 /// "alphabet_0", "alphabet_1" and so on. Other arrays, of whatever kind, are not looked at. Errors: FileError for a
 /// file that `read_npz` refuses, an array that is missing or has another dtype or shape, an id out of range or at odds
 /// with another, a character without images, or fewer names than alphabets.
-inline CharacterImages load_characters(const std::string& path) {
+GRAFT_ONCE CharacterImages load_characters(const std::string& path) {
   const ArrayFile file =
       read_npz(path, {"images", "character_id", "alphabet_id", "drawer_id", "character_alphabet", "vinyals_split"});
   CharacterImages data;
@@ -163,6 +164,7 @@ inline CharacterImages load_characters(const std::string& path) {
   }
   return data;
 }
+GRAFT_HELD(CharacterImages load_characters<>(const std::string&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -29,9 +29,9 @@ struct EpisodeSource {
 /// `count` episodes, each of a list with classes enough for `options`, drawn uniformly; number i depends on `random`
 /// and i only. `purpose` names them in errors: "test". Throws FileError where no list has so many classes, or a class
 /// of one that has too few items.
-inline std::vector<EpisodeIndices> draw_episodes(const std::string& purpose, const EpisodeSource& source,
-                                                 const EpisodeOptions& options, Index count, const Random& random,
-                                                 Site site = Site::current()) {
+GRAFT_ONCE std::vector<EpisodeIndices> draw_episodes(const std::string& purpose, const EpisodeSource& source,
+                                                     const EpisodeOptions& options, Index count, const Random& random,
+                                                     Site site = Site::current()) {
   std::vector<std::size_t> large;
   for (std::size_t t = 0; t < source.tasks.size(); ++t)
     if (std::ssize(source.tasks[t]) >= options.ways + options.distractors) {
@@ -49,6 +49,8 @@ inline std::vector<EpisodeIndices> draw_episodes(const std::string& purpose, con
   }
   return episodes;
 }
+GRAFT_HELD(std::vector<EpisodeIndices> draw_episodes<>(const std::string&, const EpisodeSource&, const EpisodeOptions&,
+                                                       Index, const Random&, Site))
 
 /// Episodes of several kinds, [kinds][episodes].
 using EpisodeSuite = std::vector<std::vector<EpisodeIndices>>;
@@ -57,9 +59,9 @@ using EpisodeSuite = std::vector<std::vector<EpisodeIndices>>;
 /// one alphabet (or other group), which is harder; the second kind leaves out alphabets with fewer classes than ways
 /// and distractors. Depends on `random` only. Errors: FileError if the pool is too small, ValueError for a negative
 /// count; `purpose` names the episodes in them: "test".
-inline EpisodeSuite draw_suite(const std::string& purpose, const ItemSet& items, const ClassPool& pool,
-                               const EpisodeOptions& options, Index count, const Random& random,
-                               Site site = Site::current()) {
+GRAFT_ONCE EpisodeSuite draw_suite(const std::string& purpose, const ItemSet& items, const ClassPool& pool,
+                                   const EpisodeOptions& options, Index count, const Random& random,
+                                   Site site = Site::current()) {
   if (count < 0) fail("draw_suite", {count, " episodes"}, {}, site);
   items.check(purpose, pool.all, options, "their set of characters", {}, site);
   const EpisodeSource alphabets{items, pool.by_alphabet, pool.names};
@@ -72,11 +74,13 @@ inline EpisodeSuite draw_suite(const std::string& purpose, const ItemSet& items,
   suite[1] = draw_episodes(purpose, alphabets, options, count, random.stream("within"), site);
   return suite;
 }
+GRAFT_HELD(EpisodeSuite draw_suite<>(const std::string&, const ItemSet&, const ClassPool&, const EpisodeOptions&, Index,
+                                     const Random&, Site))
 
 /// The group of a pool that each episode's first class is of: of episodes within a group, which one. Throws ValueError
 /// for a class that is in none.
-inline std::vector<Index> groups_of(const ClassPool& pool, const std::vector<EpisodeIndices>& episodes,
-                                    Site site = Site::current()) {
+GRAFT_ONCE std::vector<Index> groups_of(const ClassPool& pool, const std::vector<EpisodeIndices>& episodes,
+                                        Site site = Site::current()) {
   std::vector<Index> groups;
   for (const EpisodeIndices& episode : episodes) {
     Index group = -1;
@@ -89,6 +93,7 @@ inline std::vector<Index> groups_of(const ClassPool& pool, const std::vector<Epi
   }
   return groups;
 }
+GRAFT_HELD(std::vector<Index> groups_of<>(const ClassPool&, const std::vector<EpisodeIndices>&, Site))
 
 /// A figure of each episode, in their order: `answer(episode)`, which runs on several threads at once. Throws Stopped
 /// when `stop` asks for it.

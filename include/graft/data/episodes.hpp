@@ -124,9 +124,9 @@ inline std::vector<Index> shared_queries(Index total, std::size_t ways, double c
 /// options ask for moves no other draw: with them at their defaults an episode is the same as without. Unlabelled items
 /// are of `unlabelled`, if that is given, else further ones of `items`. Throws ValueError when the data have fewer
 /// classes, or a class fewer items, than asked for, and IndexError for a class that is not one of `items`.
-inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<Index>& classes,
-                                   const EpisodeOptions& options, const Random& random,
-                                   const ClassItems& unlabelled = {}, Site site = Site::current()) {
+GRAFT_ONCE EpisodeIndices draw_episode(const ClassItems& items, const std::vector<Index>& classes,
+                                       const EpisodeOptions& options, const Random& random,
+                                       const ClassItems& unlabelled = {}, Site site = Site::current()) {
   const char* op = "draw_episode";
   const EpisodeOptions& o = options;
   detail::check_episode_options(op, o, site);
@@ -193,6 +193,8 @@ inline EpisodeIndices draw_episode(const ClassItems& items, const std::vector<In
   }
   return episode;
 }
+GRAFT_HELD(EpisodeIndices draw_episode<>(const ClassItems&, const std::vector<Index>&, const EpisodeOptions&,
+                                         const Random&, const ClassItems&, Site))
 
 /// Labels 0 0 .. 1 1 .. of `ways` classes with `each` items a class. Throws ValueError for negative numbers.
 inline Tensor<std::int64_t> episode_labels(Index ways, Index each, Site site = Site::current()) {

@@ -283,7 +283,7 @@ inline GlyphSet glyph_set(const GlyphOptions& options) {
 /// distance) is of the right character for 0.59 of drawings by another person where the five are of any held-out
 /// alphabets, and for 0.55 within one alphabet. On the 172 characters of split 1 of Omniglot's background set the same
 /// has 0.40 and 0.38. Errors: ValueError for options out of range.
-inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
+GRAFT_ONCE CharacterImages make_glyphs(const GlyphOptions& options = {}) {
   detail::check_glyph_options("make_glyphs", options);
   const detail::GlyphSet set = detail::glyph_set(options);
   CharacterImages data;
@@ -320,6 +320,7 @@ inline CharacterImages make_glyphs(const GlyphOptions& options = {}) {
   });
   return data;
 }
+GRAFT_HELD(CharacterImages make_glyphs<>(const GlyphOptions&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -47,7 +47,7 @@ struct ItemSet {
 
   /// The inputs and labels of an episode. Throws ValueError when its lists do not fit together, IndexError for a class
   /// or item that the set has not.
-  Episode<> episode(const EpisodeIndices& drawn, Site site = Site::current()) const {
+  GRAFT_ONCE Episode<> episode(const EpisodeIndices& drawn, Site site = Site::current()) const {
     const auto side = [&](const std::vector<Index>& part, const std::vector<Index>& labels) -> LabelledSet<> {
       if (part.size() != labels.size())
         fail("ItemSet::episode", {part.size(), " items with ", labels.size(), " labels"}, {}, site);
@@ -71,8 +71,9 @@ struct ItemSet {
   /// Throws FileError unless `of` are enough classes of the set for episodes of these sizes, none of them twice, each
   /// with enough items. `purpose` names the episodes, "training", and `where` the classes, "alphabet Greek". With
   /// `unlabelled` items of their own these are counted there. Throws ValueError for sizes that no episode has.
-  void check(const std::string& purpose, const std::vector<Index>& of, const EpisodeOptions& o,
-             const std::string& where, const ClassItems& unlabelled = {}, Site site = Site::current()) const {
+  GRAFT_ONCE void check(const std::string& purpose, const std::vector<Index>& of, const EpisodeOptions& o,
+                        const std::string& where, const ClassItems& unlabelled = {},
+                        Site site = Site::current()) const {
     detail::check_episode_options((purpose + " episodes").c_str(), o, site);
     if (o.ways > std::ssize(of) || o.distractors > std::ssize(of) - o.ways)
       fail_file(source, {"impossible ", purpose, " episodes: ", o.ways, " ways",
@@ -104,6 +105,9 @@ struct ItemSet {
     return at < class_names.size() ? class_names[at] : "class " + std::to_string(c);
   }
 };
+GRAFT_HELD(void ItemSet::check<>(const std::string&, const std::vector<Index>&, const EpisodeOptions&,
+                                 const std::string&, const ClassItems&, Site) const)
+GRAFT_HELD(Episode<> ItemSet::episode<>(const EpisodeIndices&, Site) const)
 
 /// Classes that episodes are drawn from: all together, or those of one alphabet (or of whatever else classes belong
 /// to), which are more alike.
@@ -115,8 +119,8 @@ struct ClassPool {
 
 /// The pool of a set's classes when class c belongs to the group `group_of[c]`, a place in `names`; below 0 it belongs
 /// to none and is left out. Throws FileError unless every class has a group, and for a group that there is not.
-inline ClassPool group_classes(const ItemSet& set, const std::vector<Index>& group_of,
-                               const std::vector<std::string>& names) {
+GRAFT_ONCE ClassPool group_classes(const ItemSet& set, const std::vector<Index>& group_of,
+                                   const std::vector<std::string>& names) {
   if (std::ssize(group_of) != set.classes())
     fail_file(set.source, {group_of.size(), " groups are given for ", set.classes(), " classes"});
   std::vector<std::vector<Index>> of(names.size());
@@ -134,6 +138,7 @@ inline ClassPool group_classes(const ItemSet& set, const std::vector<Index>& gro
   }
   return pool;
 }
+GRAFT_HELD(ClassPool group_classes<>(const ItemSet&, const std::vector<Index>&, const std::vector<std::string>&))
 
 /// Throws FileError, naming the set and a class, if a class is in both lists: classes that are tested must not have
 /// been trained on.

@@ -120,8 +120,8 @@ inline void check_curves(std::span<const Curve> curves, const CurvePictureOption
 
 /// The curves over common axes, each in its colour, with dots where there are few points. Throws ValueError for no
 /// curves or points, lists of unequal length, and numbers that are not finite or not above 0 on a logarithmic axis.
-inline Svg curve_picture(std::span<const Curve> curves, const CurvePictureOptions& o = {},
-                         Site site = Site::current()) {
+GRAFT_ONCE Svg curve_picture(std::span<const Curve> curves, const CurvePictureOptions& o = {},
+                             Site site = Site::current()) {
   detail::check_curves(curves, o, site);
   const auto axis_of = [&](std::vector<double> Curve::*numbers, bool logarithmic, double count) {
     double low = std::numeric_limits<double>::infinity(), high = -low;
@@ -194,6 +194,7 @@ inline Svg curve_picture(std::span<const Curve> curves, const CurvePictureOption
   }
   return picture;
 }
+GRAFT_HELD(Svg curve_picture<>(std::span<const Curve>, const CurvePictureOptions&, Site))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -365,6 +365,8 @@ Svg graph_picture(const Graph& graph, const Tensor<T>& weights, const GraphPictu
   }
   return picture;
 }
+GRAFT_HELD(Svg graph_picture(const Graph&, const Tensor<double>&, const GraphPictureOptions&, Site))
+GRAFT_HELD(Svg graph_picture(const Graph&, const Tensor<float>&, const GraphPictureOptions&, Site))
 /// Without weights.
 inline Svg graph_picture(const Graph& graph, const GraphPictureOptions& o = {}, Site site = Site::current()) {
   return graph_picture(graph, Tensor<float>(), o, site);

@@ -26,8 +26,8 @@ struct IntervalPictureOptions {
 
 /// Each mean as a dot with its 95 % interval as a line, over one axis, in the order of the list. Throws ValueError for
 /// no intervals, numbers that are not finite, or no room beside the names.
-inline Svg interval_picture(std::span<const std::pair<std::string, Interval>> rows,
-                            const IntervalPictureOptions& o = {}, Site site = Site::current()) {
+GRAFT_ONCE Svg interval_picture(std::span<const std::pair<std::string, Interval>> rows,
+                                const IntervalPictureOptions& o = {}, Site site = Site::current()) {
   const char* op = "interval_picture";
   if (rows.empty()) fail(op, "of no intervals", {}, site);
   double low = o.zero ? 0 : std::numeric_limits<double>::infinity(), high = o.zero ? 0 : -low, names = 0;
@@ -71,6 +71,8 @@ inline Svg interval_picture(std::span<const std::pair<std::string, Interval>> ro
   }
   return picture;
 }
+GRAFT_HELD(Svg interval_picture<>(std::span<const std::pair<std::string, Interval>>, const IntervalPictureOptions&,
+                                  Site))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -222,6 +222,8 @@ Svg map_picture(const Tensor<T>& maps, const MapPictureOptions& o = {}, Site sit
   picture.close();
   return picture;
 }
+GRAFT_HELD(Svg map_picture(const Tensor<double>&, const MapPictureOptions&, Site))
+GRAFT_HELD(Svg map_picture(const Tensor<float>&, const MapPictureOptions&, Site))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -59,7 +59,7 @@ class MethodTable {
   /// One line a method: means with 95 % intervals, standard deviations in brackets where a column has them, differences
   /// to the base, what was published, seconds of training. A line below says which of them were trained without all of
   /// their items. Throws ValueError if the base was not added.
-  std::string text(Site site = Site::current()) const {
+  GRAFT_ONCE std::string text(Site site = Site::current()) const {
     const MethodResult* base = base_result(site);
     const bool published =
         std::any_of(results_.begin(), results_.end(), [](const MethodResult& r) { return !r.published.empty(); });
@@ -95,7 +95,7 @@ class MethodTable {
   }
 
   /// The same figures as rows of a record: means, then the share of dropped training items, then differences.
-  std::vector<ResultRow> rows(Site site = Site::current()) const {
+  GRAFT_ONCE std::vector<ResultRow> rows(Site site = Site::current()) const {
     const MethodResult* base = base_result(site);
     std::vector<ResultRow> rows;
     const auto add = [&](const MethodResult& result, std::string metric, const Interval& interval) {
@@ -141,6 +141,8 @@ class MethodTable {
   std::string base_;
   std::vector<MethodResult> results_;
 };
+GRAFT_HELD(std::string MethodTable::text<>(Site) const)
+GRAFT_HELD(std::vector<ResultRow> MethodTable::rows<>(Site) const)
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -101,7 +101,7 @@ class Record {
   double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
   /// The record as JSON.
-  std::string text() const {
+  GRAFT_ONCE std::string text() const {
     std::string options, seeds, rows;
     for (const auto& [name, value] : options_)
       options += (options.empty() ? "\n    " : ",\n    ") + json_text(name) + ": " + to_json(value);
@@ -130,6 +130,7 @@ class Record {
   std::vector<ResultRow> rows_;
   std::string card_;
 };
+GRAFT_HELD(std::string Record::text<>() const)
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -116,7 +116,7 @@ class HtmlReport {
   }
 
   /// The page.
-  std::string text() const {
+  GRAFT_ONCE std::string text() const {
     const std::vector<Section> sections = closed();
     std::string page =
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -210,6 +210,7 @@ class HtmlReport {
   std::vector<Section> sections_;  // the first has no heading: what stands before the first section
   bool in_pictures_ = false;
 };
+GRAFT_HELD(std::string HtmlReport::text<>() const)
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

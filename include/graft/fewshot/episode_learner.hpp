@@ -31,8 +31,8 @@ struct ImageEmbedding {
 
 /// The embedding called "conv" or "patch", for images of `size` pixels a side. Patches are as small as lets at most
 /// eight stand in a row: 4 x 4 pixels of 28. Throws ValueError for another name, or a size below 16.
-inline ImageEmbedding make_image_embedding(const std::string& name, Index size, const Random& random,
-                                           Site site = Site::current()) {
+GRAFT_ONCE ImageEmbedding make_image_embedding(const std::string& name, Index size, const Random& random,
+                                               Site site = Site::current()) {
   if (size < 16) fail("make_image_embedding", {"images of ", size, " pixels, expected 16 or more"}, {}, site);
   ImageEmbedding embedding;
   Index row = 8;
@@ -45,6 +45,7 @@ inline ImageEmbedding make_image_embedding(const std::string& name, Index size, 
     fail("make_image_embedding", {"no embedding is called '", name, "'; there are conv and patch"}, {}, site);
   return embedding;
 }
+GRAFT_HELD(ImageEmbedding make_image_embedding<>(const std::string&, Index, const Random&, Site))
 
 /// Logits of an episode's queries [queries, ways]: all its items are embedded in one batch by `embedding(items,
 /// context)`, and the episode of embeddings is answered by `head(episode, context)`.

@@ -161,6 +161,7 @@ struct GraphTransformer {
     return -exp(log_scale) * squared_distances(queries, classes, site);
   }
 };
+GRAFT_HELD(struct GraphTransformer<float, Sees::support>)
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -74,7 +74,7 @@ inline void check_version(const ArrayFile& file) {
 
 namespace detail {
 
-[[gnu::noinline]] inline void save_leaves(const std::string& path, const LeafList& leaves, const Metadata& metadata) {
+GRAFT_ONCE void save_leaves(const std::string& path, const LeafList& leaves, const Metadata& metadata) {
   std::map<std::string, Array> arrays;
   std::string frozen;
   const std::vector<std::string> names = leaves.names();
@@ -101,8 +101,9 @@ namespace detail {
                                         value));
   write_npz(path, arrays);
 }
+GRAFT_HELD(void save_leaves<>(const std::string&, const LeafList&, const Metadata&))
 
-[[gnu::noinline]] inline Metadata load_leaves(const std::string& path, const LeafList& leaves) {
+GRAFT_ONCE Metadata load_leaves(const std::string& path, const LeafList& leaves) {
   const ArrayFile file = read_npz(path);
   check_version(file);
   Metadata metadata = read_metadata(file);
@@ -132,6 +133,7 @@ namespace detail {
     if (loaded[i].defined()) *leaves[i].tensor = std::move(loaded[i]);
   return metadata;
 }
+GRAFT_HELD(Metadata load_leaves<>(const std::string&, const LeafList&))
 
 }  // namespace detail
 
@@ -151,11 +153,12 @@ Metadata load_checkpoint(const std::string& path, M& tree) {
 }
 
 /// The metadata of a checkpoint alone: to construct the tree that the rest is loaded into.
-inline Metadata read_checkpoint_metadata(const std::string& path) {
+GRAFT_ONCE Metadata read_checkpoint_metadata(const std::string& path) {
   const ArrayFile file = read_npz(path);
   detail::check_version(file);
   return detail::read_metadata(file);
 }
+GRAFT_HELD(Metadata read_checkpoint_metadata<>(const std::string&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -241,7 +241,7 @@ inline std::uint32_t crc_of(const InputFile& file, const ZipMember& member) {
 /// of a kind that graft has no type for (text, complex numbers, Fortran order ...) is passed over; asking for one of
 /// them by `at` says so. Errors: FileError for a missing, truncated or damaged file, and for a member to be read that
 /// is compressed or no .npy array.
-inline ArrayFile read_npz(const std::string& path, const std::vector<std::string>& only = {}) {
+GRAFT_ONCE ArrayFile read_npz(const std::string& path, const std::vector<std::string>& only = {}) {
   const InputFile file(path);
   ArrayFile result{path, {}, {}};
   for (const detail::ZipMember& member : detail::ZipReader(file).members()) {
@@ -269,11 +269,12 @@ inline ArrayFile read_npz(const std::string& path, const std::vector<std::string
   }
   return result;
 }
+GRAFT_HELD(ArrayFile read_npz<>(const std::string&, const std::vector<std::string>&))
 
 /// Writes arrays to an .npz file, in the order of their names and without a time stamp: equal arrays give equal bytes.
 /// Errors: FileError if the file cannot be written (an older one stays as it was) or would reach 4 GiB; ValueError for
 /// an array whose dtype, shape and data do not fit together, or an unusable name.
-inline void write_npz(const std::string& path, const std::map<std::string, Array>& arrays) {
+GRAFT_ONCE void write_npz(const std::string& path, const std::map<std::string, Array>& arrays) {
   constexpr std::uint64_t limit = 0xFFFFFFFFu;
   std::vector<std::string> headers;
   std::uint64_t total = 22;
@@ -329,6 +330,7 @@ inline void write_npz(const std::string& path, const std::map<std::string, Array
   file.write(directory + end);
   file.commit();
 }
+GRAFT_HELD(void write_npz<>(const std::string&, const std::map<std::string, Array>&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

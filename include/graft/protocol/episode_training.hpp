@@ -77,6 +77,10 @@ PhaseResult<Learner> train_on_episodes(const Learner& learner, Index tasks,
   return run_phase(learner, tasks, answer, validate,
                    {how.protocol, how.aggregator, how.scheduler, how.learning_rate, {}, how.train}, checkpoints, site);
 }
+GRAFT_HELD(PhaseResult<AnyEpisodeLearner> train_on_episodes(const AnyEpisodeLearner&, Index,
+                                                            const Function<Episode<>(Index, const Random&)>&,
+                                                            const Function<double(const AnyEpisodeLearner&)>&,
+                                                            EpisodeTraining, const Checkpoints&, Site))
 
 /// The same on `tasks` that are lists of classes of `items`, chosen by the mean accuracy on the episodes of
 /// `validation`. Before training it throws ValueError for no tasks, and for no queries unless the learner has a loss of
@@ -103,6 +107,9 @@ PhaseResult<Learner> train_on_episodes(const Learner& learner, const ItemSet& it
   };
   return train_on_episodes<Learner>(learner, std::ssize(tasks), draw, validate, how, checkpoints, site);
 }
+GRAFT_HELD(PhaseResult<AnyEpisodeLearner> train_on_episodes(const AnyEpisodeLearner&, const ItemSet&,
+                                                            const std::vector<std::vector<Index>>&, const EpisodeSuite&,
+                                                            const EpisodeTraining&, const Checkpoints&, Site))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

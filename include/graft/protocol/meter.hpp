@@ -112,7 +112,7 @@ struct TaskMeter {
   bool measures(Index round) const { return options.intervals > 0 && round % options.every == 0; }
 
   /// Notes a round. Rounds come in their order.
-  void add(const MeterRound& r) {
+  GRAFT_ONCE void add(const MeterRound& r) {
     if (options.intervals == 0) return;
     seconds += r.seconds;
     Index each = rounds_each();
@@ -236,8 +236,8 @@ struct TaskMeter {
   /// Rows for a record: of `name` the means over all rounds gradients-in-conflict, gradients-mean-cosine and
   /// gradients-length-ratio, of "name/TASK" episodes, failures, training-loss and training-METRIC
   /// (unless it is unknown) over all rounds.
-  std::vector<ResultRow> rows(const std::string& name, const std::vector<std::string>& names = {},
-                              const std::string& metric = "metric") const {
+  GRAFT_ONCE std::vector<ResultRow> rows(const std::string& name, const std::vector<std::string>& names = {},
+                                         const std::string& metric = "metric") const {
     std::vector<ResultRow> list;
     if (options.intervals == 0) return list;
     double measured = 0;
@@ -381,6 +381,9 @@ struct TaskMeter {
     });
   }
 };
+GRAFT_HELD(void TaskMeter::add<>(const MeterRound&))
+GRAFT_HELD(std::vector<ResultRow> TaskMeter::rows<>(const std::string&, const std::vector<std::string>&,
+                                                    const std::string&) const)
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -230,8 +230,8 @@ inline void add_pairs(HtmlReport& report, const std::string& name, const TaskMet
 /// the highest, and then a map of all), how the tasks' gradients agreed over the rounds, the task graph with attention
 /// where tasks listen to one another, a table of the tasks, and where the seconds went. Tasks without a name are called
 /// by their number. Nothing for a meter that has seen no round.
-inline void add_training(HtmlReport& report, const std::string& name, const TaskMeter& meter,
-                         const std::vector<std::string>& names, const std::string& metric) {
+GRAFT_ONCE void add_training(HtmlReport& report, const std::string& name, const TaskMeter& meter,
+                             const std::vector<std::string>& names, const std::string& metric) {
   if (meter.rounds() == 0) return;
   report.section("Training of " + name);
   std::vector<std::vector<std::string>> rows;
@@ -295,6 +295,8 @@ inline void add_training(HtmlReport& report, const std::string& name, const Task
                   {"the rest of the protocol", share(seconds.all - seconds.work - seconds.aggregate - seconds.step)}});
   report.values(facts);
 }
+GRAFT_HELD(void add_training<>(HtmlReport&, const std::string&, const TaskMeter&, const std::vector<std::string>&,
+                               const std::string&))
 
 /// What a learner came to in the test.
 struct ReportedLearner {
@@ -315,6 +317,8 @@ ReportedLearner test_learner(const std::string& name, const Trained<Learner>& tr
   learner.parameters = count(trained.model);
   return learner;
 }
+GRAFT_HELD(ReportedLearner test_learner(const std::string&, const Trained<AnyEpisodeLearner>&, const ItemSet&,
+                                        const EpisodeSuite&, bool, const StopFlag*, Transport*))
 
 namespace detail {
 
@@ -356,9 +360,9 @@ inline std::string verdict(const std::string& kind, const std::string& base,
 /// Adds a section of the learners' accuracies of each of `kinds`, with 95 % intervals and paired differences to the
 /// learner `base`, what these say in words, precision, recall and F1 of those that have them, and the cost of training.
 /// Throws ValueError if there is no such learner, or one has other kinds.
-inline void add_results(HtmlReport& report, const std::vector<std::string>& kinds,
-                        const std::vector<ReportedLearner>& learners, const std::string& base,
-                        Site site = Site::current()) {
+GRAFT_ONCE void add_results(HtmlReport& report, const std::vector<std::string>& kinds,
+                            const std::vector<ReportedLearner>& learners, const std::string& base,
+                            Site site = Site::current()) {
   const ReportedLearner& reference = detail::base_learner("add_results", learners, base, kinds.size(), site);
   if (kinds.empty()) fail("add_results", "of no kinds of episodes", {}, site);
   report.section("Results");
@@ -418,15 +422,18 @@ inline void add_results(HtmlReport& report, const std::vector<std::string>& kind
   report.table("Cost of training", {"learner", "parameters", "seconds", "episodes", "dropped", "episodes a second"},
                costs);
 }
+GRAFT_HELD(void add_results<>(HtmlReport&, const std::vector<std::string>&, const std::vector<ReportedLearner>&,
+                              const std::string&, Site))
 
 /// Adds a table of the learners' accuracies by task, `task_of` [episodes of kind `kind`] in 0 .. names-1, with 95 %
 /// intervals, and of each what it gains on the learner `base`: the mean over tasks of the relative difference
 /// (`transfer_ratio`, `delta_p`), how many tasks are worse (`tasks_hurt`), and the tasks with the largest gain and
 /// loss. Tasks without an episode are left out, and of the gains those on which `base` has 0. Throws ValueError if
 /// there is no such learner or one has other episodes, IndexError for a task out of range.
-inline void add_transfer(HtmlReport& report, const std::vector<std::string>& names, const std::vector<Index>& task_of,
-                         std::size_t kind, const std::vector<ReportedLearner>& learners, const std::string& base,
-                         Site site = Site::current()) {
+GRAFT_ONCE void add_transfer(HtmlReport& report, const std::vector<std::string>& names,
+                             const std::vector<Index>& task_of, std::size_t kind,
+                             const std::vector<ReportedLearner>& learners, const std::string& base,
+                             Site site = Site::current()) {
   const char* op = "add_transfer";
   const ReportedLearner& reference = detail::base_learner(op, learners, base, kind + 1, site);
   for (const Index task : task_of)
@@ -476,6 +483,8 @@ inline void add_transfer(HtmlReport& report, const std::vector<std::string>& nam
         {"learner", "difference", "worse tasks", "largest gain", "largest loss"}, transfer);
   report.table("Accuracy in % by test task, with 95 % interval", head, rows);
 }
+GRAFT_HELD(void add_transfer<>(HtmlReport&, const std::vector<std::string>&, const std::vector<Index>&, std::size_t,
+                               const std::vector<ReportedLearner>&, const std::string&, Site))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -26,7 +26,7 @@ struct UniformTasks {
 /// The schedulers that a program can choose by name, each with its defaults; a new one is a line. They are made for
 /// tasks of these `sizes` [tasks], how many items each has: ones where that is not known. `CompetenceCurriculum` is not
 /// among them: it must be told how difficult the tasks are.
-inline const Registry<Scheduler(const Tensor<double>&)>& schedulers() {
+GRAFT_ONCE const Registry<Scheduler(const Tensor<double>&)>& schedulers() {
   using Sizes = const Tensor<double>&;
   static const Registry<Scheduler(Sizes)> list(
       "schedulers", {
@@ -39,6 +39,7 @@ inline const Registry<Scheduler(const Tensor<double>&)>& schedulers() {
                     });
   return list;
 }
+GRAFT_HELD(const Registry<Scheduler(const Tensor<double>&)>& schedulers<>())
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

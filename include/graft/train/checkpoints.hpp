@@ -28,14 +28,23 @@ class Checkpoints {
   Checkpoints(const std::string& folder, bool resume, const Identity& identity, const std::vector<std::string>& names,
               Transport* ranks = nullptr)
       : folder_(folder), identity_(identity.text()) {
+    open(resume, identity, names, leads(ranks));
+  }
+
+  /// The checkpoint of a run; "" without a folder.
+  std::string file(const std::string& name) const { return folder_.empty() ? "" : folder_ + "/" + name + ".npz"; }
+  /// The identity that is saved with it.
+  const std::string& identity() const { return identity_; }
+
+ private:
+  GRAFT_ONCE void open(bool resume, const Identity& identity, const std::vector<std::string>& names, bool writes) {
     std::error_code error;
-    if (resume && !std::filesystem::is_directory(folder, error))
-      fail_file(folder, "there is no such folder to resume from");
-    const bool writes = leads(ranks);
+    if (resume && !std::filesystem::is_directory(folder_, error))
+      fail_file(folder_, "there is no such folder to resume from");
     if (writes) {
-      std::filesystem::create_directories(folder, error);
-      if (error) fail_file(folder, {"cannot make the checkpoint folder: ", error.message()});
-      claim_ = std::make_shared<FolderClaim>(folder);
+      std::filesystem::create_directories(folder_, error);
+      if (error) fail_file(folder_, {"cannot make the checkpoint folder: ", error.message()});
+      claim_ = std::make_shared<FolderClaim>(folder_);
     }
     bool any = false;
     for (const std::string& name : names) {
@@ -52,18 +61,13 @@ class Checkpoints {
       if (!difference.empty()) fail_file(path, {"was made with other options or data: ", difference});
     }
     if (resume && !any)
-      fail_file(folder, {"holds no checkpoint to resume from (", file(names.empty() ? "NAME" : names[0]), ")"});
+      fail_file(folder_, {"holds no checkpoint to resume from (", file(names.empty() ? "NAME" : names[0]), ")"});
   }
 
-  /// The checkpoint of a run; "" without a folder.
-  std::string file(const std::string& name) const { return folder_.empty() ? "" : folder_ + "/" + name + ".npz"; }
-  /// The identity that is saved with it.
-  const std::string& identity() const { return identity_; }
-
- private:
   std::string folder_, identity_;
   std::shared_ptr<FolderClaim> claim_;
 };
+GRAFT_HELD(void Checkpoints::open<>(bool, const Identity&, const std::vector<std::string>&, bool))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "graft/common/few_shot.hpp"
 #include "graft/data/episode_suite.hpp"
 #include "graft/evaluate/classification.hpp"
 #include "graft/evaluate/intervals.hpp"
@@ -40,6 +41,8 @@ std::vector<std::vector<double>> episode_accuracies(const Learner& learner, cons
         stop, ranks));
   return figures;
 }
+GRAFT_HELD(std::vector<std::vector<double>> episode_accuracies(const AnyEpisodeLearner&, const ItemSet&,
+                                                               const EpisodeSuite&, const StopFlag*, Transport*))
 
 /// Means over the episodes of a suite of an episode's macro-averaged precision, recall and F1 of its classes, [kinds].
 template <class Learner>
@@ -66,6 +69,8 @@ std::vector<PrecisionRecall> episode_precision_recall(const Learner& learner, co
   }
   return kinds;
 }
+GRAFT_HELD(std::vector<PrecisionRecall> episode_precision_recall(const AnyEpisodeLearner&, const ItemSet&,
+                                                                 const EpisodeSuite&, const StopFlag*))
 
 /// Mean over kinds of episodes of their mean figures: what a model is chosen by. 0 for no kinds.
 inline double mean_figure(const std::vector<std::vector<double>>& figures) {

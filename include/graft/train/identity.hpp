@@ -35,7 +35,7 @@ class Identity {
     return lines;
   }
   /// What differs in an identity that `text` once gave: "seed 1, now 2"; empty if they are equal.
-  std::string difference(const std::string& before) const {
+  GRAFT_ONCE std::string difference(const std::string& before) const {
     std::vector<std::pair<std::string, std::string>> old;
     for (std::size_t at = 0; at < before.size();) {
       const std::size_t end = std::min(before.find('\n', at), before.size()), colon = before.find(": ", at);
@@ -57,6 +57,7 @@ class Identity {
  private:
   std::vector<std::pair<std::string, std::string>> entries_;
 };
+GRAFT_HELD(std::string Identity::difference<>(const std::string&) const)
 
 }  // namespace GRAFT_ABI
 }  // namespace graft
