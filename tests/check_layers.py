@@ -39,7 +39,7 @@ BUILDS_ON = {
 }
 BUILDS_ON |= {f"{room}.hpp": [room] for room in BUILDS_ON if "." not in room}  # umbrellas
 BUILDS_ON["fewshot.hpp"] += ["io/checkpoint.hpp"]  # saved learners
-BUILDS_ON["compiled_functions.hpp"] = ["protocol", "multitask.hpp"]
+BUILDS_ON["compiled_functions.hpp"] = ["protocol", "fewshot.hpp", "multitask.hpp"]
 
 # Files at the top that are parts of a room.
 PARTS = {"fwd.hpp": "core", "compiled.hpp": "graft.hpp", "compiled_list.inc": "graft.hpp"}

@@ -1,13 +1,17 @@
 #pragma once
-// The headers beside graft/graft.hpp that have lines of GRAFT_HELD: what these name is compiled in a unit of the library
-// graft::compiled, which includes this file.
+// The headers beside graft/graft.hpp that have lines of GRAFT_HELD: what these name is compiled in a unit of the
+// library graft::compiled, which includes this file.
 
+#include "graft/common/backbones.hpp"
+#include "graft/data/augment.hpp"
 #include "graft/data/character_split.hpp"
 #include "graft/data/characters.hpp"
 #include "graft/data/episode_suite.hpp"
 #include "graft/data/episodes.hpp"
+#include "graft/data/few_shot_data.hpp"
 #include "graft/data/glyphs.hpp"
 #include "graft/data/item_set.hpp"
+#include "graft/data/node_episodes.hpp"
 #include "graft/evaluate/curve_picture.hpp"
 #include "graft/evaluate/graph_picture.hpp"
 #include "graft/evaluate/interval_picture.hpp"
@@ -15,12 +19,15 @@
 #include "graft/evaluate/method_table.hpp"
 #include "graft/evaluate/record.hpp"
 #include "graft/evaluate/report.hpp"
+#include "graft/fewshot.hpp"
 #include "graft/fewshot/episode_learner.hpp"
 #include "graft/fewshot/graph_transformer.hpp"
 #include "graft/io/checkpoint.hpp"
 #include "graft/io/npz.hpp"
 #include "graft/multitask.hpp"
 #include "graft/protocol/episode_training.hpp"
+#include "graft/protocol/few_shot_harness.hpp"
+#include "graft/protocol/learner_training.hpp"
 #include "graft/protocol/meter.hpp"
 #include "graft/protocol/report.hpp"
 #include "graft/protocol/scheduler.hpp"

@@ -296,7 +296,7 @@ FewShotLearner without_model(const LearnerSpec& s, const Random&, const Table&) 
 
 /// The few-shot methods that a program can choose by name, with their defaults, made by (specification, random, table);
 /// the table is that of the backbone. A new one is a line. Those before the first comment look at the support alone.
-inline const Registry<FewShotLearner(const LearnerSpec&, const Random&, const Tensor<>&)>& few_shot_methods() {
+GRAFT_ONCE const Registry<FewShotLearner(const LearnerSpec&, const Random&, const Tensor<>&)>& few_shot_methods() {
   using namespace detail;
   static const Registry<FewShotLearner(const LearnerSpec&, const Random&, const Tensor<>&)> list(
       "few_shot_methods", {
@@ -343,11 +343,12 @@ inline const Registry<FewShotLearner(const LearnerSpec&, const Random&, const Te
                           });
   return list;
 }
+GRAFT_HELD(const Registry<FewShotLearner(const LearnerSpec&, const Random&, const Tensor<>&)>& few_shot_methods<>())
 
 /// The learner of a specification. `table`: of the backbone `graph`, see `backbones`. Throws ValueError, which lists
 /// the names, for an unknown method or backbone, and for sizes below 1 or that do not fit together.
-inline FewShotLearner make_learner(const LearnerSpec& spec, const Random& random, const Tensor<>& table = {},
-                                   Site site = Site::current()) {
+GRAFT_ONCE FewShotLearner make_learner(const LearnerSpec& spec, const Random& random, const Tensor<>& table = {},
+                                       Site site = Site::current()) {
   for (const auto& [name, value] : {std::pair("size", spec.size), std::pair("entries", spec.entries),
                                     std::pair("ways", spec.ways), std::pair("classes", spec.classes)})
     if (value < 1) fail("make_learner", {name, " is ", value, ", expected 1 or more"}, {}, site);
@@ -358,10 +359,11 @@ inline FewShotLearner make_learner(const LearnerSpec& spec, const Random& random
                      {{"table", table.shape()}}, site);
   return few_shot_methods().make(spec.method, spec, random, table, site);
 }
+GRAFT_HELD(FewShotLearner make_learner<>(const LearnerSpec&, const Random&, const Tensor<>&, Site))
 
 /// Writes a learner with its specification, and `more` of the caller's, to a file that `load_learner` reads. Throws
 /// FileError when it cannot be written.
-inline void save_learner(const std::string& path, const FewShotLearner& learner, Metadata more = {}) {
+GRAFT_ONCE void save_learner(const std::string& path, const FewShotLearner& learner, Metadata more = {}) {
   const LearnerSpec& s = learner.spec();
   more["learner/method"] = s.method;
   more["learner/backbone"] = s.backbone;
@@ -371,10 +373,11 @@ inline void save_learner(const std::string& path, const FewShotLearner& learner,
     more[std::string("learner/") + name] = static_cast<std::int64_t>(value);
   save_checkpoint(path, learner, more);
 }
+GRAFT_HELD(void save_learner<>(const std::string&, const FewShotLearner&, Metadata))
 
 /// The learner of a file of `save_learner`: it answers with the same bits. Throws FileError for a file that cannot be
 /// read, is none of a learner, or one of a method or backbone that this library does not have.
-inline FewShotLearner load_learner(const std::string& path) {
+GRAFT_ONCE FewShotLearner load_learner(const std::string& path) {
   const Metadata found = read_checkpoint_metadata(path);
   const auto read = [&]<class T>(const char* name, T& to) {
     using Stored = std::conditional_t<std::is_same_v<T, std::string>, std::string, std::int64_t>;
@@ -402,6 +405,7 @@ inline FewShotLearner load_learner(const std::string& path) {
   load_checkpoint(path, learner);
   return learner;
 }
+GRAFT_HELD(FewShotLearner load_learner<>(const std::string&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -92,7 +92,7 @@ inline Backbone text_backbone(const BackboneOptions& o, const Random& random, co
 /// [n, size, size, 1] of 16 pixels or more: conv4, resnet, vit. For vectors [n, size]: mlp. For numbers of nodes [n,
 /// 1]: graph, whose `table` [entries, size] are the nodes' features as the graph has smoothed them, zeros where it is
 /// not given (a file that is loaded has them). For token ids [n, size] in 0 .. entries - 1: text.
-inline const Registry<Backbone(const BackboneOptions&, const Random&, const Tensor<>&)>& backbones() {
+GRAFT_ONCE const Registry<Backbone(const BackboneOptions&, const Random&, const Tensor<>&)>& backbones() {
   static const Registry<Backbone(const BackboneOptions&, const Random&, const Tensor<>&)> list(
       "backbones", {
                        {"conv4", detail::conv4_backbone},
@@ -104,6 +104,7 @@ inline const Registry<Backbone(const BackboneOptions&, const Random&, const Tens
                    });
   return list;
 }
+GRAFT_HELD(const Registry<Backbone(const BackboneOptions&, const Random&, const Tensor<>&)>& backbones<>())
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

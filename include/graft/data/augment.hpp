@@ -106,8 +106,8 @@ inline void distort(const float* from, float* to, Index height, Index width, Ind
 /// on stream i of `random` alone. A value is read between pixels (bilinear), outside there is 0. The images come back
 /// as they are, bit for bit, where every limit is 0. Carries no gradient. Throws ShapeError, and ValueError for a limit
 /// below 0, a scale of 1 or more, or a sigma that is not positive.
-inline Tensor<> augment(const Tensor<>& images, const AugmentOptions& o, const Random& random,
-                        Site site = Site::current()) {
+GRAFT_ONCE Tensor<> augment(const Tensor<>& images, const AugmentOptions& o, const Random& random,
+                            Site site = Site::current()) {
   using detail::Range;
   const char* op = "augment";
   if (images.rank() != 4)
@@ -131,6 +131,7 @@ inline Tensor<> augment(const Tensor<>& images, const AugmentOptions& o, const R
   });
   return from_vector(std::move(changed), images.shape());
 }
+GRAFT_HELD(Tensor<> augment<>(const Tensor<>&, const AugmentOptions&, const Random&, Site))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -209,8 +209,8 @@ inline FewShotData few_shot_nodes(const NodeLabels& nodes, const std::string& so
                                   Index hops = 8) {
   std::vector<std::string> names;
   for (Index c = 0; c < nodes.classes; ++c) names.push_back("class " + std::to_string(c));
-  FewShotData data = few_shot_classes(number_items(from_vector(nodes.known_labels()), names, source),
-                                      ItemKind::nodes, nodes.features.columns(), random);
+  FewShotData data = few_shot_classes(number_items(from_vector(nodes.known_labels()), names, source), ItemKind::nodes,
+                                      nodes.features.columns(), random);
   data.entries = nodes.nodes();
   data.table = compared_features(nodes, hops) * std::sqrt(static_cast<float>(nodes.features.columns()));
   return data;
@@ -255,8 +255,8 @@ inline FewShotData few_shot_texts(const std::string& path, const Random& random,
 /// `load_node_labels` reads it), texts (.tsv), or vectors (an .npz file with `x` [n, width] and `y` [n]); "glyphs" are
 /// the generated characters. `eval` is a file of characters to test on, or "". `random` deals out classes and draws
 /// runs.
-inline FewShotData load_few_shot(const std::string& path, const std::string& eval, const CharacterProtocol& protocol,
-                                 const Random& random) {
+GRAFT_ONCE FewShotData load_few_shot(const std::string& path, const std::string& eval,
+                                     const CharacterProtocol& protocol, const Random& random) {
   const auto characters = [&](CharacterImages images, const std::string& source) {
     if (eval.empty()) return few_shot_characters(std::move(images), source, protocol, random);
     return few_shot_characters(std::move(images), source, protocol, random,
@@ -272,6 +272,7 @@ inline FewShotData load_few_shot(const std::string& path, const std::string& eva
   return few_shot_classes(vector_items(to_tensor<float>(x), to_tensor<std::int64_t>(y), {}, path), ItemKind::vectors,
                           x.shape[1], random);
 }
+GRAFT_HELD(FewShotData load_few_shot<>(const std::string&, const std::string&, const CharacterProtocol&, const Random&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -171,8 +171,8 @@ struct NodeTables {
   Tensor<> coordinates;  ///< the `principal_coordinates` of these
 };
 /// Those of each graph of a set, `width` coordinates after `hops`. Throws as they do.
-inline std::vector<NodeTables> compared_tables(const NodeSets& sets, Index hops, Index width, const Random& random,
-                                               Site site = Site::current()) {
+GRAFT_ONCE std::vector<NodeTables> compared_tables(const NodeSets& sets, Index hops, Index width, const Random& random,
+                                                   Site site = Site::current()) {
   std::vector<NodeTables> tables;
   for (const NodeLabels& nodes : sets.graphs) {
     const Tensor<> smooth = compared_features(nodes, hops, site);
@@ -180,6 +180,7 @@ inline std::vector<NodeTables> compared_tables(const NodeSets& sets, Index hops,
   }
   return tables;
 }
+GRAFT_HELD(std::vector<NodeTables> compared_tables<>(const NodeSets&, Index, Index, const Random&, Site))
 
 /// A classifier of episodes whose items are numbers of nodes [n, 1], without training: the labels of the support spread
 /// over the whole graph (`label_propagation`), whose first node has the number `first`. It sees all nodes of the graph,

@@ -306,8 +306,8 @@ class FewShotHarness {
 
 /// The reports as a table: a block for each of what methods see, in it a line a method: percent with 95 % interval over
 /// episodes of means over seeds, then what training cost.
-inline std::string harness_table(const std::vector<HarnessReport>& reports,
-                                 const std::vector<HarnessSetting>& settings) {
+GRAFT_ONCE std::string harness_table(const std::vector<HarnessReport>& reports,
+                                     const std::vector<HarnessSetting>& settings) {
   std::string table, notes;
   const auto line = [&](const std::string& name, const std::vector<std::string>& cells) {
     table += name;
@@ -363,11 +363,12 @@ inline std::string harness_table(const std::vector<HarnessReport>& reports,
     }
   return table + (notes.empty() ? "" : "\n" + notes);
 }
+GRAFT_HELD(std::string harness_table<>(const std::vector<HarnessReport>&, const std::vector<HarnessSetting>&))
 
 /// The reports as rows of a record: a method's figures in every setting, of every seed where there are several, and
 /// what it was trained on.
-inline std::vector<ResultRow> harness_rows(const std::vector<HarnessReport>& reports,
-                                           const std::vector<HarnessSetting>& settings) {
+GRAFT_ONCE std::vector<ResultRow> harness_rows(const std::vector<HarnessReport>& reports,
+                                               const std::vector<HarnessSetting>& settings) {
   std::vector<ResultRow> rows;
   for (const HarnessReport& r : reports) {
     if (!r.failure.empty()) continue;
@@ -384,6 +385,7 @@ inline std::vector<ResultRow> harness_rows(const std::vector<HarnessReport>& rep
   }
   return rows;
 }
+GRAFT_HELD(std::vector<ResultRow> harness_rows<>(const std::vector<HarnessReport>&, const std::vector<HarnessSetting>&))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft

@@ -44,9 +44,9 @@ inline EpisodeSource embedded_source(const EpisodeSource& source, const Backbone
 /// Accuracies of a learner in `count` episodes of a source, as `draw_episodes` draws them: in one pass over the items
 /// where the learner embeds single items. Unlabelled items are seen by learners alone that see unlabelled items and no
 /// queries. Throws as `draw_episodes` and the learner do, and Stopped.
-inline std::vector<double> learner_accuracies(const FewShotLearner& learner, const EpisodeSource& source,
-                                              const EpisodeOptions& options, Index count, const Random& random,
-                                              const StopFlag* stop = nullptr) {
+GRAFT_ONCE std::vector<double> learner_accuracies(const FewShotLearner& learner, const EpisodeSource& source,
+                                                  const EpisodeOptions& options, Index count, const Random& random,
+                                                  const StopFlag* stop = nullptr) {
   const Backbone* embedding = learner.embedding();
   const FewShotLearner answering = embedding ? learner.with_embedding(SameItems()) : learner;
   const EpisodeSource answered = embedding ? embedded_source(source, *embedding) : source;
@@ -56,9 +56,11 @@ inline std::vector<double> learner_accuracies(const FewShotLearner& learner, con
   const auto answer = [&](const Episode<>& e) { return accuracy(answering(e, Context()), e.query.y); };
   return episode_figures(answered.items, episodes, answer, stop);
 }
+GRAFT_HELD(std::vector<double> learner_accuracies<>(const FewShotLearner&, const EpisodeSource&, const EpisodeOptions&,
+                                                    Index, const Random&, const StopFlag*))
 /// Accuracies in one-shot runs.
-inline std::vector<double> learner_accuracies(const FewShotLearner& learner, const OneShotRuns& runs,
-                                              const StopFlag* stop = nullptr) {
+GRAFT_ONCE std::vector<double> learner_accuracies(const FewShotLearner& learner, const OneShotRuns& runs,
+                                                  const StopFlag* stop = nullptr) {
   std::vector<double> figures(static_cast<std::size_t>(runs.runs));
   parallel_tasks(runs.runs, [&](Index run) {
     if (stop_requested(stop)) throw Stopped("graft: stopped while runs were answered");
@@ -67,6 +69,7 @@ inline std::vector<double> learner_accuracies(const FewShotLearner& learner, con
   });
   return figures;
 }
+GRAFT_HELD(std::vector<double> learner_accuracies<>(const FewShotLearner&, const OneShotRuns&, const StopFlag*))
 
 /// The classes of all lists of a source, in their order: class number k of a batch of base classes is the k-th.
 inline std::vector<Index> base_classes(const EpisodeSource& source) {
@@ -166,19 +169,21 @@ class LearnerTasks {
 /// accuracy on `validation` is kept. A method that asks to see base classes is shown some thousand items of theirs in
 /// the end. Throws ValueError for a learner that is not trained, or made for another number of base classes; FileError
 /// for sources too small for their episodes; and as `train`.
-inline Trained<FewShotLearner> train_learner(const FewShotLearner& learner, const EpisodeSource& training,
-                                             const EpisodeSource& validation, const LearnerTraining& how,
-                                             const Checkpoints& checkpoints = {}, Site site = Site::current()) {
+GRAFT_ONCE Trained<FewShotLearner> train_learner(const FewShotLearner& learner, const EpisodeSource& training,
+                                                 const EpisodeSource& validation, const LearnerTraining& how,
+                                                 const Checkpoints& checkpoints = {}, Site site = Site::current()) {
   const detail::LearnerTasks tasks(learner, training, validation, how, site);
   return train_on_episodes(
       learner, tasks.count(), [&](Index task, const Random& random) { return tasks.draw(task, random); },
       [&](const FewShotLearner& own) { return tasks.validate(own); }, tasks.training(), checkpoints, site);
 }
+GRAFT_HELD(Trained<FewShotLearner> train_learner<>(const FewShotLearner&, const EpisodeSource&, const EpisodeSource&,
+                                                   const LearnerTraining&, const Checkpoints&, Site))
 
 /// Shows a learner up to `count` items of the base classes, embedded: what SimpleShot centres by. Learners that do not
 /// ask for it stay as they are.
-inline void show_base(FewShotLearner& learner, const EpisodeSource& training, const Random& random,
-                      Index count = 2000) {
+GRAFT_ONCE void show_base(FewShotLearner& learner, const EpisodeSource& training, const Random& random,
+                          Index count = 2000) {
   const Backbone* embedding = learner.embedding();
   if (!embedding || learner.trains() != Trains::classes) return;
   std::vector<Tensor<>> parts;
@@ -190,11 +195,13 @@ inline void show_base(FewShotLearner& learner, const EpisodeSource& training, co
                                  Context()));
   learner.see_base(concat(parts, 0).detach());
 }
+GRAFT_HELD(void show_base<>(FewShotLearner&, const EpisodeSource&, const Random&, Index))
 
 /// How many rounds `train_learner` may do in `seconds`, its validations within them: a fortieth of the time, and two
 /// rounds at least, are spent to find out, on a copy. 1 at least. Not repeatable: take it once and keep the rounds.
-inline Index rounds_within(double seconds, const FewShotLearner& learner, const EpisodeSource& training,
-                           const EpisodeSource& validation, const LearnerTraining& how, Site site = Site::current()) {
+GRAFT_ONCE Index rounds_within(double seconds, const FewShotLearner& learner, const EpisodeSource& training,
+                               const EpisodeSource& validation, const LearnerTraining& how,
+                               Site site = Site::current()) {
   if (!(seconds > 0)) fail("rounds_within", {seconds, " seconds"}, {}, site);
   const detail::LearnerTasks tasks(learner, training, validation, how, site);
   auto state = start_protocol(learner, Adam<FewShotLearner>(learner), tasks.count());
@@ -214,6 +221,8 @@ inline Index rounds_within(double seconds, const FewShotLearner& learner, const 
   const double left = seconds - static_cast<double>(how.train.validations) * again.seconds();
   return std::max(Index{1}, static_cast<Index>(left / of_round));
 }
+GRAFT_HELD(Index rounds_within<>(double, const FewShotLearner&, const EpisodeSource&, const EpisodeSource&,
+                                 const LearnerTraining&, Site))
 
 }  // namespace GRAFT_ABI
 }  // namespace graft
