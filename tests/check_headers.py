@@ -23,9 +23,9 @@ CALLS = ROOT / "tests" / "header_calls.inc"
 
 # Parsing takes most of a compiler's time. What includes one of these headers, directly or not, is compiled with its
 # parsed form, and so would not be found to use what is in there before it includes it, nothing else. Of several that a
-# header includes the one with the most headers is taken.
-PARSED_ONCE = ["number/simd.hpp", "autodiff/node.hpp", "ops/reduce.hpp", "ops/linalg.hpp", "ops/matmul.hpp",
-               "nn/block_parts.hpp", "common/inner_loop.hpp"]
+# header includes the one with the most headers is taken. None of them has models: a parsed form forgets the pragma that
+# lets GRAFT_FIELDS take offsets.
+PARSED_ONCE = ["number/simd.hpp", "autodiff/node.hpp", "ops/reduce.hpp", "ops/linalg.hpp", "ops/matmul.hpp"]
 
 # What a template parameter is instantiated with, by its concept and name.
 ARGUMENTS = [
