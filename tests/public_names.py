@@ -92,8 +92,11 @@ def names_of(header, text):
     """Yields the public names that the text of a header defines, in its order; overloads one by one."""
     lines, code = text.splitlines(), blanked(text)
 
+    def declaration(start, end):  # where it begins
+        return start + MACRO_CALLS.match(code[start:end]).end()
+
     def found(kind, name, start, end):
-        begin = start + MACRO_CALLS.match(code[start:end]).end()
+        begin = declaration(start, end)
         return Name(kind, name, header, code[begin:end].strip(), comment_above(lines, code.count("\n", 0, begin)))
 
     for match in re.finditer(r"^#define (GRAFT_\w+)", text, flags=re.M):
@@ -113,14 +116,14 @@ def names_of(header, text):
                     layer = CALLED_WITH_TENSORS.search(code[scope[2]:i])
                     yield dataclasses.replace(scope[3], kind="layer" if layer else "type")
             elif scopes and all(s[0] == "graft" for s in scopes):
-                defined = without_body(code[start + MACRO_CALLS.match(code[start:i]).end():i].strip())
+                defined = without_body(code[declaration(start, i):i].strip())
                 if defined:
                     yield found(*defined, start, i)
             start = i + 1
         elif c == "{" and (INSIDE_A_DECLARATION.search(code[start:i]) or scopes and scopes[-1][0] == "value"):
             scopes.append(("value", None, i, None))
         elif c == "{":
-            head = code[start + MACRO_CALLS.match(code[start:i]).end():i].strip()
+            head = code[declaration(start, i):i].strip()
             outer_public = bool(scopes) and all(s[0] == "graft" for s in scopes)
             plain = without_angles(head)
             namespace = re.search(r"\bnamespace(?:\s+(\w+))?\s*$", head)
