@@ -11,9 +11,8 @@ using namespace graft;
 
 struct Settings {
   std::vector<std::string> methods{"protonet"}, ways{"5", "20"}, shots{"1", "5"};
-  std::string data = "glyphs", eval, runs, protocol = "vinyals", save;
+  std::string data = "glyphs", eval, runs, protocol = "vinyals", augment = "none", save;
   Index own_runs = 0;
-  bool augment = false;
   CharacterProtocol characters;
   HarnessOptions harness;
 };
@@ -48,9 +47,14 @@ void settle(examples::Program& program, Settings& o) {
   if (o.own_runs == 0) o.own_runs = program.full() ? 200 : 20;
   o.characters.within = o.protocol != "vinyals";
   if (lake) o.characters.held_back = o.own_runs;
-  if (o.augment) o.harness.training.augment = {.degrees = 10, .scale = 0.1, .shear = 0.1, .shift = 2};
-  o.harness.training.seed = program.seed;
-  o.harness.training.train = program.train_options("", 1);
+  LearnerTraining& training = o.harness.training;
+  if (o.augment == "affine") training.augment = {.degrees = 10, .scale = 0.1, .shear = 0.1, .shift = 2};
+  if (o.augment == "elastic" || o.augment == "classes")
+    training.augment = {.degrees = 15, .scale = 0.15, .shear = 0.2, .shift = 2, .alpha = 20};
+  if (o.augment == "classes")
+    training.change_classes = {.scale = 0.3, .shear = 0.5, .mirror = 0.5, .alpha = 60, .sigma = 5};
+  training.seed = program.seed;
+  training.train = program.train_options("", 1);
 }
 
 void fewshot(examples::Program& program, Settings& o) {
@@ -107,7 +111,7 @@ int main(int argc, char** argv) {
   program.whole("--own-runs", o.own_runs, "runs drawn of each alphabet held back", 0).shown = "20; full 200";
   program.whole("--validation-episodes", h.training.validation_episodes, "episodes that choose the model", 1);
   program.real("--learning-rate", h.training.learning_rate, "highest learning rate of Adam", 1e-12, 10);
-  program.flag("--augment", o.augment, "bend and move training images");
+  program.word("--augment", o.augment, {"none", "affine", "elastic", "classes"}, "change training images");
   program.word("--save", o.save, {}, "file for the learner, of one method").in_identity = false;
   program.checkpoints();
   program.pictures("file for the learning curves, .svg");

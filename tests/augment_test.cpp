@@ -7,6 +7,7 @@
 #include "catch.hpp"
 #include "gap.hpp"
 #include "graft/data/augment.hpp"
+#include "graft/ops/broadcast.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/reduce.hpp"
 
@@ -56,6 +57,17 @@ TEST_CASE("an augmented image depends on its place and the stream alone", "[data
   CHECK_FALSE(same_bits(augment(images, o, Random(4)), one));
 }
 
+TEST_CASE("images of a group are changed alike, as the image in its place", "[data]") {
+  const Tensor<> image = hills(1, 20), images = concat<float>({image, image, image}, 0);
+  const AugmentOptions o{.degrees = 15, .scale = 0.1, .shear = 0.1, .shift = 2, .alpha = 8, .sigma = 3};
+  const Tensor<> changed = augment(images, from_vector(std::vector<std::int64_t>{2, 0, 2}), o, Random(3));
+  const Tensor<> each = augment(images, o, Random(3));
+  CHECK(same_bits(slice(changed, 0, 0, 1), slice(each, 0, 2, 3)));
+  CHECK(same_bits(slice(changed, 0, 1, 2), slice(each, 0, 0, 1)));
+  CHECK(same_bits(slice(changed, 0, 2, 3), slice(each, 0, 2, 3)));
+  CHECK_THROWS_AS(augment(images, zeros<std::int64_t>({2}), o, Random(3)), ShapeError);
+}
+
 TEST_CASE("a shift moves the middle of mass by at most its limit, and the same for all pixels", "[data]") {
   const Tensor<> image = hills(1, 40);
   double largest = 0;
@@ -89,16 +101,18 @@ TEST_CASE("an elastic field is smooth and as large as its weights say", "[data]"
   // weights: in two dimensions 1 / (4 pi sigma^2) of the variance, for a Gaussian much wider than a pixel.
   const AugmentOptions o{.alpha = 34, .sigma = 4};
   double squares = 0, steps = 0, count = 0;
-  for (std::uint64_t seed = 0; seed < 400; ++seed) {
-    const std::vector<double> field = detail::displacements(61, 61, o, Random(seed));
-    for (Index y = 20; y < 41; ++y)
-      for (Index x = 20; x < 41; ++x) {
-        const auto at = static_cast<std::size_t>(y * 61 + x);
-        squares += field[at] * field[at];
-        steps += (field[at + 1] - field[at]) * (field[at + 1] - field[at]);
-        ++count;
-      }
-  }
+  const auto groups = generate({200}, [](Index i) -> std::int64_t { return i; });
+  const Tensor<> fields = detail::displacements(host(groups), 61, 61, o, Random(1));
+  for (Index i = 0; i < 200; ++i)
+    for (Index side = 0; side < 2; ++side)
+      for (Index y = 20; y < 41; ++y)
+        for (Index x = 20; x < 41; ++x) {
+          const auto at = static_cast<double>(fields.at({i, side, y, x})),
+                     next = static_cast<double>(fields.at({i, side, y, x + 1}));
+          squares += at * at;
+          steps += (next - at) * (next - at);
+          ++count;
+        }
   const double deviation = 34 / std::sqrt(3.0) / (2 * 4 * std::sqrt(std::numbers::pi));
   CHECK(std::sqrt(squares / count) == Approx(deviation).epsilon(0.04));
   // Neighbours differ by a derivative of the Gaussian: 1 / (sqrt(2) sigma) of the deviation.
@@ -160,6 +174,22 @@ TEST_CASE("a shear moves rows sideways, in proportion to their distance from the
   CHECK(largest > 0.3);  // of 30 uniform draws in -0.4 .. 0.4
 }
 
+TEST_CASE("as many images as asked for are mirrored, pixel by pixel", "[data]") {
+  const Tensor<> image = hills(1, 20), images = broadcast_to(image, {400, 20, 20, 1});
+  const Tensor<> other = generate({1, 20, 20, 1}, [&](Index, Index y, Index x, Index) {
+    return image.at({0, y, 19 - x, 0});
+  });
+  CHECK(same_bits(augment(image, {.mirror = 1}, Random(1)), other));
+  Index mirrored = 0;
+  const Tensor<> changed = augment(images, {.mirror = 0.25}, Random(1));
+  for (Index i = 0; i < 400; ++i) {
+    const bool is_mirrored = same_bits(slice(changed, 0, i, i + 1), other);
+    CHECK((is_mirrored || same_bits(slice(changed, 0, i, i + 1), image)));
+    mirrored += is_mirrored;
+  }
+  CHECK(std::abs(mirrored - 100) < 35);  // four deviations of a binomial number
+}
+
 TEST_CASE("channels are changed alike, and limits far beyond an image leave nothing of it", "[data]") {
   const Tensor<> one = hills(2, 20);
   const AugmentOptions o{.degrees = 20, .scale = 0.2, .shear = 0.2, .shift = 2, .alpha = 8};
@@ -174,6 +204,7 @@ TEST_CASE("augmentation refuses what it cannot do", "[data]") {
   CHECK_THROWS_AS(augment(zeros({2, 8, 8}), {.shift = 1}, Random(1)), ShapeError);
   CHECK_THROWS_WITH(augment(hills(1, 8), {.degrees = -1}, Random(1)), contains("augment") && contains("degrees"));
   CHECK_THROWS_WITH(augment(hills(1, 8), {.scale = 1}, Random(1)), contains("scale is 1"));
+  CHECK_THROWS_WITH(augment(hills(1, 8), {.mirror = 1.5}, Random(1)), contains("mirror is 1.5"));
   CHECK_THROWS_AS(augment(hills(1, 8), {.shift = INFINITY}, Random(1)), ValueError);
   CHECK_THROWS_WITH(augment(hills(1, 8), {.alpha = 1e39}, Random(1)), contains("alpha"));
   CHECK_THROWS_AS(augment(hills(1, 8), {.alpha = 1, .sigma = 0}, Random(1)), ValueError);

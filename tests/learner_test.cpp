@@ -433,6 +433,35 @@ TEST_CASE("training says what it lacks", "[learner_test]") {
   for (const std::int64_t label : host(batch.support.y)) CHECK((label >= 0 && label < 12));
 }
 
+TEST_CASE("training changes the images of a class alike, labelled or not, and classes apart", "[learner_test]") {
+  // Twelve classes that look the same, each of eight equal images.
+  const Tensor<> image = generate({16, 16}, [](Index y, Index x) { return y > 3 && x > 5 && y < x + 4 ? 1.0f : 0.0f; });
+  const Tensor<> x = broadcast_to(reshape(image, {1, 16, 16, 1}), {96, 16, 16, 1});
+  const EpisodeSource source{vector_items(x, episode_labels(12, 8)), {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}}, {"all"}};
+  const FewShotLearner learner = make_learner(
+      {.method = "soft_kmeans", .backbone = "mlp", .size = 256, .width = 16, .ways = 5, .classes = 12}, Random(1));
+  const LearnerTraining how{.episode = {.ways = 5, .shots = 1, .queries = 2, .unlabelled = 2},
+                            .change_classes = {.scale = 0.3, .shear = 0.5, .alpha = 60}};
+  const detail::LearnerTasks tasks(learner, source, source, how, Site::current());
+  const Episode<> episode = tasks.draw(0, Random(2));
+  const auto of = [](const Tensor<>& images, Index i) { return slice(images, 0, i, i + 1); };
+  for (Index c = 0; c < 5; ++c) {
+    for (Index other = 0; other < 5; ++other)
+      CHECK(same(of(episode.support.x, c), of(episode.support.x, other)) == (c == other));
+    CHECK_FALSE(same(of(episode.support.x, c), of(x, 0)));
+    for (Index i = 2 * c; i < 2 * c + 2; ++i) {
+      CHECK(same(of(episode.query.x, i), of(episode.support.x, episode.query.y.at({i}))));
+      CHECK(same(of(episode.unlabelled, i), of(episode.support.x, c)));
+    }
+  }
+  // A batch of base classes shows them as they are.
+  const detail::LearnerTasks batches(
+      make_learner({.method = "baseline", .backbone = "mlp", .size = 256, .width = 16, .ways = 5, .classes = 12},
+                   Random(1)),
+      source, source, how, Site::current());
+  CHECK(same(of(batches.draw(0, Random(2)).support.x, 0), of(x, 0)));
+}
+
 TEST_CASE("the harness refuses data that are too few before any training", "[learner_test]") {
   const FewShotData data = vector_data();
   HarnessOptions o = quick();

@@ -24,6 +24,9 @@ struct LearnerTraining {
   double learning_rate = 2e-3;       ///< the highest of Adam: it warms up for a fiftieth of the rounds, then a cosine
   double clip = 10;                  ///< largest norm of a step's gradient
   AugmentOptions augment = {};       ///< of training images
+  /// Of the classes of a training episode, the images of each changed alike: classes that the data do not have, where
+  /// they have few.
+  AugmentOptions change_classes = {};
   EpisodeOptions validation{5, 1, 10};
   Index validation_episodes = 100;
   std::uint64_t seed = 1;
@@ -135,17 +138,34 @@ class LearnerTasks {
             how_.train};
   }
   Episode<> draw(Index task, const Random& random) const {
-    Episode<> episode = trains_ == Trains::classes
-                            ? draw_class_batch(training_, classes_, how_.batch, random)
-                            : training_.items.episode(training_.items.draw(
-                                  training_.tasks[static_cast<std::size_t>(task)], how_.episode, random));
-    if (how_.augment.changes()) {
-      const Random changes = random.stream("augmentation");
-      episode.support.x = augment(episode.support.x, how_.augment, changes.stream("support"));
-      if (episode.query.x.defined()) episode.query.x = augment(episode.query.x, how_.augment, changes.stream("query"));
-      if (episode.unlabelled.defined())
-        episode.unlabelled = augment(episode.unlabelled, how_.augment, changes.stream("unlabelled"));
+    const Random changes = random.stream("augmentation");
+    const auto change = [&](Tensor<>& images, const char* part) {
+      if (how_.augment.changes() && images.defined()) images = augment(images, how_.augment, changes.stream(part));
+    };
+    Episode<> episode;
+    if (trains_ == Trains::classes) {
+      episode = draw_class_batch(training_, classes_, how_.batch, random);
+    } else {
+      const EpisodeIndices drawn =
+          training_.items.draw(training_.tasks[static_cast<std::size_t>(task)], how_.episode, random);
+      episode = training_.items.episode(drawn);
+      if (how_.change_classes.changes()) {
+        const auto change_classes = [&](Tensor<>& images, std::vector<Index> classes) {
+          if (images.defined())
+            images = augment(images, from_vector(std::move(classes)), how_.change_classes, changes.stream("classes"));
+        };
+        const auto classes_of = [&](std::vector<Index> labels) {
+          for (Index& label : labels) label = drawn.classes[static_cast<std::size_t>(label)];
+          return labels;
+        };
+        change_classes(episode.support.x, classes_of(drawn.support_labels));
+        change_classes(episode.query.x, classes_of(drawn.query_labels));
+        change_classes(episode.unlabelled, drawn.others);
+      }
     }
+    change(episode.support.x, "support");
+    change(episode.query.x, "query");
+    change(episode.unlabelled, "unlabelled");
     return episode;
   }
   double validate(const FewShotLearner& learner) const {
