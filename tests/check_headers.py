@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Every header works alone: a file that includes it and nothing else compiles, without warnings as the build defines
-them and without numbers cut to whole ones unsaid, and so does one use of each of its public functions and class
-templates.
+"""Every header works alone: a file that includes it and nothing else compiles without warnings, those that the build
+asks for and those of WARNINGS, and so does one use of each of its public functions and class templates.
 
 The uses come from the header's own text: a template whose parameters are element types or models is instantiated for
 float, std::int64_t and a small struct. What is called with a lambda, or is made in another way, has its call in
@@ -35,6 +34,8 @@ ARGUMENTS = [
     (r"class Allocator", "std::allocator<float>"),
     (r"class", "void"),  # of GRAFT_ONCE
 ]
+# What users warn of besides, and graft's headers give no cause for.
+WARNINGS = ["-Wpedantic", "-Wconversion", "-Wshadow", "-Werror=float-conversion"]
 # Names the headers with GRAFT_HELD.
 LIBRARY_HEADER = "compiled_functions.hpp"
 # What needs MPI.
@@ -217,7 +218,7 @@ def compile_alone(header, source, options=()):
     """What the compiler says of a file that includes this header only, twice, and uses it ("" if nothing)."""
     text = f'#include "graft/{header}"\n' * 2 + source
     mpi = MPI if header == MPI_HEADER else []
-    command = [CXX, *options, *FLAGS, "-Werror=float-conversion", *mpi, *NATIVE, "-x", "c++", "-fsyntax-only", "-"]
+    command = [CXX, *options, *FLAGS, *WARNINGS, *mpi, *NATIVE, "-x", "c++", "-fsyntax-only", "-"]
     done = subprocess.run(command, input=text, text=True, capture_output=True)
     return f"{header} does not work alone:\n{done.stderr}\nof\n{source}" if done.returncode else ""
 

@@ -26,19 +26,19 @@ inline CharacterFold character_fold(const CharacterClasses& characters, Index fo
   if (each < 1 || validation < 1 || each + validation >= alphabets)
     fail_file(characters.source(), {alphabets, " alphabets are too few for ", folds, " folds with ", validation,
                                     " of the others for validation"});
-  enum class Part { tasks, validation, test };
+  enum class Part { trained_on, validated_on, tested_on };
   List<Part> part(alphabets);
   const std::vector<Index> order = random.permutation(alphabets);
   for (Index place = 0; place < alphabets; ++place)
-    part[order[static_cast<std::size_t>((fold * each + place) % alphabets)]] = place < each ? Part::test
+    part[order[static_cast<std::size_t>((fold * each + place) % alphabets)]] = place < each ? Part::tested_on
                                                                                : place < each + validation
-                                                                                   ? Part::validation
-                                                                                   : Part::tasks;
+                                                                                   ? Part::validated_on
+                                                                                   : Part::trained_on;
   const auto pool = [&](bool all_turns, Part wanted) {
     return characters.pool(
         all_turns, [&](Index c) { return part[images.character_alphabet[static_cast<std::size_t>(c)]] == wanted; });
   };
-  return {pool(true, Part::tasks), pool(false, Part::validation), pool(false, Part::test)};
+  return {pool(true, Part::trained_on), pool(false, Part::validated_on), pool(false, Part::tested_on)};
 }
 
 }  // namespace GRAFT_ABI

@@ -24,7 +24,7 @@ struct Place {
   explicit Place(S number) {
     const auto y = +number;  // of bool and the characters: an int
     using Y = std::remove_const_t<decltype(y)>;
-    using Ends = std::numeric_limits<T>;
+    using Limits = std::numeric_limits<T>;
     if constexpr (Real<T>) {
       at = static_cast<T>(y);
       if constexpr (std::is_integral_v<Y>) {
@@ -35,14 +35,14 @@ struct Place {
       }
     } else if constexpr (std::is_integral_v<Y>) {
       using Wide = decltype(+T());
-      const bool below = std::cmp_less(y, Wide{Ends::lowest()}), above = std::cmp_greater(y, Wide{Ends::max()});
-      at = below ? Ends::lowest() : above ? Ends::max() : static_cast<T>(y);
+      const bool below = std::cmp_less(y, Wide{Limits::lowest()}), above = std::cmp_greater(y, Wide{Limits::max()});
+      at = below ? Limits::lowest() : above ? Limits::max() : static_cast<T>(y);
       side = above - below;
     } else {
       nowhere = y != y;
       if (nowhere) return;
-      const bool below = y < static_cast<Y>(Ends::lowest()), above = y >= std::ldexp(Y(1), Ends::digits);
-      at = below ? Ends::lowest() : above ? Ends::max() : static_cast<T>(std::trunc(y));
+      const bool below = y < static_cast<Y>(Limits::lowest()), above = y >= std::ldexp(Y(1), Limits::digits);
+      at = below ? Limits::lowest() : above ? Limits::max() : static_cast<T>(std::trunc(y));
       side = below ? -1 : above ? 1 : (y > static_cast<Y>(at)) - (y < static_cast<Y>(at));
     }
   }
@@ -104,7 +104,7 @@ Tensor<bool> test(const Tensor<T>& x, F f) {
   }
 GRAFT_COMPARISON(below, <, >, a < p.at || (a == p.at && p.side > 0))
 GRAFT_COMPARISON(at_most, <=, >=, a < p.at || (a == p.at && p.side >= 0))
-GRAFT_COMPARISON(above, >, <, a > p.at || (a == p.at && p.side < 0))
+GRAFT_COMPARISON(above, >, <, a> p.at || (a == p.at && p.side < 0))
 GRAFT_COMPARISON(at_least, >=, <=, a > p.at || (a == p.at && p.side <= 0))
 GRAFT_COMPARISON(at, ==, ==, a == p.at && p.side == 0)
 GRAFT_COMPARISON(not_at, !=, !=, !(a == p.at && p.side == 0))

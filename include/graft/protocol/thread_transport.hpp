@@ -79,7 +79,7 @@ class ThreadTransport final : public Transport {
 
  private:
   struct Meeting final : Exchange {
-    Meeting(ThreadTransport& own, Index number) : own(own), number(number) {}
+    Meeting(ThreadTransport& of, Index at) : own(of), number(at) {}
 
     void post(Index place, Bytes block) override {
       auto shared = std::make_shared<const Bytes>(std::move(block));
