@@ -227,7 +227,7 @@ def parsed_once(folder, header):
     """Compiler options that put this header, parsed now, before a file."""
     path = pathlib.Path(folder, header.replace("/", "_"))
     path.write_text(f'#include "graft/{header}"\n', encoding="utf-8")
-    run([CXX, *FLAGS, *NATIVE, "-x", "c++-header", str(path), "-o", f"{path}.gch"])
+    run([CXX, *FLAGS, *WARNINGS, *NATIVE, "-x", "c++-header", str(path), "-o", f"{path}.gch"])
     return ["-include", str(path)]
 
 

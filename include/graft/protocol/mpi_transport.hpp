@@ -153,7 +153,7 @@ class MpiTransport final : public Transport {
   static bool has_left(const std::optional<std::string>& why) { return why.has_value(); }
 
   struct Round final : Exchange {
-    explicit Round(MpiTransport& own) : own(own) {}
+    explicit Round(MpiTransport& of) : own(of) {}
     ~Round() override {
       const std::lock_guard lock(own.mutex_);
       own.blocks_[own.parity_].clear();
