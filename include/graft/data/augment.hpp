@@ -49,8 +49,8 @@ inline Tensor<> smoothing(Index length, double sigma) {
   });
 }
 
-/// How far each pixel of each image is read from its place, down and to the side: numbers uniform in (-alpha, alpha),
-/// smoothed along both axes, [n, 2, height, width]. Those of image i depend on stream `groups[i]` alone.
+/// How far each pixel of each group's images is read from its place, down and to the side: numbers uniform in (-alpha,
+/// alpha), smoothed along both axes, [groups, 2, height, width]. Those of group i depend on stream `groups[i]` alone.
 inline Tensor<> displacements(std::span<const std::int64_t> groups, Index height, Index width, const AugmentOptions& o,
                               const Random& random) {
   const Index n = std::ssize(groups);
@@ -128,12 +128,16 @@ GRAFT_ONCE Tensor<> augment(const Tensor<>& images, const Tensor<std::int64_t>& 
   const Index n = images.size(0), height = images.size(1), width = images.size(2), channels = images.size(3);
   const Index each = height * width * channels;
   const std::span<const std::int64_t> group = host(groups);
-  const Tensor<> fields = o.alpha > 0 ? detail::displacements(group, height, width, o, random) : Tensor<>();
+  std::vector<std::int64_t> distinct(group.begin(), group.end());  // a group's displacements are made once
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  const Tensor<> fields = o.alpha > 0 ? detail::displacements(distinct, height, width, o, random) : Tensor<>();
   std::vector<float> changed(static_cast<std::size_t>(n * each));
   const float *const from = std::data(host(images)), *const displaced = o.alpha > 0 ? std::data(host(fields)) : nullptr;
   parallel_tasks(n, [&](Index i) {
+    const Index place = std::lower_bound(distinct.begin(), distinct.end(), group[i]) - distinct.begin();
     detail::distort(from + i * each, std::data(changed) + i * each, height, width, channels, o,
-                    displaced ? displaced + 2 * i * height * width : nullptr,
+                    displaced ? displaced + 2 * place * height * width : nullptr,
                     random.stream(static_cast<std::uint64_t>(group[i])));
   });
   return from_vector(std::move(changed), images.shape());

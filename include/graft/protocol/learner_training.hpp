@@ -139,33 +139,28 @@ class LearnerTasks {
   }
   Episode<> draw(Index task, const Random& random) const {
     const Random changes = random.stream("augmentation");
-    const auto change = [&](Tensor<>& images, const char* part) {
-      if (how_.augment.changes() && images.defined()) images = augment(images, how_.augment, changes.stream(part));
+    // The classes of images as the data number them; none: these stay as they are.
+    const auto change = [&](Tensor<>& images, const char* part, std::vector<Index> classes) {
+      if (!images.defined()) return;
+      if (!classes.empty() && how_.change_classes.changes())
+        images = augment(images, from_vector(std::move(classes)), how_.change_classes, changes.stream("classes"));
+      if (how_.augment.changes()) images = augment(images, how_.augment, changes.stream(part));
     };
-    Episode<> episode;
     if (trains_ == Trains::classes) {
-      episode = draw_class_batch(training_, classes_, how_.batch, random);
-    } else {
-      const EpisodeIndices drawn =
-          training_.items.draw(training_.tasks[static_cast<std::size_t>(task)], how_.episode, random);
-      episode = training_.items.episode(drawn);
-      if (how_.change_classes.changes()) {
-        const auto change_classes = [&](Tensor<>& images, std::vector<Index> classes) {
-          if (images.defined())
-            images = augment(images, from_vector(std::move(classes)), how_.change_classes, changes.stream("classes"));
-        };
-        const auto classes_of = [&](std::vector<Index> labels) {
-          for (Index& label : labels) label = drawn.classes[static_cast<std::size_t>(label)];
-          return labels;
-        };
-        change_classes(episode.support.x, classes_of(drawn.support_labels));
-        change_classes(episode.query.x, classes_of(drawn.query_labels));
-        change_classes(episode.unlabelled, drawn.others);
-      }
+      Episode<> batch = draw_class_batch(training_, classes_, how_.batch, random);
+      change(batch.support.x, "support", {});
+      return batch;
     }
-    change(episode.support.x, "support");
-    change(episode.query.x, "query");
-    change(episode.unlabelled, "unlabelled");
+    const EpisodeIndices drawn =
+        training_.items.draw(training_.tasks[static_cast<std::size_t>(task)], how_.episode, random);
+    const auto classes_of = [&](std::vector<Index> labels) {
+      for (Index& label : labels) label = drawn.classes[static_cast<std::size_t>(label)];
+      return labels;
+    };
+    Episode<> episode = training_.items.episode(drawn);
+    change(episode.support.x, "support", classes_of(drawn.support_labels));
+    change(episode.query.x, "query", classes_of(drawn.query_labels));
+    change(episode.unlabelled, "unlabelled", drawn.others);
     return episode;
   }
   double validate(const FewShotLearner& learner) const {
