@@ -367,6 +367,13 @@ TEST_CASE("the harness trains methods and tests them on the same episodes", "[le
   }
   CHECK(harness.trainings({"protonet", "baseline", "simpleshot", "maml", "nearest_support"}) ==
         std::vector<std::string>{"protonet-12-way-seed-1", "baseline-seed-1", "maml-5-way-seed-1"});
+  // Of the models of a training the one is kept that does best at the most ways.
+  HarnessOptions o = quick();
+  o.ways = {2, 5};
+  const HarnessReport both = FewShotHarness(data, o, maker).run("protonet");
+  const std::vector<double>& validated = both.curves[0].y;
+  CHECK(mean_of(learner_accuracies(both.learner, data.validation, {5, 1, 10}, 20, Random(1).stream("validation"))) ==
+        *std::max_element(validated.begin(), validated.end()));
   const HarnessReport hausdorff = harness.run("hausdorff");  // takes images
   CHECK(hausdorff.failure != "");
   const HarnessReport protonet = harness.run("protonet"), nearest = harness.run("nearest_support");

@@ -171,8 +171,13 @@ inline ItemSet rows_of(const Tensor<>& x, const Tensor<std::int64_t>& labels, st
   ItemSet set;
   set.source = source;
   if (class_names.empty()) {
-    Index classes = 0;
-    for (const std::int64_t label : host(labels)) classes = std::max(classes, static_cast<Index>(label) + 1);
+    const Index most = std::max(labels.count(), Index{65536});  // a name is made for each below
+    Index item = 0, classes = 0;
+    for (const std::int64_t label : host(labels)) {
+      if (label >= most) fail_file(source, {"item ", item, " has label ", label, ", expected less than ", most});
+      classes = std::max(classes, static_cast<Index>(label) + 1);
+      ++item;
+    }
     for (Index c = 0; c < classes; ++c) class_names.push_back("class " + std::to_string(c));
   }
   set.items = items_by_class(source, host(labels), std::ssize(class_names));
@@ -188,8 +193,9 @@ inline ItemSet rows_of(const Tensor<>& x, const Tensor<std::int64_t>& labels, st
 }  // namespace detail
 
 /// Items that are rows of a tensor: vectors [n, width], images [n, height, width, channels], token ids [n, length] as
-/// whole numbers. `labels` [n] in 0 .. classes-1; without names the classes are called by their numbers. Throws
-/// ShapeError, and FileError for a label out of range or a number that is not finite (it names the item).
+/// whole numbers. `labels` [n] in 0 .. classes-1; without names the classes are called by their numbers, of which there
+/// are at most 65536, or n. Throws ShapeError, and FileError for a label out of range or a number that is not finite
+/// (it names the item).
 inline ItemSet vector_items(const Tensor<>& x, const Tensor<std::int64_t>& labels,
                             std::vector<std::string> class_names = {}, const std::string& source = "the items",
                             Site site = Site::current()) {

@@ -80,7 +80,8 @@ struct HarnessReport {
 /// Runs methods on one data set: on the runs of the data if there are any, else on episodes of the ways and shots asked
 /// for. Training episodes have 20 ways, or the most of these (as many as each list of the data has classes, if these
 /// are fewer), the fewest shots, 5 queries a class, and, for methods that look at them, as many unlabelled items as the
-/// tests; validation has the fewest ways and shots. `make(spec, random, table)` is `make_learner`.
+/// tests; validation has the most ways that its data have and the fewest shots, since accuracies near one choose by
+/// chance. `make(spec, random, table)` is `make_learner`.
 template <class Make>
 class FewShotHarness {
  public:
@@ -111,14 +112,11 @@ class FewShotHarness {
         const std::string name = std::to_string(ways) + "-way " + std::to_string(shots) + "-shot";
         settings_.push_back({name, "accuracy, " + name, {ways, shots, queries, unlabelled}});
       }
-    Index fewest_ways = settings_[0].episode.ways, fewest_shots = settings_[0].episode.shots;
-    for (const HarnessSetting& setting : settings_) {
-      fewest_ways = std::min(fewest_ways, setting.episode.ways);
-      fewest_shots = std::min(fewest_shots, setting.episode.shots);
-    }
+    Index fewest_shots = settings_[0].episode.shots;
+    for (const HarnessSetting& setting : settings_) fewest_shots = std::min(fewest_shots, setting.episode.shots);
     o.training.episode.shots = fewest_shots;
     o.training.episode.unlabelled = unlabelled;
-    o.training.validation = {fewest_ways, fewest_shots, queries, unlabelled};
+    o.training.validation = {most_ways(), fewest_shots, queries, unlabelled};
     for (const HarnessSetting& setting : settings_)
       if (!setting.runs) draw_episodes("test", data.test, setting.episode, 1, Random(0));
   }

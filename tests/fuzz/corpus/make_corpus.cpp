@@ -54,6 +54,15 @@ Array list(const std::vector<T>& values) {
   return make_array(values, {static_cast<Index>(values.size())});
 }
 
+/// Writes an .npz file of that corpus with one of the arrays replaced: refused(file, array, other).
+auto refused_of(const std::string& corpus, const std::map<std::string, Array>& arrays) {
+  return [=](const std::string& file, const std::string& which, const Array& other) {
+    std::map<std::string, Array> changed = arrays;
+    changed[which] = other;
+    write_npz(name(corpus + "/refused-" + file), changed);
+  };
+}
+
 void npy() {
   write_npy(name("npy/read-whole"), list<std::int32_t>({1, -2, 3}));
   write_npy(name("npy/read-matrix"), array<double>({1, 2, 3, 4, 5, INFINITY}, {2, 3}));
@@ -183,11 +192,7 @@ void checkpoint() {
   save_checkpoint(name("checkpoint/read-whole"), layer,
                   {{"round", std::int64_t{7}}, {"seed", std::uint64_t{8}}, {"best", 0.5}, {"note", "a note"}});
   const std::map<std::string, Array> arrays = read_npz(name("checkpoint/read-whole")).arrays;
-  const auto refused = [&](const std::string& file, const std::string& which, const Array& other) {
-    std::map<std::string, Array> changed = arrays;
-    changed[which] = other;
-    write_npz(name("checkpoint/refused-" + file), changed);
-  };
+  const auto refused = refused_of("checkpoint", arrays);
   refused("version", "@version", array<std::int64_t>({std::numeric_limits<std::int64_t>::max()}, {}));
   refused("no-version", "@version", list<std::int64_t>({}));
   refused("frozen", "@frozen", array<float>({}, {0, 2}));
@@ -226,11 +231,7 @@ void node_labels() {
                                                {"val_mask", list<B>({0, 1, 0})},
                                                {"test_mask", list<B>({0, 0, 1})}};
   write_npz(name("node_labels/read-whole"), arrays);
-  const auto refused = [&](const std::string& file, const std::string& which, const Array& other) {
-    std::map<std::string, Array> changed = arrays;
-    changed[which] = other;
-    write_npz(name("node_labels/refused-" + file), changed);
-  };
+  const auto refused = refused_of("node_labels", arrays);
   constexpr I highest = std::numeric_limits<I>::max(), lowest = std::numeric_limits<I>::min();
   refused("nodes", "feature_shape", list<I>({1 << 30, 2}));
   refused("most-nodes", "feature_shape", list<I>({highest, 2}));
@@ -253,11 +254,7 @@ void graph_labels() {
                                                {"graph_label", list<I>({1, 0, 1})},
                                                {"fold", list<I>({0, -1, 1})}};
   write_npz(name("graph_labels/read-whole"), arrays);
-  const auto refused = [&](const std::string& file, const std::string& which, const Array& other) {
-    std::map<std::string, Array> changed = arrays;
-    changed[which] = other;
-    write_npz(name("graph_labels/refused-" + file), changed);
-  };
+  const auto refused = refused_of("graph_labels", arrays);
   constexpr I highest = std::numeric_limits<I>::max(), lowest = std::numeric_limits<I>::min();
   refused("edge", "edge_index", array<I>({0, highest, lowest, 1}, {2, 2}));
   refused("two-graphs", "edge_index", array<I>({0, 2}, {2, 1}));
@@ -270,11 +267,137 @@ void graph_labels() {
   refused("no-fold", "fold", list<I>({}));
 }
 
+void attributed_items() {
+  using I = std::int64_t;
+  const std::map<std::string, Array> arrays = {{"x", array<float>({1, 0, 2, 4, 0, 3, 1, 1}, {4, 2})},
+                                               {"y", list<I>({1, 0, 0, 1})}};
+  write_npz(name("attributed_items/read-whole"), arrays);
+  const auto refused = refused_of("attributed_items", arrays);
+  constexpr I highest = std::numeric_limits<I>::max(), lowest = std::numeric_limits<I>::min();
+  refused("label", "y", list<I>({1, 0, 0, highest}));
+  refused("negative-label", "y", list<I>({1, 0, 0, lowest}));
+  refused("one-of-a-class", "y", list<I>({1, 0, 0, 0}));
+  refused("no-items", "x", array<float>({}, {0, 2}));
+  refused("no-attributes", "x", array<float>({}, {4, 0}));
+  refused("number", "x", array<float>({1, 0, 2, 4, 0, 3, NAN, 1}, {4, 2}));
+  refused("negative", "x", array<float>({1, 0, 2, 4, 0, 3, -1, 1}, {4, 2}));
+}
+
+void characters() {
+  using I = std::int64_t;
+  const std::map<std::string, Array> arrays = {
+      {"images", array<std::uint8_t>(std::vector<std::uint8_t>(12, 9), {3, 2, 2})},
+      {"character_id", list<I>({0, 1, 1})},
+      {"alphabet_id", list<I>({1, 0, 0})},
+      {"drawer_id", list<I>({0, 0, 1})},
+      {"character_alphabet", list<I>({1, 0})},
+      {"vinyals_split", list<I>({0, 1})}};
+  write_npz(name("characters/read-whole"), arrays);
+  const auto refused = refused_of("characters", arrays);
+  constexpr I highest = std::numeric_limits<I>::max(), lowest = std::numeric_limits<I>::min();
+  refused("character", "character_id", list<I>({0, 1, highest}));
+  refused("no-image", "character_id", list<I>({1, 1, 1}));
+  refused("alphabet", "character_alphabet", list<I>({highest, 0}));
+  refused("other-alphabet", "alphabet_id", list<I>({1, 0, 1}));
+  refused("drawer", "drawer_id", list<I>({0, lowest, 1}));
+  refused("split", "vinyals_split", list<I>({0, 3}));
+  refused("no-pixels", "images", array<std::uint8_t>({}, {3, I{1} << 62, 0}));
+  refused("no-characters", "character_alphabet", list<I>({}));
+}
+
+void digits() {
+  const std::map<std::string, Array> arrays = {
+      {"images", array<std::uint8_t>(std::vector<std::uint8_t>(12, 16), {3, 2, 2})},
+      {"labels", list<std::uint8_t>({9, 0, 0})}};
+  write_npz(name("digits/read-whole"), arrays);
+  const auto refused = refused_of("digits", arrays);
+  write_npz(name("digits/read-parts"), {{"train_images", arrays.at("images")},
+                                        {"train_labels", arrays.at("labels")},
+                                        {"test_images", arrays.at("images")},
+                                        {"test_labels", arrays.at("labels")}});
+  refused("label", "labels", list<std::uint8_t>({9, 10, 0}));
+  refused("labels", "labels", list<std::uint8_t>({9, 0}));
+  refused("no-ink", "images", array<std::uint8_t>(std::vector<std::uint8_t>(12), {3, 2, 2}));
+  refused("no-images", "images", array<std::uint8_t>({}, {0, std::int64_t{1} << 40, std::int64_t{1} << 40}));
+  refused("type", "images", array<float>(std::vector<float>(12, 1), {3, 2, 2}));
+}
+
+void runs() {
+  using I = std::int64_t;
+  const Array images = array<std::uint8_t>(std::vector<std::uint8_t>(8, 100), {1, 2, 2, 2});
+  const std::map<std::string, Array> arrays = {
+      {"support", images}, {"query", images}, {"answers", array<I>({1, 0}, {1, 2})}};
+  write_npz(name("runs/read-whole"), arrays);
+  const auto refused = refused_of("runs", arrays);
+  refused("answer", "answers", array<I>({1, 2}, {1, 2}));
+  refused("fewer-answers", "answers", array<I>({1}, {1, 1}));
+  refused("no-square", "support", array<std::uint8_t>(std::vector<std::uint8_t>(8), {1, 2, 4, 1}));
+  refused("ink", "query", array<std::uint8_t>(std::vector<std::uint8_t>(8, 255), {1, 2, 2, 2}));
+  refused("none", "support", array<std::uint8_t>({}, {0, 2, 2, 2}));
+}
+
+void few_shot_vectors() {
+  using I = std::int64_t;
+  const std::map<std::string, Array> arrays = {{"x", array<float>(std::vector<float>(14, 1), {7, 2})},
+                                               {"y", list<I>({0, 1, 2, 3, 4, 5, 0})}};
+  write_npz(name("few_shot_vectors/read-whole"), arrays);
+  const auto refused = refused_of("few_shot_vectors", arrays);
+  constexpr I highest = std::numeric_limits<I>::max(), lowest = std::numeric_limits<I>::min();
+  refused("label", "y", list<I>({0, 1, 2, 3, 4, 5, highest}));
+  refused("large-label", "y", list<I>({0, 1, 2, 3, 4, 5, I{1} << 40}));
+  refused("negative-label", "y", list<I>({0, 1, 2, 3, 4, 5, lowest}));
+  refused("five-classes", "y", list<I>({0, 1, 2, 3, 4, 4, 0}));
+  refused("labels", "y", list<I>({0, 1, 2, 3, 4, 5}));
+  refused("number", "x", array<float>({1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, INFINITY}, {7, 2}));
+  refused("images", "x", array<float>(std::vector<float>(28, 1), {7, 2, 2}));
+}
+
+void multilabel_items() {
+  using I = std::int64_t;
+  const std::map<std::string, Array> arrays = {{"x_train", array<float>({1, 5, 3, 5, 8, 5}, {3, 2})},
+                                               {"y_train", array<I>({0, 1, 1, 0, 1, 1}, {3, 2})},
+                                               {"x_test", array<float>({2, 6}, {1, 2})},
+                                               {"y_test", array<I>({1, 1}, {1, 2})}};
+  write_npz(name("multilabel_items/read-whole"), arrays);
+  const auto refused = refused_of("multilabel_items", arrays);
+  refused("label", "y_test", array<I>({1, -1}, {1, 2}));
+  refused("number", "x_train", array<float>({1, 5, 3, NAN, 8, 5}, {3, 2}));
+  refused("test-number", "x_test", array<float>({2, INFINITY}, {1, 2}));
+  refused("width", "x_test", array<float>({2}, {1, 1}));
+  refused("kinds", "y_test", array<I>({2}, {1, 1}));
+  refused("no-items", "x_train", array<float>({}, {0, 2}));
+}
+
+void labelled_text() {
+  put("labelled_text/read-whole", "1\tone, two\n0\t\n2\tThree\xC3\xA9\r\n1\tx\ty");
+  put("labelled_text/read-highest", "999999\ta\n");
+  put("labelled_text/refused-empty", "");
+  put("labelled_text/refused-no-tab", "1\ta\n2\n");
+  put("labelled_text/refused-no-number", "\ta\n");
+  put("labelled_text/refused-long-number", "1000000\ta\n");
+  put("labelled_text/refused-negative", "-1\ta\n");
+  put("labelled_text/refused-empty-line", "1\ta\n\n2\tb\n");
+}
+
+void csv() {
+  put("csv/read-whole", "1, 2.5e1,-3\r\n\n +4 ,\t5,6\n");
+  put("csv/read-names", "width,height\n1,2");
+  put("csv/refused-empty", "");
+  put("csv/refused-names", "width,height\n");
+  put("csv/refused-row", "1,2\n3\n");
+  put("csv/refused-no-number", "1,2\n3,x\n");
+  put("csv/refused-cell", "1,2\n3,\n");
+  put("csv/refused-not-finite", "1,nan\n");
+  put("csv/refused-overflow", "1,1e999\n");
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   if (count != 2) return 2;
   folder = words[1];
-  for (const auto& corpus : {npy, npz, safetensors, published, checkpoint, wordpiece, node_labels, graph_labels})
+  for (const auto& corpus :
+       {npy, npz, safetensors, published, checkpoint, wordpiece, node_labels, graph_labels, attributed_items,
+        characters, digits, runs, few_shot_vectors, multilabel_items, labelled_text, csv})
     corpus();
 }
