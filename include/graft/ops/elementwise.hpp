@@ -27,6 +27,16 @@ struct MinusOne {
 
 namespace row {
 
+/// 2 u of gelu_tanh, u = sqrt(2 / pi) (x + 0.044715 x^3), and its slope.
+template <class X>
+[[gnu::always_inline]] inline X gelu_cubic(const X& x) {
+  return x * (1.5957691216057307 + 0.071354816272600234 * x * x);
+}
+template <class X>
+[[gnu::always_inline]] inline X gelu_cubic_slope(const X& x) {
+  return 1.5957691216057307 + 3 * 0.071354816272600234 * x * x;
+}
+
 /// Stands for an argument that a slope is tried without: a slope that does not compile without it needs it saved.
 struct Absent {};
 

@@ -28,6 +28,9 @@
   ROW(sigmoid, native::sigmoid(x), logistic_density(x), -4, 4, "1 / (1 + e^-x)")                                     \
   ROW(logistic_density, native::logistic_density(x), -y() * tanh(0.5 * x), -4, 4,                                    \
       "e^-x / (1 + e^-x)^2, the slope of sigmoid, accurate in both tails")                                           \
+  ROW(gelu_tanh, native::chain_product(x, native::sigmoid(gelu_cubic(x))),                                           \
+      sigmoid(gelu_cubic(x)) + chain_product(x * gelu_cubic_slope(x), logistic_density(gelu_cubic(x))), -3, 3,       \
+      "tanh approximation of gelu: (1 + tanh(u)) / 2 = sigmoid(2 u)")                                                \
   ROW(softplus, native::max(X(0), x) + native::log1p(native::exp(-native::abs(x))), sigmoid(x), -4, 4,               \
       "log(1 + e^x), without overflow")                                                                              \
   ROW(abs, native::abs(x), sign(x), 0.1, 3, "|x|; slope 0 at 0")                                                     \
@@ -42,13 +45,11 @@
 // ROW(name, expression of x in graft's elementwise functions, lowest and highest test input, documentation). Fused by
 // map; derivatives come from the expression. A factor that vanishes in a tail is multiplied by `chain_product`, so that
 // the limit at infinity is right.
-#define GRAFT_DERIVED_ROWS(ROW)                                                                             \
-  ROW(silu, chain_product(x, sigmoid(x)), -4, 4, "x sigmoid(x) (Elfwing, Uchibe, Doya 2018)")               \
-  ROW(gelu, chain_product(0.5 * x, erfc(x * -0.70710678118654752)), -3, 3,                                  \
-      "x P(N(0,1) < x) (Hendrycks, Gimpel 2016)")                                                           \
-  ROW(gelu_tanh, chain_product(x, sigmoid(x * (1.5957691216057307 + 0.071354816272600234 * x * x))), -3, 3, \
-      "tanh approximation of gelu: (1 + tanh(u)) / 2 = sigmoid(2 u)")                                       \
-  ROW(log_sigmoid, -softplus(-x), -4, 4, "log(sigmoid(x)), without overflow")                               \
+#define GRAFT_DERIVED_ROWS(ROW)                                                               \
+  ROW(silu, chain_product(x, sigmoid(x)), -4, 4, "x sigmoid(x) (Elfwing, Uchibe, Doya 2018)") \
+  ROW(gelu, chain_product(0.5 * x, erfc(x * -0.70710678118654752)), -3, 3,                    \
+      "x P(N(0,1) < x) (Hendrycks, Gimpel 2016)")                                             \
+  ROW(log_sigmoid, -softplus(-x), -4, 4, "log(sigmoid(x)), without overflow")                 \
   ROW(mish, chain_product(x, tanh(softplus(x))), -3, 3, "x tanh(softplus(x)) (Misra 2019)")
 
 // ROW(name, value in x and y, slope in x, slope in y, test range of x, of y, documentation); slopes may use z() = the
