@@ -24,6 +24,7 @@ inline auto contains(const std::string& text) {
   return Catch::Matchers::Contains(text);
 #endif
 }
+#pragma GCC poison Contains  // of an element in version 3, not of a text
 
 /// How much of something to try: the environment variable `name`, else `usual`.
 inline int amount(const char* name, int usual) {

@@ -11,7 +11,6 @@
 #include "graft/data/few_shot_tasks.hpp"
 
 using namespace graft;
-using Catch::Matchers::Contains;
 
 namespace {
 
@@ -65,7 +64,7 @@ TEST_CASE("a task of an alphabet has its characters, then the same at each turn"
   }
   const std::vector<Index> item{0}, none{28};
   CHECK_THROWS_AS(task.items.inputs(item, none), IndexError);
-  CHECK_THAT(file_error([&] { alphabet_task(all, "prime"); }), Contains("marked") && Contains("'prime'"));
+  CHECK_THAT(file_error([&] { alphabet_task(all, "prime"); }), contains("marked") && contains("'prime'"));
 }
 
 TEST_CASE("every class is dealt to one part, and turned ones where they are trained on", "[data]") {
@@ -137,7 +136,7 @@ TEST_CASE("all generated tasks can be made; other names are alphabets", "[data]"
   }
   CHECK(readers == std::map<std::string, int>{
                        {"images", 4}, {"words", 2}, {"nodes of communities_0", 1}, {"nodes of communities_1", 1}});
-  CHECK_THAT(file_error([&] { make("Greek"); }), Contains("no alphabet named 'Greek'"));
+  CHECK_THAT(file_error([&] { make("Greek"); }), contains("no alphabet named 'Greek'"));
 }
 
 TEST_CASE("tasks of a folder; each fails for itself", "[data]") {
@@ -153,9 +152,9 @@ TEST_CASE("tasks of a folder; each fails for itself", "[data]") {
   const FewShotTask digits = make("digits8x8");
   CHECK(digits.reader == "images");
   CHECK(digits.classes == 10);
-  CHECK_THAT(file_error([&] { make("usps"); }), Contains("usps.npz"));
-  CHECK_THAT(file_error([&] { make("trec6"); }), Contains("has 2 classes; six or more are needed"));
-  CHECK_THAT(file_error([&] { make("mnist"); }), Contains("mnist_train10k.npz"));
-  CHECK_THAT(file_error([&] { make("cora"); }), Contains("cora.npz"));
-  CHECK_THAT(file_error([&] { make("Greek"); }), Contains("omniglot_background.npz"));
+  CHECK_THAT(file_error([&] { make("usps"); }), contains("usps.npz"));
+  CHECK_THAT(file_error([&] { make("trec6"); }), contains("has 2 classes; six or more are needed"));
+  CHECK_THAT(file_error([&] { make("mnist"); }), contains("mnist_train10k.npz"));
+  CHECK_THAT(file_error([&] { make("cora"); }), contains("cora.npz"));
+  CHECK_THAT(file_error([&] { make("Greek"); }), contains("omniglot_background.npz"));
 }

@@ -10,7 +10,6 @@
 #include "graft/data/labelled_text.hpp"
 
 using namespace graft;
-using Catch::Matchers::Contains;
 
 TEST_CASE("texts of a file, with the names of their classes", "[data]") {
   const Folder folder;
@@ -25,7 +24,7 @@ TEST_CASE("texts of a file, with the names of their classes", "[data]") {
   all = load_labelled_texts(path);
   CHECK(all.class_names == std::vector<std::string>{"place", "price"});
   put(folder / "classes.txt", "place\n");
-  CHECK_THAT(file_error([&] { load_labelled_texts(path); }), Contains("names 1 classes") && Contains("has 2"));
+  CHECK_THAT(file_error([&] { load_labelled_texts(path); }), contains("names 1 classes") && contains("has 2"));
 }
 
 TEST_CASE("files that hold no labelled texts are refused", "[data]") {
@@ -33,10 +32,10 @@ TEST_CASE("files that hold no labelled texts are refused", "[data]") {
   const std::string path = folder / "texts.tsv";
   for (const char* bad : {"0\ta\nno tab\n", "0\ta\n\tb\n", "0\ta\n-1\tb\n", "0\ta\n1234567\tb\n", "0\ta\n\n"}) {
     put(path, bad);
-    CHECK_THAT(file_error([&] { load_labelled_texts(path); }), Contains("line 2 is not"));
+    CHECK_THAT(file_error([&] { load_labelled_texts(path); }), contains("line 2 is not"));
   }
   put(path, "");
-  CHECK_THAT(file_error([&] { load_labelled_texts(path); }), Contains("holds no texts"));
+  CHECK_THAT(file_error([&] { load_labelled_texts(path); }), contains("holds no texts"));
   CHECK_THROWS_AS(load_labelled_texts(folder / "none.tsv"), FileError);
 }
 
@@ -81,8 +80,8 @@ TEST_CASE("texts as items", "[data]") {
   CHECK(x.at({0, 0}) == x.at({1, 0}));
   CHECK(x.at({0, 1}) == x.at({1, 0}));
   CHECK(x.at({1, 1}) == 0);
-  CHECK_THAT(file_error([] { text_items({"two", {"yes"}, {0, 0}, {"a"}}); }), Contains("2 labels for 1 texts"));
-  CHECK_THAT(file_error([] { text_items({"two", {"yes"}, {1}, {"a"}}); }), Contains("label 1 of 1 classes"));
+  CHECK_THAT(file_error([] { text_items({"two", {"yes"}, {0, 0}, {"a"}}); }), contains("2 labels for 1 texts"));
+  CHECK_THAT(file_error([] { text_items({"two", {"yes"}, {1}, {"a"}}); }), contains("label 1 of 1 classes"));
 }
 
 TEST_CASE("generated requests say an action and a thing, and depend on their place alone", "[data]") {

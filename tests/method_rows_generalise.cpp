@@ -212,12 +212,12 @@ const bool erm_row = add_method_rows({{
                       CHECK(classes_of(domain_batches<double>(2)) == 3);
                       auto batches = domain_batches<double>(2);
                       CHECK_THROWS_WITH(classes_of(std::vector{batches[0]}),
-                                        Catch::Matchers::Contains("1 domain, expected 2"));
+                                        contains("1 domain, expected 2"));
                       batches[1].y = full<std::int64_t>({6}, 2);
                       CHECK_THROWS_WITH(classes_of(batches),
-                                        Catch::Matchers::Contains("domain 1 has items of one class only"));
+                                        contains("domain 1 has items of one class only"));
                       batches[1].y = full<std::int64_t>({6}, -1);
-                      CHECK_THROWS_WITH(classes_of(batches), Catch::Matchers::Contains("label -1 in domain 1"));
+                      CHECK_THROWS_WITH(classes_of(batches), contains("label -1 in domain 1"));
                     }}},
 }});
 

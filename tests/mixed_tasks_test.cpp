@@ -14,7 +14,6 @@
 #include "graft/protocol/joint_or_separate.hpp"
 
 using namespace graft;
-using Catch::Matchers::Contains;
 
 namespace {
 
@@ -134,7 +133,7 @@ TEST_CASE("what a task gets does not depend on the others of its mixture", "[pro
   bad.ways = 1;
   CHECK_THROWS_AS(mix_tasks({words}, bad, Random(1)), ValueError);
   CHECK_THAT(file_error([&] { mix_tasks({corners("few", 6, 4)}, kSmall, Random(1)); }),
-             Contains("few") && Contains("4 items"));
+             contains("few") && contains("4 items"));
 }
 
 TEST_CASE("a mixture is learned; a task that fails moves no other task's draws", "[protocol]") {
@@ -201,7 +200,7 @@ TEST_CASE("tasks of three kinds are trained with exchange, each aggregator and s
   REQUIRE(gains.tasks.size() == 3);
   CHECK(gains.chosen.size() == 2);
   CHECK(gains.validation.size() == 4);
-  CHECK_THAT(gains.text(), Contains("points") && Contains("joint-pcgrad"));
+  CHECK_THAT(gains.text(), contains("points") && contains("joint-pcgrad"));
   CHECK(gains.rows().size() == 4 * 3 + 2 + 4);
 }
 
@@ -236,7 +235,7 @@ TEST_CASE("the aggregator is chosen on validation alone, separate training for e
   CHECK(gains.hurt == 1);
   CHECK(gains.surely_better == 1);
   CHECK(gains.surely_worse == 1);
-  CHECK_THAT(gains.text(), Contains("chosen in 2 of 2 seeds"));
+  CHECK_THAT(gains.text(), contains("chosen in 2 of 2 seeds"));
 }
 
 TEST_CASE("tasks that cannot be had are left out with the reason", "[protocol]") {
@@ -250,7 +249,7 @@ TEST_CASE("tasks that cannot be had are left out with the reason", "[protocol]")
   CHECK(found.tasks[1].name == "b");
   REQUIRE(found.left_out.size() == 2);
   CHECK(found.left_out[0] == std::pair<std::string, std::string>("gone", "gone.npz: cannot open it"));
-  CHECK_THAT(found.left_out[1].second, Contains("few") && Contains("3 items"));
+  CHECK_THAT(found.left_out[1].second, contains("few") && contains("3 items"));
   CHECK_THROWS_AS(JointOrSeparate({}, o, join), ValueError);
   CHECK_THROWS_AS(JointOrSeparate({corners("a")}, {.aggregates = {"median"}}, join), ValueError);
   CHECK_THROWS_AS(JointOrSeparate({corners("a")}, {.exchange = "rumours"}, join), ValueError);

@@ -33,16 +33,17 @@ plain_x86_64() {
   test_tables build/x86-64 -DCMAKE_CXX_FLAGS=-march=x86-64
 }
 
-debian13() {  # GRAFT_DEBIAN_MIRROR: where debootstrap finds packages, unless in its usual place
+debian13() (  # GRAFT_DEBIAN_MIRROR: where debootstrap finds packages, unless in its usual place
   need_packages debootstrap
-  local system=build/debian13
+  system=build/debian13
   [[ -e $system/etc/debian_version ]] || debootstrap --variant=minbase trixie "$system" ${GRAFT_DEBIAN_MIRROR:-}
+  trap 'umount --quiet "$system"/{proc,dev/pts} || true' EXIT
   mountpoint -q "$system/proc" || mount -t proc proc "$system/proc"
-  trap 'umount "$PWD/build/debian13/proc"' RETURN
+  mountpoint -q "$system/dev/pts" || mount -t devpts devpts "$system/dev/pts"
   mkdir -p "$system/graft"
   tar -c --exclude=./build --exclude=./.git . | tar -x -C "$system/graft"
   chroot "$system" /bin/bash -c 'cd /graft && tests/run.sh && ctest --preset release -R "^headers$"'
-}
+)
 
 (( $# )) || set -- aarch64 x86-64 debian13
 for system in "$@"; do
