@@ -68,4 +68,7 @@ TEST_CASE("GraphClassifier scores each graph of a batch as if it were alone", "[
     CHECK(all_close(slice(together, 0, g, g + 1), alone, 1e-12, 1e-12));
     row += graph.sources();
   }
+  GraphClassifier<Layer> less = net;
+  less.scores.pop_back();
+  CHECK_THROWS_WITH(less(batch, x, Context()), contains("1 scores for 2 layers and the features"));
 }

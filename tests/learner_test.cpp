@@ -201,6 +201,9 @@ TEST_CASE("layers of backbones", "[learner_test]") {
   CHECK(same(map(x), map(reshape(x, {5, 2, 3}))));
   CHECK_THROWS_AS(map(randn<float>({5, 7}, Random(2))), ShapeError);
   CHECK_THROWS_AS(Mlp<>(0, 4, Random(1)), ValueError);
+  Mlp<> more(6, 4, Random(1), {.hidden = {5}});
+  more.layers.push_back(Linear<>(4, 4, Random(2)));
+  CHECK_THROWS_WITH(more(x), contains("Mlp: 1 norms for 2 hidden layers"));
   // Nodes: the rows of the table through the map.
   const Tensor<> table = randn<float>({7, 6}, Random(3));
   NodeEmbedding<> nodes(table, 4, Random(1));

@@ -132,6 +132,12 @@ template <class Net>
 BadUse no_such_task(const Net& net) {
   return bad_use<IndexError>([net] { net(items<double>(), 3, Context()); }, "task 3 of 3");
 }
+/// Of a net whose lists of parts were changed by hand and do not fit any more.
+template <class Net, class Change>
+BadUse parts_that_disagree(Net net, const Change& change, const char* message) {
+  change(net);
+  return bad_use<ValueError>([net] { net.all(items<double>(), Context()); }, message);
+}
 
 const bool hard_sharing_row = add_method_rows({{
     .name = "hard_sharing",
@@ -172,7 +178,12 @@ const bool cross_stitch_row = add_method_rows({{
                      CrossStitch<TanhLayer<double>, double>(
                          std::vector{layers<double>(1, 2, 2, 1), layers<double>(2, 2, 2, 1)});
                    },
-                   "nets of 1 and of 2 layers")},
+                   "nets of 1 and of 2 layers"),
+               parts_that_disagree(
+                   cross_stitch<double>(0.9), [](auto& net) { net.nets[1].pop_back(); }, "nets of 3 and of 2 layers"),
+               parts_that_disagree(
+                   cross_stitch<double>(0.9), [](auto& net) { net.stitches.pop_back(); },
+                   "1 stitches for 2 gaps between layers")},
     .properties = {{"all answers are the tasks' own", [] { check_tasks(cross_stitch<double>(0.9)); }},
                    {"the identity makes independent nets",
                     [] {
@@ -214,7 +225,18 @@ const bool mmoe_row = add_method_rows({{
     .run = [](const Random&) { return trained(mmoe<float>(4)); },
     .loss = loss_of(mmoe<double>(2)),
     .loss_at = to_vector(mmoe<double>(2)),
-    .errors = {no_such_task(mmoe<double>(2)), bad_use<ValueError>([] { mmoe<double>(0); }, "0 experts, 3 heads")},
+    .errors = {no_such_task(mmoe<double>(2)), bad_use<ValueError>([] { mmoe<double>(0); }, "0 experts, 3 heads"),
+               parts_that_disagree(
+                   mmoe<double>(2), [](auto& net) { net.gates.pop_back(); }, "2 gates for 3 tasks"),
+               bad_use<ValueError>(
+                   [] {
+                     auto net = mmoe<double>(2);
+                     net.heads.push_back(net.heads[0]);
+                     net(items<double>(), 3, Context());
+                   },
+                   "3 gates for 4 tasks"),
+               parts_that_disagree(
+                   mmoe<double>(2), [](auto& net) { net.experts.pop_back(); }, "1 experts for 2 scores of the gate")},
     .properties = {{"all answers are the tasks' own", [] { check_tasks(mmoe<double>(3)); }},
                    {"one expert is hard sharing",
                     [] {
@@ -251,7 +273,12 @@ const bool ple_row = add_method_rows({{
     .loss_at = to_vector(ple<double>(2, 1, 1)),
     .errors = {no_such_task(ple<double>(1, 1, 1)), bad_use<ValueError>([] { ple<double>(1, 0, 0); }, "no expert"),
                bad_use<ValueError>([] { ple<double>(1, 1, 1).extractions[0]({items<double>()}, Context()); },
-                                   "1 inputs for 3 tasks")},
+                                   "1 inputs for 3 tasks"),
+               parts_that_disagree(
+                   ple<double>(1, 1, 1), [](auto& net) { net.extractions[0].gates.pop_back(); }, "2 gates for 3 tasks"),
+               parts_that_disagree(
+                   ple<double>(1, 1, 1), [](auto& net) { net.extractions[0].own[1].clear(); },
+                   "1 experts for 2 scores of the gate")},
     .properties = {{"all answers are the tasks' own", [] { check_tasks(ple<double>(2, 2, 1)); }},
                    {"without shared experts, one a task, the tasks are separate nets",
                     [] {

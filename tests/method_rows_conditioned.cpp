@@ -81,6 +81,18 @@ const bool tadam_row = add_method_rows({{
                    "[items, ..., 5]"),
                bad_use<ValueError>(
                    [] {
+                     auto model = tadam<double>();
+                     model.encoders.pop_back();
+                     model(embedded_episode(), Context());
+                   },
+                   "1 encoders for 2 stages"),
+               bad_use<ValueError>(
+                   [] {
+                     tadam<double>().embed(zeros<double>({3, 4}), std::vector<Film<double>>(1), Context());
+                   },
+                   "1 films for 2 stages"),
+               bad_use<ValueError>(
+                   [] {
                      Episode<double> e = embedded_episode();
                      e.support.y = zeros<std::int64_t>({6});
                      tadam<double>()(e, Context());

@@ -411,6 +411,27 @@ const bool fewshot_gnn_row = add_method_rows({{
                             Gnn(Random(4), kGnn)(embedded_episode({4, 1, 2, 4}), Context(), Site::current());
                           },
                           "4 ways, made for 3"),
+                      bad_use<ValueError>(
+                          [] {
+                            Gnn head(Random(4), kGnn);
+                            head.maps.pop_back();
+                            head(embedded_episode({3, 1, 2, 4}), Context(), Site::current());
+                          },
+                          "maps for"),
+                      bad_use<ValueError>(
+                          [] {
+                            Gnn head(Random(4), kGnn);
+                            head.norms.pop_back();
+                            head(embedded_episode({3, 1, 2, 4}), Context(), Site::current());
+                          },
+                          "norms and one"),
+                      bad_use<ValueError>(
+                          [] {
+                            LearnedAdjacency<double> adjacency(4, Random(1));
+                            adjacency.norms.pop_back();
+                            adjacency(zeros<double>({1, 3, 4}));
+                          },
+                          "3 norms for 4 hidden layers"),
                       bad_use<ShapeError>(
                           [] {
                             Gnn(Random(4), kGnn)(embedded_episode({3, 1, 2, 5}), Context(), Site::current());

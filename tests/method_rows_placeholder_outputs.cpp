@@ -433,6 +433,13 @@ const bool auxiliary_tasks_row = add_method_rows({{
                    "a weight is -1"),
                bad_use<ValueError>(
                    [] {
+                     auto net = auxiliary_net<double>({1, 1});
+                     net.options.weights.pop_back();
+                     auxiliary_loss(net, zeros<double>({2, 3}));
+                   },
+                   "1 weights for 2 auxiliary tasks"),
+               bad_use<ValueError>(
+                   [] {
                      const auto net = auxiliary_net<double>({1});
                      std::vector<Context> one(1);
                      net.loss(zeros<double>({2, 3}), squared<double>(0), squared_of_task<double>(), one);

@@ -358,6 +358,20 @@ const bool moment_slots_row = add_method_rows({{
                    "[0, 4]"),
                bad_use<ShapeError>([] { slot_moments(zeros({4})); }, "[4]"),
                bad_use<IndexError>([] { MomentSlots<>(2, 4, Random(1))(2); }, "task 2 of 2"),
+               bad_use<ValueError>(
+                   [] {
+                     MomentSlots<> slots(2, 4, Random(1));
+                     slots.covariances.pop_back();
+                     slots(1);
+                   },
+                   "1 covariances for 2 means"),
+               bad_use<ValueError>(
+                   [] {
+                     MomentSlots<> slots(2, 4, Random(1));
+                     slots.counts.clear();
+                     slots.observe(zeros({3, 4}), 1, training());
+                   },
+                   "0 counts for 2 means"),
                bad_use<IndexError>(
                    [] {
                      MomentSlots<>(2, 4, Random(1)).observe(zeros({3, 4}), -1, training());
@@ -618,6 +632,21 @@ const bool staged_slots_row = add_method_rows({{
                    },
                    "task 4 of 4"),
                bad_use<IndexError>([] { staged_slots().serves(2, 0); }, "layer 2 of 2"),
+               bad_use<ValueError>([] { StagedSlots<MeanLayer>({}, {}, 1, 4, Random(1)); }, "no layers"),
+               bad_use<ValueError>(
+                   [] {
+                     auto net = staged_slots();
+                     net.banks.pop_back();
+                     net(zeros<double>({3, kWidth}), 0, Context());
+                   },
+                   "1 banks for 2 layers"),
+               bad_use<ValueError>(
+                   [] {
+                     auto net = staged_slots();
+                     net.groups.pop_back();
+                     net(zeros<double>({3, kWidth}), 0, Context());
+                   },
+                   "1 groups for 2 layers"),
                bad_use<ValueError>(
                    [] {
                      auto net = staged_slots();

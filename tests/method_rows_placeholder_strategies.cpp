@@ -293,6 +293,13 @@ const bool cross_validation_row = add_method_rows({{
                 bad_use<ValueError>([] { dealt(60, {.rho = -1}); }, "rho is -1"),
                 bad_use<IndexError>([] { dealt()(input_of(61, 4)); }, "item 60 of 60"),
                 bad_use<IndexError>([] { dealt().held_out(5); }, "fold 5 of 5"),
+                bad_use<IndexError>(
+                    [] {
+                      auto strategy = dealt();
+                      strategy.folds.value = full<std::int64_t>({60}, -1);
+                      strategy(input_of(60, 4));
+                    },
+                    "fold -1 of 5"),
                 bad_use<ValueError>([] { held_out_gains([](std::optional<Index>, Index) { return 1.0; }, 0, 5); },
                                     "sources is 0"),
                 bad_use<ValueError>([] { held_out_gains([](std::optional<Index>, Index) { return 1.0; }, 2, 1); },

@@ -255,6 +255,13 @@ const bool memory_queue_row = add_method_rows({{
              "queue [4, 2]"),
          bad_use<ValueError>(
              [] {
+               MemoryQueue<> queue(4, 3);
+               queue.written = Tensor<std::int64_t>(-1);
+               queue.enqueue(ones({2, 3}));
+             },
+             "written is -1"),
+         bad_use<ValueError>(
+             [] {
                queue_info_nce(ones({2, 3}), ones({2, 3}), MemoryQueue<>(4, 3), 0);
              },
              "temperature is 0"),

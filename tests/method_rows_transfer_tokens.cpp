@@ -168,7 +168,14 @@ const bool prefix_row = add_method_rows({{
              },
              "steps is -1")},
     .properties =
-        {{"length 0 is the base model, bit for bit",
+        {{"a layer whose weights are not those of its heads is refused",
+          [] {
+            auto model = prefix(encoder(true), Random(1));
+            model.layers[0].layer.self_attn.key_heads = 1;
+            CHECK_THROWS_WITH(model(zeros<double>({1, 3, 8}), Context()),
+                              contains("MultiHeadAttention: in_proj_weight is not that of 2 heads and 1 of keys"));
+          }},
+         {"length 0 is the base model, bit for bit",
           [] {
             const Numbers x = randn<double>({2, 4, 8}, Random(1));
             for (const bool norm_first : {false, true}) {

@@ -98,6 +98,12 @@ TEST_CASE("a mixed encoder is each reader's own, and refuses what is of none", "
   CHECK_THROWS_AS(encoder(zeros<float>({0, 7}), Context()), ValueError);
   CHECK_THROWS_AS(encoder(zeros<float>({7}), Context()), ShapeError);
   CHECK_THROWS_AS(tagged_items(points.items, -1), ValueError);
+  MixedEncoder less = encoder;
+  less.norms.pop_back();
+  CHECK_THROWS_WITH(less(tag({1}), Context()), contains("MixedEncoder: 1 norms for 2 encoders"));
+  less = encoder;
+  less.shapes.pop_back();
+  CHECK_THROWS_WITH(less(tag({1}), Context()), contains("MixedEncoder: 1 shapes for 2 encoders"));
 }
 
 TEST_CASE("what a task gets does not depend on the others of its mixture", "[protocol]") {

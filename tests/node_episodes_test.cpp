@@ -140,6 +140,11 @@ TEST_CASE("graph attention around a few nodes is that of the whole graph", "[nod
   CHECK_THROWS_AS(NodeAttention<>(tables, {a.graph}, 16, Random(1)), ValueError);
   CHECK_THROWS_AS(NodeAttention<>(tables, {a.graph, b.graph}, 18, Random(1)), ValueError);
   CHECK_THROWS_AS(NodeAttention<>(tables, {a.graph, Graph(3, {})}, 16, Random(1)), ValueError);
+  NodeAttention<> loaded = nodes;  // a file brings the tables without their graphs
+  loaded.graphs.clear();
+  CHECK_THROWS_WITH(loaded(numbers({3}), context), contains("NodeAttention: has no graphs"));
+  loaded.graphs = {a.graph};
+  CHECK_THROWS_WITH(loaded(numbers({3}), context), contains("1 graphs for 2 tables"));
 }
 
 TEST_CASE("shuffled edges keep how many each node sends and hears", "[node_episodes_test]") {

@@ -130,4 +130,9 @@ TEST_CASE("steps that there are not", "[nn]") {
   CHECK(refusal_fault("PerStepBatchNorm", "steps is 0", [] { PerStepBatchNorm<>(3, 0); }) == "");
   CHECK_THROWS_WITH(PerStepBatchNorm<>()(ones({2, 3}), Context()), contains("before it was made"));
   CHECK_THROWS_AS(layer(ones<double>({2, 4}), training()), ShapeError);
+  for (const Index step : {-1, 3}) {  // as a damaged file may have it
+    PerStepBatchNorm<double> lost = layer_of(3);
+    lost.inner_step.value = tensor<std::int64_t>({step, 9});
+    CHECK_THROWS_AS(lost(batch, Context()), IndexError);
+  }
 }

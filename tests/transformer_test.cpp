@@ -180,6 +180,42 @@ TEST_CASE("multi-head attention", "[nn]") {
     CHECK_THROWS_AS(layer(x, reshape(x, {8, 8}), x, context), ShapeError);
     CHECK_THROWS_AS(MultiHeadAttention<double>(8, 3, random), ValueError);
   }
+  SECTION("fields that were set by hand and disagree are refused, wherever they are used") {
+    const auto refused = [&](const auto& change, const char* part) {
+      MultiHeadAttention<double> wrong = layer;
+      change(wrong);
+      KvCache<double> cache = layer.remember(x);
+      CHECK_THROWS_WITH(wrong(x, context), contains(part));
+      CHECK_THROWS_WITH(wrong.weights(x), contains(part));
+      CHECK_THROWS_WITH(wrong.step(x, cache), contains(part));
+      CHECK_THROWS_WITH(wrong.recall(x, cache), contains(part));
+      CHECK_THROWS_WITH(wrong.remember(x), contains(part));
+    };
+    using Attention = MultiHeadAttention<double>;
+    refused([](Attention& m) { m.key_heads = 1; }, "in_proj_weight is not that of 2 heads and 1 of keys");
+    refused([](Attention& m) { m.heads = 4; }, "in_proj_weight is not that of 4 heads and 2 of keys");
+    refused([](Attention& m) { m.heads = m.key_heads = 3; }, "in_proj_weight is not that of 3 heads");
+    refused([](Attention& m) { m.heads = m.key_heads = 0; }, "in_proj_weight is not that of 0 heads");
+    refused([](Attention& m) { m.key_heads = -2; }, "-2 of keys and values");
+    refused([](Attention& m) { m.in_proj_weight = zeros<double>({32, 8}); }, "in_proj_weight [32, 8]");
+    refused([](Attention& m) { m.in_proj_bias = zeros<double>({32}); }, "expected [24]");
+    refused([](Attention& m) { m.q_proj_weight = zeros<double>({8, 8}); }, "some are there and some are not");
+    refused(
+        [](Attention& m) {
+          m.q_proj_weight = m.k_proj_weight = zeros<double>({8, 8});
+          m.v_proj_weight = zeros<double>({16, 8});
+        },
+        "v_proj_weight [16, 8]");
+    // As torch's, whose layers have no other number of key heads.
+    MultiHeadAttention<double> by_hand;
+    by_hand.in_proj_weight = layer.in_proj_weight;
+    by_hand.out_proj = layer.out_proj;
+    by_hand.heads = 2;
+    CHECK_THROWS_WITH(by_hand(x, context), contains("MultiHeadAttention: in_proj_weight is not that of 2 heads and 1"));
+    by_hand.key_heads = 2;
+    by_hand.in_proj_bias = layer.in_proj_bias;
+    CHECK(same_bits(by_hand(x, context), layer(x, context)));
+  }
 }
 
 TEST_CASE("Transformer encoder layer", "[nn]") {

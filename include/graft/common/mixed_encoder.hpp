@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graft/common/backbones.hpp"
+#include "graft/core/options.hpp"
 #include "graft/data/item_set.hpp"
 #include "graft/nn/norm.hpp"
 #include "graft/ops/layout.hpp"
@@ -47,6 +48,8 @@ struct MixedEncoder {
     const Named here("MixedEncoder", site);
     if (items.rank() != 2 || items.size(1) < 2)
       fail<ShapeError>("MixedEncoder", "expected items [n, 1 + numbers]", {{"items", items.shape()}}, site);
+    detail::check_parts("MixedEncoder", "norms", norms.size(), "encoders", encoders.size(), site);
+    detail::check_parts("MixedEncoder", "shapes", shapes.size(), "encoders", encoders.size(), site);
     const Index count = items.size(0), numbers = items.size(1) - 1;
     if (count == 0) fail("MixedEncoder", "no items", {{"items", items.shape()}}, site);
     const std::span<const float> all = host(items);

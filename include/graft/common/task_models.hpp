@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "graft/core/options.hpp"
 #include "graft/model/context.hpp"
 #include "graft/ops/layout.hpp"
 #include "graft/ops/matmul.hpp"
@@ -26,7 +27,7 @@ auto answers_of(const std::vector<M>& models, const X& x, ContextRef context) {
   return answers;
 }
 
-/// What each of some models makes of its own items.
+/// What each of some models makes of its own items, as many as there are models.
 template <class M, class T>
 std::vector<Tensor<T>> answers_of(const std::vector<M>& models, const std::vector<Tensor<T>>& x, ContextRef context) {
   std::vector<Tensor<T>> answers;
@@ -34,9 +35,11 @@ std::vector<Tensor<T>> answers_of(const std::vector<M>& models, const std::vecto
   return answers;
 }
 
-/// sum_e softmax(scores)_e experts_e: `scores` [items, experts], experts [items, ...] each.
+/// sum_e softmax(scores)_e experts_e: `scores` [items, experts], experts [items, ...] each. Throws ValueError for
+/// scores of more or fewer experts.
 template <Real T>
-Tensor<T> mixed(const std::vector<Tensor<T>>& experts, const Tensor<T>& scores, Site site) {
+Tensor<T> mixed(const char* op, const std::vector<Tensor<T>>& experts, const Tensor<T>& scores, Site site) {
+  check_parts(op, "experts", experts.size(), "scores of the gate", static_cast<std::size_t>(scores.size(1)), site);
   const Tensor<T> weights = softmax(scores, 1, site);
   Tensor<T> sum;
   for (std::size_t e = 0; e < experts.size(); ++e) {

@@ -1,6 +1,7 @@
 #pragma once
-// Options are given as double whatever element type they act on; a number that is fine in double may be 0 or infinite
-// in float. Every function that takes one checks it here, in the type in which it is used.
+// Checks of what a caller set. Options are given as double whatever element type they act on; a number that is fine in
+// double may be 0 or infinite in float. Every function that takes one checks it here, in the type in which it is used.
+// Fields of a model are open: lists of its parts that were set by hand may disagree.
 
 #include <limits>
 
@@ -31,6 +32,12 @@ template <class T>
        {name, " is ", value, ", expected ", expected[static_cast<int>(range)], " and representable as ",
         sizeof(T) == 4 ? "float" : "double"},
        {}, site);
+}
+
+/// Throws ValueError, "op: 2 norms for 3 layers", unless there are as many `parts` as `expected`.
+inline void check_parts(const char* op, const char* parts, std::size_t count, const char* of, std::size_t expected,
+                        Site site) {
+  if (count != expected) fail(op, {count, " ", parts, " for ", expected, " ", of}, {}, site);
 }
 
 }  // namespace detail

@@ -57,6 +57,7 @@ struct LearnedAdjacency {
     if (x.rank() != 3 || x.size(1) < 2)
       fail<ShapeError>("LearnedAdjacency", "expected [graphs, nodes, width] of two nodes or more", {{"x", x.shape()}},
                        site);
+    detail::check_parts("LearnedAdjacency", "norms", norms.size(), "hidden layers", hidden.size(), site);
     const Index graphs = x.size(0), nodes = x.size(1), width = x.size(2);
     Tensor<T> h = abs(reshape(x, {graphs, nodes, 1, width}) - reshape(x, {graphs, 1, nodes, width}));
     for (std::size_t l = 0; l < hidden.size(); ++l) h = leaky_relu(norms[l](hidden[l](h)), slope);
@@ -106,6 +107,8 @@ struct FewShotGnn {
     const auto& [support, labels] = episode.support;
     const Index items = support.size(0), queries = episode.query.x.size(0), ways = options.ways;
     if (episode.ways != ways) fail("FewShotGnn", {episode.ways, " ways, made for ", ways}, {}, site);
+    detail::check_parts("FewShotGnn", "maps", maps.size(), "adjacencies", adjacencies.size(), site);
+    detail::check_parts("FewShotGnn", "maps", maps.size(), "norms and one", norms.size() + 1, site);
     const Tensor<T> known = concat<T>({support, one_hot<T>(labels, ways)}, 1);
     const Tensor<T> asked = concat<T>({episode.query.x, full<T>({queries, ways}, T(1) / static_cast<T>(ways))}, 1);
     const Index width = known.size(1);

@@ -119,6 +119,8 @@ struct Tadam {
   Tensor<T> embed(const Tensor<T>& items, const std::vector<Film<T>>& films, ContextRef context,
                   Site site = Site::current()) const {
     const Named here("Tadam", site);
+    detail::check_parts("Tadam", "encoders", encoders.size(), "stages", stages.size(), site);
+    if (!films.empty()) detail::check_parts("Tadam", "films", films.size(), "stages", stages.size(), site);
     Tensor<T> h = items;
     for (std::size_t l = 0; l < stages.size(); ++l) {
       h = answer_of(stages[l], h, context);

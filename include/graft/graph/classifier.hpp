@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "graft/core/options.hpp"
 #include "graft/graph/batch.hpp"
 #include "graft/model/names.hpp"
 #include "graft/nn/dropout.hpp"
@@ -49,6 +50,7 @@ struct GraphClassifier {
   Tensor<T> operator()(const GraphBatch& batch, const Tensor<T>& features, ContextRef context,
                        Site site = Site::current()) const {
     const Named here("GraphClassifier", site);
+    detail::check_parts("GraphClassifier", "scores", scores.size(), "layers and the features", layers.size() + 1, site);
     detail::check_rows_of("GraphClassifier", "features", features, batch.nodes(), "nodes", batch.graph, site);
     const Dropout drop{options.dropout};
     Tensor<T> x = input ? (*input)(features, site) : features;

@@ -111,6 +111,8 @@ struct NodeAttention {
     const Named here("NodeAttention", site);
     if (nodes.rank() != 2 || nodes.size(1) != 1 || nodes.size(0) == 0)
       fail<ShapeError>("NodeAttention", "expected numbers of nodes [n, 1]", {{"nodes", nodes.shape()}}, site);
+    if (graphs.empty()) fail("NodeAttention", "has no graphs: a file brings none", {{"nodes", nodes.shape()}}, site);
+    detail::check_parts("NodeAttention", "graphs", graphs.size(), "tables", inputs.size(), site);
     const auto number = static_cast<Index>(host(nodes)[0]);
     std::size_t g = 0;
     Index first = 0;

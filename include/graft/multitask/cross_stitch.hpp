@@ -30,9 +30,7 @@ struct CrossStitch {
       : nets(std::move(all_nets)) {
     detail::check_option<T>("CrossStitch", "own", o.own, detail::Range::finite, site);
     if (nets.empty() || nets[0].empty()) fail("CrossStitch", "has no nets, or nets without layers", {}, site);
-    for (const auto& net : nets)
-      if (net.size() != nets[0].size())
-        fail("CrossStitch", {"nets of ", nets[0].size(), " and of ", net.size(), " layers"}, {}, site);
+    check_nets(site);
     const auto tasks = static_cast<Index>(nets.size());
     const double others = tasks > 1 ? (1 - o.own) / static_cast<double>(tasks - 1) : 0;
     for (std::size_t l = 1; l < nets[0].size(); ++l)
@@ -46,6 +44,9 @@ struct CrossStitch {
     const Named here("CrossStitch", site);
     if (x.size() != nets.size() || nets.empty())
       fail("CrossStitch", {x.size(), " inputs for ", nets.size(), " tasks"}, {}, site);
+    check_nets(site);
+    const std::size_t gaps = nets[0].empty() ? 0 : nets[0].size() - 1;
+    detail::check_parts("CrossStitch", "stitches", stitches.size(), "gaps between layers", gaps, site);
     for (std::size_t l = 0; l < nets[0].size(); ++l) {
       for (std::size_t t = 0; t < nets.size(); ++t) x[t] = answer_of(nets[t][l], x[t], context);
       if (l < stitches.size()) x = stitched(x, stitches[l], site);
@@ -62,6 +63,11 @@ struct CrossStitch {
   }
 
  private:
+  void check_nets(Site site) const {
+    for (const auto& net : nets)
+      if (net.size() != nets[0].size())
+        fail("CrossStitch", {"nets of ", nets[0].size(), " and of ", net.size(), " layers"}, {}, site);
+  }
   static std::vector<Tensor<T>> stitched(const std::vector<Tensor<T>>& x, const Tensor<T>& a, Site site) {
     const auto tasks = static_cast<Index>(x.size());
     const Tensor<T> rows = stack(x, 0, site);  // [tasks, items, ...]

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graft/common/task_models.hpp"
+#include "graft/core/options.hpp"
 #include "graft/nn/linear.hpp"
 
 namespace graft {
@@ -33,13 +34,13 @@ struct Mmoe {
   /// Items x [items, ...].
   Tensor<T> operator()(const Tensor<T>& x, Index task, ContextRef context, Site site = Site::current()) const {
     const Named here("Mmoe", site);
-    detail::check_task("Mmoe", task, heads.size(), site);
+    check(task, site);
     return answer(detail::answers_of(experts, x, context), detail::as_rows(x), static_cast<std::size_t>(task), context,
                   site);
   }
   std::vector<Tensor<T>> all(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("Mmoe", site);
-    detail::check_task("Mmoe", 0, heads.size(), site);
+    check(0, site);
     const std::vector<Tensor<T>> parts = detail::answers_of(experts, x, context);
     std::vector<Tensor<T>> answers;
     for (std::size_t t = 0; t < heads.size(); ++t)
@@ -48,9 +49,13 @@ struct Mmoe {
   }
 
  private:
+  void check(Index task, Site site) const {
+    detail::check_task("Mmoe", task, heads.size(), site);
+    detail::check_parts("Mmoe", "gates", gates.size(), "tasks", heads.size(), site);
+  }
   Tensor<T> answer(const std::vector<Tensor<T>>& parts, const Tensor<T>& rows, std::size_t task, ContextRef context,
                    Site site) const {
-    return answer_of(heads[task], detail::mixed(parts, gates[task](rows), site), context);
+    return answer_of(heads[task], detail::mixed("Mmoe", parts, gates[task](rows), site), context);
   }
 };
 template <class Expert, class Head>

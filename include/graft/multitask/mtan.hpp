@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "graft/common/task_models.hpp"
+#include "graft/core/options.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/nn/norm.hpp"
 
@@ -57,8 +58,7 @@ struct Mtan {
     if (stages.empty() || passes.size() + 1 != stages.size())
       fail("Mtan", {passes.size(), " passes between ", stages.size(), " stages"}, {}, site);
     for (const Stage& stage : stages)
-      if (stage.masks.size() != heads.size())
-        fail("Mtan", {stage.masks.size(), " masks for ", heads.size(), " tasks"}, {}, site);
+      detail::check_parts("Mtan", "masks", stage.masks.size(), "tasks", heads.size(), site);
     Tensor<T> p = x;
     std::vector<Tensor<T>> taken(heads.size());
     for (std::size_t j = 0; j < stages.size(); ++j) {

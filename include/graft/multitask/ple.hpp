@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graft/common/task_models.hpp"
+#include "graft/core/options.hpp"
 #include "graft/nn/linear.hpp"
 
 namespace graft {
@@ -45,16 +46,17 @@ struct Extraction {
                                     Site site = Site::current()) const {
     const Named here("Extraction", site);
     if (x.size() != own.size() + 1) fail("Extraction", {x.size(), " inputs for ", own.size(), " tasks"}, {}, site);
+    detail::check_parts("Extraction", "gates", gates.size(), "tasks", own.size(), site);
     const std::vector<Tensor<T>> common = detail::answers_of(shared, x.back(), context);
     std::vector<Tensor<T>> mixed, all;
     for (std::size_t t = 0; t < own.size(); ++t) {
       std::vector<Tensor<T>> parts = detail::answers_of(own[t], x[t], context);
       all.insert(all.end(), parts.begin(), parts.end());
       parts.insert(parts.end(), common.begin(), common.end());
-      mixed.push_back(detail::mixed(parts, gates[t](detail::as_rows(x[t])), site));
+      mixed.push_back(detail::mixed("Extraction", parts, gates[t](detail::as_rows(x[t])), site));
     }
     all.insert(all.end(), common.begin(), common.end());
-    mixed.push_back(detail::mixed(all, shared_gate(detail::as_rows(x.back())), site));
+    mixed.push_back(detail::mixed("Extraction", all, shared_gate(detail::as_rows(x.back())), site));
     return mixed;
   }
 };

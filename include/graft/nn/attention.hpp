@@ -42,6 +42,7 @@ struct AttentionMask {
 /// of query, key and value. [batch, queries, width] and [batch, keys, memory_width] -> [batch, queries, width]; without
 /// the batch axis, [queries, width] and [keys, memory_width] -> [queries, width]. A query that may see no key attends
 /// to nothing: its heads are 0. Where places matter (causal, rotary, ALiBi), the last query stands at the last key.
+/// Throws ShapeError for other inputs, and for weights that are not those of so many heads.
 template <class T = float>
 struct MultiHeadAttention {
   /// [(heads + 2 key_heads) depth, width], depth = width / heads: rows of Q, K, V. Not there for another memory_width.
@@ -108,6 +109,7 @@ struct MultiHeadAttention {
   Tensor<T> operator()(const Tensor<T>& query, const Tensor<T>& key, const Tensor<T>& value,
                        const AttentionMask<T>& mask, ContextRef context, Site site = Site::current()) const {
     const Named here("MultiHeadAttention", site);
+    check_weights(site);
     const Index width = query_width(), memory = memory_width();
     const int rank = query.rank();
     const auto fits = [&](const Tensor<T>& x, Index own) { return x.rank() == rank && x.shape()[-1] == own; };
@@ -154,6 +156,7 @@ struct MultiHeadAttention {
   Tensor<T> weights(const Tensor<T>& query, const Tensor<T>& key, const AttentionMask<T>& mask = {},
                     Site site = Site::current()) const {
     const Named here("MultiHeadAttention", site);
+    check_weights(site);
     if (query.rank() != 3 || key.rank() != 3 || query.size(2) != query_width() || key.size(2) != memory_width())
       fail<ShapeError>(
           "MultiHeadAttention",
@@ -172,6 +175,7 @@ struct MultiHeadAttention {
   /// inference (no dropout, no gradients).
   Tensor<T> step(const Tensor<T>& x, KvCache<T>& cache, Site site = Site::current()) const {
     const Named here("MultiHeadAttention", site);
+    check_weights(site);
     if (x.rank() != 3 || x.shape()[2] != query_width() || memory_width() != query_width())
       fail<ShapeError>("MultiHeadAttention", {"expected x [batch, time, ", query_width(), "] and self-attention"},
                        {{"x", x.shape()}}, site);
@@ -184,6 +188,7 @@ struct MultiHeadAttention {
   Tensor<T> recall(const Tensor<T>& x, const KvCache<T>& memory, const Tensor<bool>& key_mask = {},
                    Site site = Site::current()) const {
     const Named here("MultiHeadAttention", site);
+    check_weights(site);
     if (x.rank() != 3 || x.shape()[2] != query_width())
       fail<ShapeError>("MultiHeadAttention", {"expected x [batch, time, ", query_width(), "]"}, {{"x", x.shape()}},
                        site);
@@ -195,12 +200,37 @@ struct MultiHeadAttention {
   /// Keys and values of `memory` [batch, keys, memory_width].
   KvCache<T> remember(const Tensor<T>& memory, Site site = Site::current()) const {
     const Named here("MultiHeadAttention", site);
+    check_weights(site);
     if (memory.rank() != 3 || memory.shape()[2] != memory_width())
       fail<ShapeError>("MultiHeadAttention", {"expected memory [batch, keys, ", memory_width(), "]"},
                        {{"memory", memory.shape()}}, site);
     KvCache<T> cache;
     cache.append(keys(memory, 0, site), values(memory, site), site);
     return cache;
+  }
+
+  /// Throws unless weights and biases are those of `heads` and `key_heads`: in fields that were set by hand they may
+  /// disagree, as where `heads` was changed and `key_heads` was not.
+  void check_weights(Site site = Site::current()) const {
+    const char* op = "MultiHeadAttention";
+    const bool apart = q_proj_weight || k_proj_weight || v_proj_weight;
+    if (apart && !(q_proj_weight && k_proj_weight && v_proj_weight))
+      fail(op, "of q_proj_weight, k_proj_weight and v_proj_weight some are there and some are not", {}, site);
+    const Index width = query_width(), depth = heads > 0 ? width / heads : 0, own = key_heads * depth;
+    const bool divided = heads > 0 && key_heads > 0 && heads * depth == width;
+    const auto expect = [&](const char* name, const Tensor<T>& x, const Shape& shape) {
+      if (divided && x.shape() == shape) return;
+      fail<ShapeError>(op, {name, " is not that of ", heads, " heads and ", key_heads, " of keys and values"},
+                       {{name, x.shape()}, {"expected", shape}}, site);
+    };
+    if (apart) {
+      expect("q_proj_weight", *q_proj_weight, {width, width});
+      expect("k_proj_weight", *k_proj_weight, {own, memory_width()});
+      expect("v_proj_weight", *v_proj_weight, {own, memory_width()});
+    } else {
+      expect("in_proj_weight", in_proj_weight, {width + 2 * own, width});
+    }
+    if (in_proj_bias) expect("in_proj_bias", *in_proj_bias, {width + 2 * own});
   }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "graft/core/options.hpp"
 #include "graft/nn/linear.hpp"
 #include "graft/nn/norm.hpp"
 #include "graft/ops/elementwise.hpp"
@@ -44,6 +45,7 @@ struct Mlp {
   Tensor<T> operator()(const Tensor<T>& x, Site site = Site::current()) const {
     const Named here("Mlp", site);
     if (layers.empty()) fail("Mlp", "called before it was made", {{"x", x.shape()}}, site);
+    if (!norms.empty()) detail::check_parts("Mlp", "norms", norms.size(), "hidden layers", layers.size() - 1, site);
     const Index in = layers[0].weight.size(1);
     if (x.rank() < 1 || x.count() != x.size(0) * in)
       fail<ShapeError>("Mlp", {"expected items of ", in, " numbers"}, {{"x", x.shape()}}, site);

@@ -34,7 +34,10 @@ struct PerStepBatchNorm {
   Tensor<T> operator()(const Tensor<T>& x, ContextRef context, Site site = Site::current()) const {
     const Named here("PerStepBatchNorm", site);
     if (steps.empty()) fail("PerStepBatchNorm", "called before it was made", {{"x", x.shape()}}, site);
-    return steps[static_cast<std::size_t>(host(inner_step.value)[0])](x, context, site);
+    const std::int64_t step = host(inner_step.value)[0];
+    if (step < 0 || step >= std::ssize(steps))
+      fail<IndexError>("PerStepBatchNorm", {"step ", step, " of ", steps.size()}, {{"x", x.shape()}}, site);
+    return steps[static_cast<std::size_t>(step)](x, context, site);
   }
 };
 

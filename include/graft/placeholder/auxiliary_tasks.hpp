@@ -43,8 +43,7 @@ struct AuxiliaryTasks {
   AuxiliaryTasks(Trunk shared, Head main, std::vector<Auxiliary> others, const AuxiliaryTaskOptions& o,
                  Site site = Site::current())
       : trunk(std::move(shared)), head(std::move(main)), auxiliary(std::move(others)), options(o) {
-    if (o.weights.size() != auxiliary.size())
-      fail("AuxiliaryTasks", {o.weights.size(), " weights for ", auxiliary.size(), " auxiliary tasks"}, {}, site);
+    detail::check_parts("AuxiliaryTasks", "weights", o.weights.size(), "auxiliary tasks", auxiliary.size(), site);
     for (const double weight : o.weights)
       detail::check_option<float>("AuxiliaryTasks", "a weight", weight, detail::Range::not_negative, site);
   }
@@ -73,6 +72,7 @@ struct AuxiliaryTasks {
     if (all.size() != auxiliary.size() + 1)
       fail("AuxiliaryTasks", {all.size(), " contexts for the main and ", auxiliary.size(), " auxiliary tasks"}, {},
            site);
+    detail::check_parts("AuxiliaryTasks", "weights", options.weights.size(), "auxiliary tasks", auxiliary.size(), site);
     const auto features = answer_of(trunk, x, all[0]);
     auto total = main_loss(answer_of(head, features, all[0]));
     if (total.count() != 1)

@@ -51,7 +51,9 @@ struct CrossValidationSubstitution {
     SourcePlan plan{{}, options.rho};
     for (const Index item : input.items) {
       if (item >= folds.value.count()) fail<IndexError>(op, {"item ", item, " of ", folds.value.count()}, {}, site);
-      plan.sources.push_back((of[static_cast<std::size_t>(item)] + input.epoch) % input.sources);
+      const auto fold = static_cast<Index>(of[static_cast<std::size_t>(item)]);
+      if (fold < 0 || fold >= options.folds) fail<IndexError>(op, {"fold ", fold, " of ", options.folds}, {}, site);
+      plan.sources.push_back((fold + input.epoch) % input.sources);
     }
     return plan;
   }

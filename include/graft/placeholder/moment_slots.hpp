@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graft/common/needs.hpp"
+#include "graft/core/options.hpp"
 #include "graft/model/arithmetic.hpp"
 #include "graft/model/context.hpp"
 #include "graft/model/init.hpp"
@@ -124,6 +125,8 @@ struct MomentSlots {
   std::size_t checked_task(Index task, Site site) const {
     if (task < 0 || task >= static_cast<Index>(means.size()))
       fail<IndexError>("MomentSlots", {"task ", task, " of ", means.size()}, {}, site);
+    detail::check_parts("MomentSlots", "covariances", covariances.size(), "means", means.size(), site);
+    detail::check_parts("MomentSlots", "counts", counts.size(), "means", means.size(), site);
     return static_cast<std::size_t>(task);
   }
   void check_width(const SlotMoments<T>& moments, Site site) const {

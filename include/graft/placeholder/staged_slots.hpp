@@ -9,6 +9,7 @@
 
 #include "graft/common/needs.hpp"
 #include "graft/common/slots.hpp"
+#include "graft/core/options.hpp"
 
 namespace graft {
 inline namespace GRAFT_ABI {
@@ -44,8 +45,8 @@ struct StagedSlots {
         groups(std::move(of_layers)),
         tasks(task_count),
         stage(static_cast<Index>(layers.size())) {
-    if (layers.empty() || groups.size() != layers.size())
-      fail("StagedSlots", {groups.size(), " groups for ", layers.size(), " layers"}, {}, site);
+    if (layers.empty()) fail("StagedSlots", "there are no layers", {}, site);
+    detail::check_parts("StagedSlots", "groups", groups.size(), "layers", layers.size(), site);
     for (std::size_t l = 0; l < groups.size(); ++l) {
       for (const Index task : groups[l]) {
         check_task(task, site);
@@ -60,6 +61,7 @@ struct StagedSlots {
   /// Whether a task sees the slots of a layer at this stage. Throws IndexError.
   bool serves(Index layer, Index task, Site site = Site::current()) const {
     check_task(task, site);
+    detail::check_parts("StagedSlots", "groups", groups.size(), "layers", layers.size(), site);
     if (layer < 0 || layer >= static_cast<Index>(layers.size()))
       fail<IndexError>("StagedSlots", {"layer ", layer, " of ", layers.size()}, {}, site);
     const std::vector<Index>& group = groups[static_cast<std::size_t>(layer)];
@@ -73,6 +75,7 @@ struct StagedSlots {
     const auto count = static_cast<Index>(layers.size());
     if (stage < 0 || stage > count) fail("StagedSlots", {"stage ", stage, " of ", count, " layers"}, {}, site);
     check_task(task, site);
+    detail::check_parts("StagedSlots", "banks", banks.size(), "layers", layers.size(), site);
     Tensor<T> x = h;
     for (Index l = 0; l < count; ++l) {
       const auto at = static_cast<std::size_t>(l);

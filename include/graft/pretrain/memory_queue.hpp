@@ -55,6 +55,7 @@ struct MemoryQueue {
     List<T> ring(host(keys.value));
     const auto numbers = host(unit);
     const auto before = static_cast<Index>(written.item());
+    detail::check_count("MemoryQueue", "written", before, 0, site);
     for (Index i = std::max(n - capacity(), Index{0}); i < n; ++i)
       std::copy_n(numbers.begin() + i * width, width, ring.begin() + (before + i) % capacity() * width);
     keys.value = from_vector(ring, keys.value.shape());

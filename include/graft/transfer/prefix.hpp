@@ -37,6 +37,7 @@ inline Tensor<bool> after_seen(const Tensor<bool>& mask, Index length) {
 template <class T>
 Tensor<T> attend_after(const MultiHeadAttention<T>& attention, const Tensor<T>& keys, const Tensor<T>& values,
                        const Tensor<T>& x, const AttentionMask<T>& mask, ContextRef context, Site site) {
+  attention.check_weights(site);
   const Index batch = x.size(0), width = attention.in_proj_weight.size(1), depth = width / attention.heads;
   const Index own = attention.key_heads * depth, length = keys.size(0);
   const auto project = [&](Index begin, Index end) {
