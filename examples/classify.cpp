@@ -5,6 +5,7 @@
 #include "graft/data/few_shot_data.hpp"
 #include "graft/fewshot.hpp"
 #include "graft/train/open_set.hpp"
+#include "learner_data.hpp"
 #include "png_images.hpp"
 #include "program.hpp"
 
@@ -16,31 +17,25 @@ struct Settings {
   bool invert = false;
 };
 
-/// What was saved with a learner under that name, `otherwise` if nothing was.
-template <class T>
-T saved(const std::string& path, const std::string& name, T otherwise) {
-  const Metadata about = read_checkpoint_metadata(path);
-  const auto found = about.find(name);
-  const T* value = found == about.end() ? nullptr : std::get_if<T>(&found->second);
-  return value ? *value : otherwise;
-}
-
-/// Classes that were neither trained on nor are asked about: a folder's, or those that validate when a learner is
-/// trained on a file.
-std::pair<ItemSet, std::vector<Index>> held_back(const Settings& o, std::uint64_t seed, const Shape& item,
-                                                 const auto& read) {
+/// Classes that were neither trained on nor are asked about: a folder's, those that validate when a learner is trained
+/// on a file, or those that validated this one.
+std::pair<ItemSet, std::vector<Index>> held_back(const Settings& o, const Metadata& about, std::uint64_t seed,
+                                                 const Shape& item, const auto& read) {
   if (std::filesystem::is_directory(o.calibrate)) {
     const ClassFolder more = read_class_folder(o.calibrate, item, read);
     const ItemSet set = vector_items(more.labelled.x, more.labelled.y, more.class_names, o.calibrate);
     return {set, set.all_classes()};
   }
+  const bool own = o.calibrate == examples::saved(about, "data", std::string());
   const FewShotData data =
-      load_few_shot(o.calibrate, "", {}, Random(saved(o.learner, "data seed", seed)).stream("data"));
+      own ? examples::data_of_learner(o.learner, about) : examples::load({.data = o.calibrate, .seed = seed});
   const bool images = data.kind == ItemKind::images;
   const Shape held = images ? Shape{data.size, data.size, 1} : Shape{data.size};
   if (!(item == held) || data.kind == ItemKind::nodes)
     fail_file(o.calibrate, {"has items ", to_string(held), ", the learner takes ", to_string(item)});
-  return {data.validation.items, data.validation.tasks[0]};
+  std::vector<Index> classes;
+  for (const auto& task : data.validation.tasks) classes.insert(classes.end(), task.begin(), task.end());
+  return {data.validation.items, classes};
 }
 
 void classify(examples::Program& program, Settings& o) {
@@ -63,11 +58,12 @@ void classify(examples::Program& program, Settings& o) {
 
   std::optional<Rejection> rule = load_rejection(o.learner, ways, shots);
   if (!rule || !o.calibrate.empty()) {
-    if (o.calibrate.empty()) o.calibrate = saved(o.learner, "data", std::string(images ? "glyphs" : ""));
+    const Metadata about = read_checkpoint_metadata(o.learner);
+    if (o.calibrate.empty()) o.calibrate = examples::saved(about, "data", std::string(images ? "glyphs" : ""));
     if (o.calibrate.empty())
       throw examples::UsageError("--calibrate FOLDER of further classes is needed: nothing says yet when to reject");
     OutputFile::check(o.learner);
-    const auto [set, classes] = held_back(o, program.seed, item, read);
+    const auto [set, classes] = held_back(o, about, program.seed, item, read);
     if (std::ssize(classes) < 2 * (ways + 1))
       fail_file(o.calibrate, {"holds back ", classes.size(), " classes; tasks of ", ways, " take ", 2 * (ways + 1)});
     const OpenSetOptions options{.ways = ways, .shots = shots, .queries = 2, .episodes = o.episodes};

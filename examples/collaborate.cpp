@@ -14,7 +14,7 @@
 using namespace graft;
 
 struct Settings {
-  std::string data = "glyphs", eval, aggregate = "mean", embedding = "conv";
+  std::string data = "glyphs", eval, aggregate = "mean", scheduler = "uniform", embedding = "conv";
   std::vector<std::string> validation;
   EpisodeOptions test{.ways = 5, .shots = 1, .queries = 15};
   Index train_ways = 20, train_queries = 5, rounds = 0, tasks = 2, tests = 600, validations = 100;
@@ -25,6 +25,7 @@ struct Settings {
 void collaborate(examples::Program& program, Settings& o) {
   const bool generated = o.data == "glyphs";
   if (generated && !o.eval.empty()) throw examples::UsageError("--eval needs --data FILE to train on");
+  examples::as_usage("--tasks-per-round", [&] { check_round_size(aggregators().make(o.aggregate, o.tasks), o.tasks); });
   if (o.rounds == 0) o.rounds = program.full() ? 4000 : generated ? 1200 : 3000;
   const CharacterSplit data = generated ? split_characters(make_glyphs(), "the generated characters", o.validation)
                                         : load_character_split(o.data, o.eval, o.validation);
@@ -51,16 +52,16 @@ void collaborate(examples::Program& program, Settings& o) {
     const auto answer = [](const Episode<>& e) { return accuracy(nearest_support(e), e.query.y); };
     return {{"nearest-pixel", episode_figures(data.test, test, answer, program.stop())}};
   }};
-  const auto with_head = [&](const auto& head) {
+  const auto with = [&](const auto& head) {
     return make_image_learner(o.embedding, data.train.images().height, initial.stream("embedding"), head);
   };
   const auto train_one = [&](std::string name, const AnyEpisodeLearner& learner) {
     // Without collaboration one task mixes the characters of all alphabets, drawn as often as all tasks: equal compute.
     ClassPool pool = data.tasks;
     if (name == "no-collaboration") pool = {{pool.all}, {"all alphabets"}, pool.all};
-    const ProtocolOptions protocol{.tasks_per_round = o.tasks, .seed = program.seed, .clip = 10};
     const auto join = aggregators().make(o.aggregate, std::ssize(pool.names));
-    const EpisodeTraining how{training, protocol, join, o.rate, program.train_options(name, o.rounds)};
+    const EpisodeTraining how{training, {.tasks_per_round = o.tasks, .seed = program.seed, .clip = 10}, join, o.rate,
+        program.train_options(name, o.rounds), {}, {}, schedulers().make(o.scheduler, pool.sizes())};
     auto trained = train_on_episodes(learner, data.train, pool.by_alphabet, validation, how, checkpoints);
     add_training(trainings, name, trained.meter, pool.names, "accuracy");
     program.record.add(trained.meter.rows(name, pool.names, "accuracy"));
@@ -72,8 +73,7 @@ void collaborate(examples::Program& program, Settings& o) {
     GraphTransformerOptions head;
     if (name == "no-graph") head.graph_layers = 0;
     if (name == "no-transformer") head.transformer_layers = 0;
-    if (name == "protonet") train_one(name, with_head(ProtoNetHead()));
-    if (name != "protonet") train_one(name, with_head(GraphTransformer<>(initial.stream("head"), head)));
+    train_one(name, name == "protonet" ? with(ProtoNetHead()) : with(GraphTransformer<>(initial.stream("head"), head)));
   }
   MethodTable table({{"unstructured", "accuracy"}, {"within alphabet", "accuracy-within-alphabet"}}, "protonet");
   std::vector<ReportedLearner> reached;
@@ -107,6 +107,7 @@ int main(int argc, char** argv) {
   program.whole("--rounds", o.rounds, "rounds of the protocol", 1).shown = "1200; with --data 3000; full 4000";
   program.whole("--tasks-per-round", o.tasks, "tasks (alphabets) that take part in a round", 1);
   program.word("--aggregate", o.aggregate, aggregators().names(), "how the tasks' gradients are joined");
+  program.word("--scheduler", o.scheduler, schedulers().names(), "which tasks take part in a round");
   program.real("--learning-rate", o.rate, "highest learning rate of Adam", 1e-12, 10);
   program.word("--embedding", o.embedding, {"conv", "patch"}, "image backbone");
   program.flag("--ablate", o.ablate, "also train without graph, without Transformer, and without collaboration");

@@ -62,6 +62,31 @@ GraphTransformer<float, sees> graph_transformer(const std::string& arm, const Ra
   return arm == "uniform_attention" ? with_uniform_attention(head) : head;
 }
 
+/// The negative control "permuted_labels": an episode whose classes have exchanged their labels in the support at
+/// random, so that what is learned from it is chance.
+inline Episode<> with_permuted_labels(Episode<> episode, const Random& random) {
+  const std::vector<Index> other = random.permutation(episode.ways);
+  episode.support.y = gather(from_vector(std::vector<std::int64_t>(other.begin(), other.end())), episode.support.y);
+  return episode;
+}
+
+/// Accuracies of a unit's learner on its test, [kinds][episodes]; of "permuted_labels" with these. Throws Stopped.
+template <class Learner>
+std::vector<std::vector<double>> test_accuracies(const ExperimentUnit& unit, const Learner& learner,
+                                                 const ItemSet& items, const EpisodeSuite& suite,
+                                                 const Random& random) {
+  if (unit.arm != "permuted_labels") return episode_accuracies(learner, items, suite, Program::stop());
+  std::vector<std::vector<double>> figures;
+  for (const std::vector<EpisodeIndices>& kind : suite) {
+    const Random own = random.stream("permuted", std::ssize(figures));
+    const auto draw = [&](Index i) {
+      return with_permuted_labels(items.episode(kind[static_cast<std::size_t>(i)]), own.stream("episode", i));
+    };
+    figures.push_back(drawn_accuracies(learner, std::ssize(kind), draw, Program::stop()));
+  }
+  return figures;
+}
+
 /// Rounds of training that fit into `seconds` of one thread with `validations` validations, when every thread is at
 /// such a training: the processor time of `train(rounds, validations)` -> UnitResult for few and for more of both tells
 /// what a round and a validation cost, whatever else the machine does and however long the test takes. 0 for what takes
@@ -145,26 +170,42 @@ struct ExperimentSettings {
   }
 };
 
-/// Prints every column of an experiment, each arm with its mean and its difference to the control in % (of the control:
-/// to the base), and records both.
+/// Prints every column of an experiment, each arm with its mean and its differences in %, to the best control (of that
+/// itself: to the base) and to the base, the first arm, each with its p; records means and differences.
 inline void report(Program& program, const Experiment& experiment, const std::vector<std::string>& controls,
-                   const Random& random) {
+                   const std::string& base, const Random& random) {
   std::string column;
-  const auto percent = [](double x) { return 100 * x; };
-  const auto half = [](const BootstrapInterval& i) { return (i.high - i.low) / 2; };
-  for (const ArmFigure& figure : experiment.compare(controls, random)) {
+  const auto text = [](const char* form, auto... values) {
+    char all[64];
+    std::snprintf(all, sizeof all, form, values...);
+    return std::string(all);
+  };
+  const auto interval = [&](const char* form, const BootstrapInterval& i) {
+    return text(form, 100 * i.mean, 100 * i.low, 100 * i.high);
+  };
+  const auto add = [&](const ArmFigure& figure, const std::string& metric, const BootstrapInterval& i) {
+    program.record.add({figure.arm, metric + ", " + figure.column, i.mean, (i.high - i.low) / 2, 0, figure.seconds});
+  };
+  constexpr const char *plain = "%6.2f [%6.2f, %6.2f]", *difference = "%+6.2f [%+6.2f, %+6.2f]",
+                       *row = "%-24s %22s   %26s %8s  %-24s %26s %8s %8s %8s\n";
+  const std::vector<ArmFigure> to_control = experiment.compare(controls, random),
+                               to_base = experiment.compare(base, random);
+  for (std::size_t i = 0; i < to_control.size(); ++i) {
+    const ArmFigure& figure = to_control[i];
     if (figure.column != column) {
       column = figure.column;
-      std::printf("\n%s\n%-24s %22s   %26s  %-22s %8s %8s %8s\n", column.c_str(), "", "accuracy in %", "difference",
-                  "to", "p", "rounds", "seconds");
+      std::printf("\n%s\n", column.c_str());
+      std::printf(row, "", "accuracy in %", "difference", "p", "to", ("to " + base).c_str(), "p", "rounds", "seconds");
     }
-    std::printf("%-24s %6.2f [%6.2f, %6.2f]   %+6.2f [%+6.2f, %+6.2f]  %-22s %8.4f %8lld %8.1f\n", figure.arm.c_str(),
-                percent(figure.mean.mean), percent(figure.mean.low), percent(figure.mean.high),
-                percent(figure.difference.mean), percent(figure.difference.low), percent(figure.difference.high),
-                figure.other.c_str(), figure.p, static_cast<long long>(figure.rounds), figure.seconds);
-    program.record.add({figure.arm, "accuracy, " + column, figure.mean.mean, half(figure.mean), 0, figure.seconds});
-    program.record.add({figure.arm, "minus " + figure.other + ", " + column, figure.difference.mean,
-                        half(figure.difference), 0, figure.seconds});
+    const bool further = figure.arm != base && figure.other != base;
+    std::printf(row, figure.arm.c_str(), interval(plain, figure.mean).c_str(),
+                interval(difference, figure.difference).c_str(), text("%.4f", figure.p).c_str(), figure.other.c_str(),
+                further ? interval(difference, to_base[i].difference).c_str() : "",
+                further ? text("%.4f", to_base[i].p).c_str() : "",
+                text("%lld", static_cast<long long>(figure.rounds)).c_str(), text("%.1f", figure.seconds).c_str());
+    add(figure, "accuracy", figure.mean);
+    add(figure, "minus " + figure.other, figure.difference);
+    if (further) add(figure, "minus " + base, to_base[i].difference);
   }
 }
 
@@ -175,6 +216,7 @@ template <class Work>
 void run_experiment(Program& program, const ExperimentSettings& settings, const std::vector<std::string>& columns,
                     const std::vector<std::pair<std::string, std::string>>& data, const Work& work) {
   constexpr Index validations = 5;
+  program.keep_folder(settings.records, "--records");
   Identity identity = program.identity();
   identity.add("data", data);
   Experiment experiment({settings.records, identity.text(), columns, settings.arms, settings.folds, settings.seeds});
@@ -197,7 +239,7 @@ void run_experiment(Program& program, const ExperimentSettings& settings, const 
   for (const std::string& name : settings.controls)
     if (std::find(settings.arms.begin(), settings.arms.end(), name) != settings.arms.end()) controls.push_back(name);
   if (controls.empty()) controls = {settings.arms[0]};
-  report(program, experiment, controls, Random(program.seed));
+  report(program, experiment, controls, settings.arms[0], Random(program.seed));
 }
 
 }  // namespace examples

@@ -70,7 +70,7 @@ void compare(examples::Program& program, Settings& o) {
       const EpisodeSuite chosen = draw(splits[g].validation, 50, "validation"),
                          asked = draw(splits[g].test, o.tests, "test");
       const auto tested = [&](const AnyEpisodeLearner& learner, Index done, double seconds) -> UnitResult {
-        return {episode_accuracies(learner, sets.items, asked, program.stop()), done, seconds};
+        return {examples::test_accuracies(unit, learner, sets.items, asked, random), done, seconds};
       };
       EpisodeTraining how =
           examples::training_of(unit, random, rounds, checks, unit.arm == "gcn_protonet" ? 1e-4 : 2e-5);
@@ -113,6 +113,7 @@ int main(int argc, char** argv) {
   o.arms = {"raw_centroid", "sgc_centroid", "gcn_protonet", "dgi", "label_propagation", "learner", "alone"};
   o.controls = {"sgc_centroid", "gcn_protonet", "dgi"};
   o.share["alone"] = 0.5;
-  o.add_to(program, {"no_graph", "no_transformer", "neither", "shuffled_edges", "uniform_attention"}, 1000);
+  o.add_to(program, {"no_graph", "no_transformer", "neither", "shuffled_edges", "uniform_attention", "permuted_labels"},
+           1000);
   return program.run(argc, argv, [&] { compare(program, o); });
 }

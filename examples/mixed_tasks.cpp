@@ -33,40 +33,51 @@ void compare(examples::Program& program, Settings& o) {
   o.joint.stop = program.stop();
   SentenceVectors vectors;
   if (!o.sentences.empty()) vectors = examples::SentenceEncoder(o.sentences);
+  program.keep_folder(o.records, "--records");
   FewShotTasks make(o.data, vectors);
-  const auto [tasks, left_out] = usable_tasks(o.tasks.empty() ? make.usual() : o.tasks, make, o.joint, o.seeds);
+  const auto [tasks, left_out] = examples::as_usage("--tasks", [&] {
+    return usable_tasks(o.tasks.empty() ? make.usual() : o.tasks, make, o.joint, o.seeds);
+  });
   for (const auto& [name, why] : left_out) {
     std::printf("without %s: %s\n", name.c_str(), why.c_str());
     program.record.add({name, "left out", 1, 0, 1});
   }
   if (tasks.empty()) throw examples::UsageError("--tasks: none of them has data enough");
   const auto join = [](const std::string& name, Index count) { return aggregators().make(name, count); };
-  const JointOrSeparate both(tasks, o.joint, join);
+  const auto both = examples::as_usage("--episodes", [&] { return JointOrSeparate(tasks, o.joint, join); });
   Identity identity = program.identity();
   for (const FewShotTask& task : tasks) identity.add(task.name, task.items.fingerprints);
   Experiment experiment({o.records, identity.text(), both.columns(), both.arms(), 1, o.seeds});
 
-  // Seconds become rounds once: of joint training those of its slowest aggregator.
+  // Seconds become rounds once: of joint training those of its slowest aggregator, and of units that are done theirs.
   constexpr Index checks = 5;
   JointOptions untested = o.joint;
   untested.mix.tests = 1;
   const JointOrSeparate timed(tasks, untested, join);
+  const auto done = [&](const std::vector<std::string>& arms) {
+    Index rounds = 0;
+    for (const std::string& arm : arms) rounds = std::max(rounds, experiment.rounds_of(arm));
+    return rounds;
+  };
   const auto within = [&](const std::string& arm) {
-    if (const Index before = experiment.rounds_of(arm); before > 0) return before;
     return examples::rounds_within(
         o.seconds, checks, [&](Index rounds, Index times) { return timed({arm, 0, 0}, rounds, times); });
   };
   if (o.rounds > 0 && o.separate_rounds == 0) o.separate_rounds = std::max(o.rounds / std::ssize(tasks), Index{1});
   if (o.rounds == 0) {
-    o.separate_rounds = within("separate-1");
-    o.rounds = std::numeric_limits<Index>::max();
-    for (const std::string& arm : both.joint_arms()) o.rounds = std::min(o.rounds, within(arm));
+    o.separate_rounds = done(both.separate_arms());
+    if (o.separate_rounds == 0) o.separate_rounds = within("separate-1");
+    o.rounds = done(both.joint_arms());
+    if (o.rounds == 0) {
+      o.rounds = std::numeric_limits<Index>::max();
+      for (const std::string& arm : both.joint_arms()) o.rounds = std::min(o.rounds, within(arm));
+    }
   }
   const auto rounds_of = [&](const std::string& arm) { return arm[0] == 'j' ? o.rounds : o.separate_rounds; };
   if (!program.quiet) std::printf("rounds: --rounds %d --separate-rounds %d\n", int(o.rounds), int(o.separate_rounds));
   experiment.run([&](const ExperimentUnit& unit) { return both(unit, rounds_of(unit.arm), checks); }, program.stop());
 
-  for (const auto& [name, times] : both.failures()) {
+  for (const auto& [name, times] : experiment.failures()) {
     std::printf("%s: %d episodes failed\n", name.c_str(), int(times));
     program.record.add({name, "failed episodes", static_cast<double>(times), 0, 1});
   }

@@ -11,8 +11,7 @@
 #include "graft/fewshot/ridge.hpp"
 #include "graft/fewshot/tadam.hpp"
 #include "graft/graft.hpp"
-#include "graft/multitask/pcgrad.hpp"
-#include "graft/multitask/upgrad.hpp"
+#include "graft/multitask.hpp"
 #include "graft/protocol/exchange.hpp"
 
 using namespace graft;
@@ -66,7 +65,11 @@ void compare(examples::Program& program, Settings& o) {
     };
     const auto answers = [&](const Learner& own, const Notions& from, Notion notion, Index count, const char* name) {
       const Random draws = random.stream(name).stream(name_of(notion));
-      const auto draw = [&](Index i) { return shown(from.draw(notion, sizes, draws.stream("episode", i)), notion); };
+      const bool permuted = unit.arm == "permuted_labels" && &from == &asked;
+      const auto draw = [&](Index i) {
+        Episode<> e = shown(from.draw(notion, sizes, draws.stream("episode", i)), notion);
+        return permuted ? examples::with_permuted_labels(std::move(e), draws.stream("permuted", i)) : e;
+      };
       return drawn_accuracies(own, count, draw, program.stop());
     };
     std::vector<std::vector<Notion>> groups{{std::begin(kNotions), std::end(kNotions)}};  // a learner each
@@ -77,8 +80,7 @@ void compare(examples::Program& program, Settings& o) {
       const std::vector<NotionTask> tasks = trained.even_tasks(notions);
       const Index count = std::ssize(tasks);
       EpisodeTraining how = examples::training_of(unit, random, steps, checks, 2e-3, 4);
-      if (unit.arm == "pcgrad") how.aggregator = PcGrad();
-      if (unit.arm == "upgrad") how.aggregator = UpGrad();
+      if (unit.arm.ends_with("grad")) how.aggregator = aggregators().make(unit.arm, count);
       const auto draw = [&](Index task, const Random& draws) {
         const NotionTask& own = tasks[task];
         return shown(trained.draw(own, sizes, draws), own.notion);
@@ -110,9 +112,7 @@ int main(int argc, char** argv) {
   o.arms = {"protonet", "ridge",   "mahalanobis", "film",   "separate",
             "oracle",   "learner", "pcgrad",      "upgrad", "exchange"};
   o.controls = {"ridge", "mahalanobis", "wide_ridge", "wide_mahalanobis"};
-  o.add_to(program,
-           {"wide_protonet", "wide_ridge", "wide_mahalanobis", "no_graph", "no_transformer", "random_edges",
-            "uniform_attention", "uniform_exchange"},
-           6);
+  o.add_to(program, {"wide_protonet", "wide_ridge", "wide_mahalanobis", "no_graph", "no_transformer", "random_edges",
+                     "uniform_attention", "uniform_exchange", "permuted_labels"}, 6);
   return program.run(argc, argv, [&] { compare(program, o); });
 }

@@ -22,6 +22,18 @@ struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// `work()`, in which the value of `option` is put to use: a ValueError there becomes a UsageError.
+template <class Work>
+auto as_usage(const std::string& option, Work work) {
+  try {
+    return work();
+  } catch (const ValueError& error) {
+    std::string line = error.what();
+    line = line.substr(0, line.find('\n'));
+    throw UsageError(option + ": " + (line.starts_with("graft: ") ? line.substr(7) : line));
+  }
+}
+
 /// One option: where its value goes, and what it may be.
 struct Option {
   using Place =

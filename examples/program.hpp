@@ -131,6 +131,15 @@ class Program {
       if (!file->empty() && same_file(*file, path))
         throw UsageError(std::string(option) + ": " + *file + " is " + what + ", " + path);
   }
+  /// Throws UsageError if something that is written would lie in this folder, whose files are the work's own.
+  void keep_folder(const std::string& folder, const std::string& what) const {
+    std::error_code ignored;  // a folder that is not there yet
+    const auto own = std::filesystem::weakly_canonical(folder, ignored);
+    for (const auto& [option, file] : outputs())
+      if (!folder.empty() && !file->empty() &&
+          std::filesystem::weakly_canonical(*file, ignored).parent_path() == own)
+        throw UsageError(std::string(option) + ": " + *file + " is in the folder of " + what + ", " + folder);
+  }
   /// Writes the page about the run, if one was asked for, with what it was made from and what it cost at its end.
   void write_report(HtmlReport page) const {
     if (report.empty()) return;

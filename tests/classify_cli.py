@@ -4,6 +4,7 @@ images of every kind of PNG file, and vectors; what is wrong with files is said 
 Usage: classify_cli.py CLASSIFY DRAW_CHARACTERS FEWSHOT"""
 import json
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -224,6 +225,26 @@ class Classify(unittest.TestCase):
             self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1))
             self.assertIn("draw_characters", done.stderr)
 
+    def train(self, *options):
+        return subprocess.run([FEWSHOT, "--method", "protonet", "--rounds", "2", "--ways", "3", "--shots", "1",
+                               "--queries", "2", "--episodes", "4", "--validation-episodes", "2", "--save",
+                               self.learner, *map(str, options)], check=True, capture_output=True, text=True,
+                              timeout=240).stdout
+
+    def calibrated_on(self):
+        """How many classes the rule in the learner's file is from."""
+        with zipfile.ZipFile(self.learner) as file:
+            name, = [name for name in file.namelist() if re.search("/rejection/.*/classes.npy$", name)]
+            return struct.unpack("<q", file.read(name)[-8:])[0]
+
+    def test_calibrated_on_what_this_learner_was_not_trained_on(self):
+        for options in ["--protocol", "lake", "--own-runs", 1], ["--protocol", "within"]:
+            said = self.train(*options)
+            self.answers()
+            self.assertIn(f"{self.calibrated_on()} characters for validation", said)
+        self.train("--train-alphabets", "glyphs_0,glyphs_1")
+        self.refuse(says=["--calibrate", self.learner, "other drawings"])
+
     def test_wrong_learners(self):
         self.refuse("--learner", self.folder / "none.npz", says=["none.npz"])
         self.learner.write_bytes(self.trained.read_bytes()[:1000])
@@ -236,14 +257,18 @@ class Classify(unittest.TestCase):
         # 14 classes of 20 vectors: class c is around place c % 7, stretched.
         rows = [[(3.0 if k == c % 7 else 0.0) * (1 + c // 7) + ((7 * i + 3 * k + c) % 11 - 5) / 20 for k in range(8)]
                 for c in range(14) for i in range(20)]
-        with zipfile.ZipFile(data, "w") as file:
-            npz(self.folder / "x.npz", rows)
-            with zipfile.ZipFile(self.folder / "x.npz") as x:
-                file.writestr("x.npy", x.read("x.npy"))
-            header = str({"descr": "<i8", "fortran_order": False, "shape": (280,)})
-            header += " " * (63 - (10 + len(header)) % 64) + "\n"
-            file.writestr("y.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
-                          struct.pack("<280q", *[i // 20 for i in range(280)]))
+
+        def write(rows):
+            with zipfile.ZipFile(data, "w") as file:
+                npz(self.folder / "x.npz", rows)
+                with zipfile.ZipFile(self.folder / "x.npz") as x:
+                    file.writestr("x.npy", x.read("x.npy"))
+                header = str({"descr": "<i8", "fortran_order": False, "shape": (280,)})
+                header += " " * (63 - (10 + len(header)) % 64) + "\n"
+                file.writestr("y.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
+                              struct.pack("<280q", *[i // 20 for i in range(280)]))
+
+        write(rows)
         subprocess.run([FEWSHOT, "--quiet", "--data", data, "--method", "protonet", "--rounds", "40", "--ways", "2",
                         "--shots", "1", "--queries", "3", "--episodes", "4", "--validation-episodes", "4", "--save",
                         self.learner], check=True, capture_output=True, timeout=240)
@@ -256,6 +281,9 @@ class Classify(unittest.TestCase):
         for c in range(2, 14):
             (further / str(c)).mkdir(parents=True)
             npz(further / str(c) / "all.npz", rows[20 * c:20 * c + 20])
+        rows[0][0] += 1  # the file is another one now
+        write(rows)
+        self.refuse(says=[data, "is not what", "--calibrate"], labelled=labelled, unlabelled=asked)
         answers = self.answers("--calibrate", further, labelled=labelled, unlabelled=asked)[0]
         self.assertEqual([answers[f"q.csv:{row}"][0] for row in (1, 2, 3)], ["a", "b", "a"])
         (asked / "q.csv").write_text("1,2,3")

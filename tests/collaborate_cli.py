@@ -140,6 +140,7 @@ class Collaborate(unittest.TestCase):
 
     def test_other_choices_run(self):
         self.succeed("--rounds", 2, "--aggregate", "pcgrad", "--validation", "alphabet_0,alphabet_2", "--shots", 2)
+        self.succeed("--rounds", 2, "--aggregate", "krum", "--tasks-per-round", 3, "--scheduler", "self_paced")
         self.succeed("--rounds", 2, "--embedding", "patch", "--eval", self.others)
         help_text = self.succeed("--help")
         for option in "--ways", "--checkpoint", "--aggregate", "--quiet", "--profile", "[0.004]", "conv|patch", "pcgrad,":
@@ -263,7 +264,7 @@ class Collaborate(unittest.TestCase):
         self.refuse("--ways", 50, says=[data, "impossible", "50 ways"])
         self.refuse("--shots", 4, says=[data, "impossible", "4 shots", "5 items"])
         self.refuse("--train-ways", 17, says=[data, "impossible training", "17 ways"])
-        self.refuse("--validation", "Klingon", says=[data, "Klingon"])
+        self.refuse("--validation", "Klingon", says=[data, "Klingon", "alphabet_0, alphabet_1"])
         self.refuse("--validation", "alphabet_0,alphabet_1,alphabet_2,alphabet_3", says=[data, "no alphabet is left"])
 
     def test_bad_options(self):
@@ -283,6 +284,8 @@ class Collaborate(unittest.TestCase):
         record = self.record("--rounds=010", "--seed", 2**64 - 1)  # decimal: ten
         self.assertEqual((record["options"]["rounds"], record["seeds"]), (10, [2**64 - 1]))
         self.refuse("--aggregate", "median", says=["median"])
+        self.refuse("--aggregate", "krum", says=["--tasks-per-round", "2 tasks", "at least 3"])
+        self.refuse("--scheduler", "greedy", says=["greedy", "uniform, round_robin"])
         self.refuse("--learning-rate", "nan", says=["--learning-rate"])
         self.refuse("--frobnicate", says=["--frobnicate"])
         self.refuse("--resume", says=["--checkpoint"])

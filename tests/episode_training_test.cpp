@@ -8,8 +8,12 @@
 #include "files.hpp"
 #include "graft/data/augment.hpp"
 #include "graft/data/character_classes.hpp"
+#include "graft/data/graph_items.hpp"
+#include "graft/graph/gin.hpp"
 #include "graft/multitask.hpp"
 #include "graft/nn/linear.hpp"
+#include "graft/nn/mlp.hpp"
+#include "graft/pretrain/rotation.hpp"
 #include "graft/protocol/episode_training.hpp"
 #include "graft/train/image_learner.hpp"
 
@@ -266,4 +270,121 @@ TEST_CASE("training on episodes of any origin is training on a set of items, bit
   CHECK(same_bits(drawn.model.embedding.linear.weight, by_set.model.embedding.linear.weight));
   CHECK(drawn.history == by_set.history);
   CHECK_THROWS_WITH(train_on_episodes(make_learner(), 0, draw, validate, how), contains("no tasks"));
+}
+
+TEST_CASE("three phases of a few-shot learner: pretext, episodes of all tasks, each task's own", "[train][threads]") {
+  const CharacterClasses characters(patterns(), "patterns");
+  const ClassPool tasks = characters.pool(true, [](Index) { return true; });
+  const EpisodeOptions sizes{.ways = 5, .shots = 1, .queries = 3};
+  EpisodeSuite of_task;  // a kind each
+  for (const auto& classes : tasks.by_alphabet) {
+    of_task.emplace_back();
+    for (Index i = 0; i < 10; ++i)
+      of_task.back().push_back(characters.items().draw(classes, sizes, Random(9).stream("validation", i)));
+  }
+  struct Pretrained {
+    Pixels encoder;
+    RotationPretext<> pretext;
+    GRAFT_FIELDS(encoder, pretext)
+  };
+  const ClassPool upright = characters.pool(false, [](Index) { return true; });
+  const auto loss_on = [&](const Pretrained& own, const Random& random) {
+    const Episode<> drawn = characters.items().episode(characters.items().draw(upright.all, {20, 1, 3}, random));
+    Context context(Phase::training, random.stream("layers"));
+    return own.pretext(own.encoder, drawn.query.x, context);
+  };
+  const auto options = [](const char* name, Index rounds) {
+    return TrainOptions{.name = name, .steps = rounds, .validations = 3, .quiet = true};
+  };
+  const auto rotation = [&](const Pretrained& own) { return -static_cast<double>(loss_on(own, Random(8)).item()); };
+  const auto run = [&] {
+    const Pretrained start{make_learner().embedding, RotationPretext<>(8, Random(2))};
+    const auto pretrained = run_pretraining(start, loss_on, rotation,
+                                            {.learning_rate = 1e-2, .train = options("pretraining", 60)});
+    CHECK(pretrained.figure > rotation(start) + 0.1);
+    EpisodeTraining how{sizes, {.tasks_per_round = 2, .seed = 3}, MeanGradient(), 1e-2, options("together", 40)};
+    const Learner encoded{pretrained.model.encoder, {}};
+    auto together = train_on_episodes(encoded, characters.items(), tasks.by_alphabet, of_task, how);
+    const auto answer = [&](const Learner& own, Index task, const Random& random) {
+      Context context(Phase::training, random.stream("layers"));
+      const ItemSet& items = characters.items();
+      const Episode<> drawn = items.episode(items.draw(tasks.by_alphabet[task], sizes, random));
+      return detail::answer_in_training(own, drawn, task, context);
+    };
+    const auto accuracy_in = [&](const Learner& own, Index task) {
+      return mean_figure(episode_accuracies(own, characters, {of_task[task]}));
+    };
+    return std::tuple(pretrained, together,
+                      adapt_tasks(together.model, std::ssize(tasks.names), answer, accuracy_in,
+                                  {.learning_rate = 1e-2, .train = options("own", 10)}));
+  };
+  const auto same = [](const auto& one, const auto& other) {
+    bool equal = true;
+    for_each_parameter([&](const auto& a, const auto& b) { equal = equal && same_bits(a, b); }, one, other);
+    return equal;
+  };
+  const auto [pretrained, together, own] = run();
+  CHECK(!same(pretrained.model.encoder, make_learner().embedding));
+  CHECK(!same(together.model.embedding, pretrained.model.encoder));
+  CHECK(together.figure > 0.4);  // chance is 0.2
+  REQUIRE(own.size() == 4);
+  for (const TaskAdaptation<Learner>& one : own) {
+    CHECK(one.failure.empty());
+    CHECK(one.after >= one.before);
+  }
+  for (int threads : {1, 2, 3, 8}) {
+    set_threads(threads);
+    const auto [first, second, third] = run();
+    CHECK(same(first.model, pretrained.model));
+    CHECK(same(second.model, together.model));
+    for (std::size_t task = 0; task < 4; ++task) CHECK(same(third[task].model, own[task].model));
+  }
+  set_threads(0);
+}
+
+TEST_CASE("whole graphs are items of episodes", "[train][graph][threads]") {
+  // Rings of two colours in 7 classes, which only the edges tell apart.
+  const GraphLabels necklaces = make_necklaces(Random(1), {.graphs = 140, .classes = 7});
+  const ItemSet set = graph_items(necklaces, "necklaces");
+  CHECK(set.classes() == 7);
+  CHECK(set.items[3].size() == 20);
+  const auto layers = [](Index count) {
+    std::vector<Gin<Mlp<>>> own;
+    for (Index l = 0; l < count; ++l)
+      own.emplace_back(Mlp<>(l == 0 ? 2 : 16, 16, Random(3).stream("layer", l), {.hidden = {16}}));
+    return own;
+  };
+  using Embedding = GraphEmbedding<Gin<Mlp<>>>;
+  const auto learner_of = [&](Index depth) {
+    return EpisodeLearner{Embedding({layers(depth), 2, 16, 16, Random(4)}, necklaces), ProtoNetHead()};
+  };
+  const EpisodeOptions sizes{.ways = 2, .shots = 5, .queries = 5};
+  const Embedding embedding = learner_of(2).embedding;
+  const Tensor<> some = embedding(tensor<float>({{3}, {10}, {77}}), Context());
+  CHECK(some.shape() == Shape{3, 16});
+  CHECK(same_bits(slice(some, 0, 1, 2), embedding(tensor<float>({{10}}), Context())));
+  CHECK_THROWS_AS(embedding(tensor<float>({{140}}), Context()), IndexError);
+  CHECK_THROWS_AS(embedding(tensor<float>({3, 4}), Context()), ShapeError);
+  CHECK_THROWS_WITH(Embedding()(tensor<float>({{3}}), Context()), contains("has no graphs"));
+  GraphLabels other = necklaces;
+  other.graphs[5] = Graph(other.graphs[5].sources(), std::vector<GraphEdge>{});
+  CHECK(graph_items(other, "necklaces").fingerprints != set.fingerprints);
+
+  // Classes 0, 6 are never trained on. Without edges nothing can be learned.
+  EpisodeSuite test(1);
+  for (Index i = 0; i < 40; ++i) test[0].push_back(set.draw({0, 6}, sizes, Random(5).stream("test", i)));
+  const auto trained = [&](Index depth) {
+    const EpisodeTraining how{sizes, {.tasks_per_round = 2, .seed = 3}, MeanGradient(), 1e-2,
+                              {.name = "graphs", .steps = 60, .validations = 1, .quiet = true}};
+    return train_on_episodes(learner_of(depth), set, {{1, 2, 3, 4, 5}}, test, how).model;
+  };
+  const auto whole = trained(2);
+  CHECK(mean_figure(episode_accuracies(whole, set, test)) > 0.85);
+  CHECK(mean_figure(episode_accuracies(trained(0), set, test)) < 0.65);
+  for (int threads : {1, 2, 3, 8}) {
+    set_threads(threads);
+    const auto again = trained(2);
+    for_each_parameter([](const auto& a, const auto& b) { CHECK(same_bits(a, b)); }, again, whole);
+  }
+  set_threads(0);
 }

@@ -225,6 +225,19 @@ TEST_CASE("labels are split once, and episodes take unlabelled items from their 
     CHECK(std::find(pool.begin(), pool.end(), episode.unlabelled[i]) != pool.end());
   }
   CHECK_THROWS_WITH(split_labels(items, 21, Random(1)), contains("21 labelled items, but class 0 has 20"));
+  // Three classes in two forms each, whose items are the same: what is labelled in one form is in the other.
+  ClassItems forms;
+  for (Index c = 0; c < 6; ++c) forms.push_back(items[c / 2]);
+  const LabelSplit both = split_labels(forms, 2, Random(3), 2);
+  for (Index c = 0; c < 6; ++c) {
+    const auto alike = [](const List<Index>& a, const List<Index>& b) {
+      return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    };
+    CHECK(alike(both.labelled[c], both.labelled[c / 2 * 2]));
+    CHECK(alike(both.unlabelled[c], both.unlabelled[c / 2 * 2]));
+    CHECK(alike(both.labelled[c], split.labelled[c / 2]));
+  }
+  CHECK_THROWS_WITH(split_labels(items, 2, Random(1), 4), contains("6 classes in 4 forms"));
   CHECK_THROWS_AS(draw_episode(split.labelled, range(6), {.ways = 3, .shots = 1, .queries = 1, .unlabelled = 19},
                                Random(4), split.unlabelled),
                   ValueError);

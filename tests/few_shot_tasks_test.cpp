@@ -136,7 +136,10 @@ TEST_CASE("all generated tasks can be made; other names are alphabets", "[data]"
   }
   CHECK(readers == std::map<std::string, int>{
                        {"images", 4}, {"words", 2}, {"nodes of communities_0", 1}, {"nodes of communities_1", 1}});
-  CHECK_THAT(file_error([&] { make("Greek"); }), contains("no alphabet named 'Greek'"));
+  CHECK_THROWS_AS(make("Greek"), ValueError);
+  CHECK_THROWS_WITH(make("Greek"), contains("nothing is called 'Greek'; there are communities_0") &&
+                                       contains("bank, journey, glyphs_0") && contains("glyphs_3"));
+  for (const std::string& name : make.names()) CHECK(make(name).name == name);
 }
 
 TEST_CASE("tasks of a folder; each fails for itself", "[data]") {

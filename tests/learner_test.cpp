@@ -108,6 +108,22 @@ TEST_CASE("every method of the list makes a learner", "[learner_test]") {
   }
 }
 
+TEST_CASE("a few-shot GNN of many ways is trained on all labels", "[learner_test]") {
+  // Of 100 queries nine are drawn. Those of one label are not numbers: nor is the loss as soon as one of them is drawn.
+  const FewShotGnnOptions sizes{.ways = 20, .width = 4, .layers = 1, .features = 4, .edge_hidden = 4};
+  const detail::FewShotGnnInPieces head{FewShotGnn<>(Random(1), sizes)};
+  const Tensor<std::int64_t> labels = episode_labels(20, 5);
+  for (Index label = 0; label < 20; ++label) {
+    const Tensor<> x = where(reshape(labels == label, {100, 1}), full<float>({100, 4}, NAN), ones({100, 4}));
+    const Episode<> episode{{randn<float>({20, 4}, Random(2)), episode_labels(20, 1)}, {x, labels}, 20};
+    int draws = 0;
+    for (bool finite = true; finite && draws < 60; ++draws)
+      finite = std::isfinite(head.loss(episode, Context(Phase::training, Random(3).stream("draw", draws))).item());
+    INFO("label " << label);
+    CHECK(draws < 60);  // each has a chance of 1 - C(95, 9) / C(100, 9) = 0.38
+  }
+}
+
 TEST_CASE("a learner does not depend on the number of threads", "[learner_test]") {
   const int before = threads();
   for (const std::string& method : few_shot_methods().names()) {
@@ -314,7 +330,7 @@ TEST_CASE("alphabets are held back from training", "[learner_test]") {
   CHECK_THROWS_WITH(few_shot_characters(glyphs, "glyphs", {.held_back = 1, .train_alphabets = {"glyphs_7"}}, Random(1)),
                     contains("tests on the alphabet"));
   CHECK_THROWS_WITH(few_shot_characters(glyphs, "glyphs", {.train_alphabets = {"Greek"}}, Random(1)),
-                    contains("no alphabet named"));
+                    contains("no training alphabet named 'Greek'; there are glyphs_0"));
   CHECK_THROWS_WITH(
       few_shot_characters(glyphs, "glyphs", {.held_back = 1, .held_back_alphabets = {"Greek"}}, Random(1)),
       contains("no alphabet named"));
@@ -384,6 +400,29 @@ TEST_CASE("the harness trains methods and tests them on the same episodes", "[le
   CHECK(table.find("hausdorff failed") != std::string::npos);
   CHECK(harness_rows({protonet, hausdorff}, harness.settings()).size() == 3);
   CHECK(harness_rows({protonet}, harness.settings())[0].value == mean_of(protonet.means(0)));
+  // Beside the test the same of classes that were trained on, which moves nothing else.
+  HarnessOptions with_gap = quick();
+  with_gap.gap = true;
+  FewShotHarness wider(data, with_gap, maker);
+  const HarnessReport gap = wider.run("protonet");
+  REQUIRE(wider.settings().size() == 2);
+  CHECK(wider.settings()[1].metric == "accuracy on trained classes, 5-way 1-shot");
+  CHECK(gap.figures[0] == protonet.figures[0]);
+  CHECK(gap.figures[1][0] == learner_accuracies(gap.learner, data.train, wider.settings()[1].episode, 100,
+                                                Random(1).stream("test", Index{1})));
+  REQUIRE(harness_curves({protonet, nearest}).size() == 1);
+  CHECK(harness_curves({protonet, nearest})[0].y == protonet.curves[0].y);
+}
+
+TEST_CASE("validation asks for no more items than its classes have", "[learner_test]") {
+  CharacterProtocol minimal;
+  minimal.train_alphabets = {"glyphs_0", "glyphs_1"};
+  const FewShotData data = load_few_shot("glyphs", "", minimal, Random(1));  // five drawings of each validate
+  HarnessOptions o = quick();
+  o.queries = 10;
+  o.unlabelled = 5;
+  const FewShotHarness harness(data, o, maker);
+  CHECK(harness.trainings({"protonet", "soft_kmeans"}).size() == 2);
 }
 
 TEST_CASE("two seeds, fixed ways, and a resumed harness", "[learner_test]") {

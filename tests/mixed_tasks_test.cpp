@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "files.hpp"
+#include "graft/multitask/krum.hpp"
 #include "graft/multitask/mean.hpp"
 #include "graft/multitask/pcgrad.hpp"
 #include "graft/protocol/joint_or_separate.hpp"
@@ -43,10 +44,11 @@ EpisodeTraining training(Index rounds, Index places) {
   return how;
 }
 
-/// Two aggregators are enough here.
+/// Three aggregators are enough here.
 Aggregator join(const std::string& name, Index) {
   if (name == "mean") return MeanGradient();
   if (name == "pcgrad") return PcGrad();
+  if (name == "krum") return Krum();
   fail("join", {"there is none named ", name});
 }
 
@@ -153,7 +155,7 @@ TEST_CASE("a mixture is learned; a task that fails moves no other task's draws",
     CHECK(good.meter.of_task(t).failures == 0);
     CHECK(good.meter.of_task(t).episodes == 12);
     // Two shots of two classes 3 sqrt(2) standard deviations apart: far above chance, 0.5.
-    CHECK(mean_interval(task_accuracies(good.model, task, t, task.test)).low() > 0.7);
+    CHECK(mean_interval(task_accuracies(good.model, task, t, task.test).accuracies).low() > 0.7);
   }
   // Task b throws, or gives what is not finite: the others train in the same bits.
   const auto show = mixture.tasks[1].items.inputs;
@@ -162,7 +164,9 @@ TEST_CASE("a mixture is learned; a task that fails moves no other task's draws",
   };
   const auto thrown = train_on_mixture(learner_of(mixture), mixture, training(12, 3));
   const MixedTask broken = mixture.tasks[1];
-  CHECK(task_accuracies(thrown.model, broken, 1, broken.test) == std::vector<double>(30, 0.0));
+  const TaskAccuracies none = task_accuracies(thrown.model, broken, 1, broken.test);
+  CHECK(none.accuracies == std::vector<double>(30, 0.0));
+  CHECK(none.failed == 30);
   mixture.tasks[1].items.inputs = [show](std::span<const Index> items, std::span<const Index> classes) {
     const Tensor<> x = show(items, classes);
     const Tensor<> tag = slice(x, 1, 0, 1);
@@ -191,7 +195,39 @@ TEST_CASE("joint training of one task is separate training, bit for bit", "[prot
   CHECK(joint.figures[1].size() == 3);
   CHECK(joint.figures == separate.figures);
   CHECK(joint.rounds == 3);
-  CHECK(both.failures().empty());
+  CHECK(joint.failures.empty());
+  CHECK(separate.failures.empty());
+}
+
+TEST_CASE("what failed in a unit is kept with it", "[protocol]") {
+  FewShotTask broken = corners("b");
+  broken.items.inputs = [](std::span<const Index>, std::span<const Index>) -> Tensor<> {
+    throw FileError("the disk is gone");
+  };
+  const JointOptions o{.mix = kSmall, .aggregates = {"mean"}, .episodes = 2};
+  const JointOrSeparate both({corners("a"), broken}, o, join);
+  const Folder folder;
+  const ExperimentPlan plan{folder / "units", "", both.columns(), both.arms()};
+  // Two tasks a round: b fails in each of three rounds, and in all of its 4 tests and 3 validations.
+  const std::map<std::string, Index> expected{{"joint-mean, b", 3},
+                                              {"joint-mean, b, tested", 7},
+                                              {"separate-1, b", 3},
+                                              {"separate-1, b, tested", 7}};
+  {
+    Experiment experiment(plan);
+    experiment.run([&](const ExperimentUnit& unit) { return both(unit, 3, 1); });
+    CHECK(experiment.failures() == expected);
+  }
+  CHECK(Experiment(plan).failures() == expected);
+}
+
+TEST_CASE("an aggregator that needs more episodes than a round has is refused before the first", "[protocol]") {
+  const JointOptions o{.mix = kSmall, .aggregates = {"mean", "krum"}, .episodes = 2};
+  CHECK_THROWS_AS(JointOrSeparate({corners("a"), corners("b")}, o, join), TooFewTasks);
+  const TaskMixture mixture = mix_tasks({corners("a"), corners("b")}, kSmall, Random(1));
+  EpisodeTraining how = training(1, 2);
+  how.aggregator = Krum();
+  CHECK_THROWS_AS(train_on_mixture(learner_of(mixture), mixture, how), TooFewTasks);
 }
 
 TEST_CASE("tasks of three kinds are trained with exchange, each aggregator and seed for itself", "[protocol]") {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <new>
 #include <string>
@@ -469,6 +470,37 @@ TEST_CASE("robust aggregation withstands a task whose gradients are garbage", "[
   }
 }
 
+TEST_CASE("a robust aggregator makes no step where failed tasks leave it too few", "[protocol]") {
+  // Of three tasks one fails now and then; both aggregators need three.
+  const auto answer = [](const Net& net, Index task, const Random& random) {
+    if (task == 1 && random.uniform(0) < 0.3) fail("answer", "no data");
+    return regress(net, 1, random);
+  };
+  for (const std::string robust : {"krum", "trimmed_mean"}) {
+    State state = start(3, aggregators().make(robust, 3));
+    Index skipped = 0;
+    for (int round = 0; round < 30; ++round) {
+      const Net before = state.model;
+      const RoundReport report = run_round(state, answer, 1e-2, {.tasks_per_round = 3, .seed = 6});
+      INFO(robust << ", round " << round << ": " << report.no_step);
+      CHECK(report.no_step.empty() == (report.dropped == 0));
+      if (report.dropped > 0) CHECK_THAT(report.no_step, contains("2 tasks") && contains("at least 3"));
+      skipped += report.dropped;
+      bool same = true;
+      for_each_parameter([&](const auto& a, const auto& b) { same = same && same_bits(a, b); }, before, state.model);
+      CHECK(same == (report.dropped > 0));
+    }
+    CHECK(skipped > 3);
+    CHECK(state.round.item() == 30);
+    CHECK(state.meter.of_task(1).failures == skipped);
+    for (Index task = 0; task < 3; ++task) CHECK(state.draws.at({task}) == 30);
+    // Where none has failed, it is a mistake of whoever set the sizes.
+    const auto sound = [](const Net& net, Index, const Random& random) { return regress(net, 1, random); };
+    CHECK_THROWS_AS(run_round(state, sound, 1e-2, {.tasks_per_round = 2, .seed = 6}), TooFewTasks);
+    CHECK(state.round.item() == 30);
+  }
+}
+
 TEST_CASE("a meter moves no bit of the training", "[protocol]") {
   const auto with = [](const MeterOptions& meter) {
     const Net net = make_net();
@@ -504,6 +536,14 @@ TEST_CASE("the meter of a run has the conflict figures of its gradients", "[prot
   CHECK(state.meter.seconds.work > 0);
 }
 
+/// Bytes of this process that are in memory now.
+Index resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  Index size = 0, resident = 0;
+  file >> size >> resident;
+  return resident * static_cast<Index>(::sysconf(_SC_PAGESIZE));
+}
+
 TEST_CASE("rounds of a trivial task hold no more memory than ten", "[protocol][soak]") {
   // Two tasks a round, one of which fails now and then; a million rounds in tests/long.sh.
   const int rounds = amount("GRAFT_SOAK_STEPS", 100000);
@@ -526,9 +566,13 @@ TEST_CASE("rounds of a trivial task hold no more memory than ten", "[protocol][s
   set_threads(1);
   go(0, 100);
   const MemoryStats before = memory_stats();
+  const Index resident = resident_bytes();
   const Index episodes = go(100, 100 + rounds);
   const MemoryStats after = memory_stats();
   set_threads(0);
+#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed
+  CHECK(resident_bytes() - resident < Index{4} << 20);  // containers of all kinds, not tensors alone
+#endif
   CHECK(episodes > 1.8 * rounds);
   CHECK(state.meter.rounds() == 100 + rounds);
   CHECK(after.bytes_in_use == before.bytes_in_use);

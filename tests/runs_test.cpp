@@ -111,6 +111,17 @@ TEST_CASE("a run is an episode of one shot", "[data]") {
   CHECK_THROWS_AS(runs.episode(-1), IndexError);
 }
 
+TEST_CASE("images of runs are found among those that are trained on", "[data]") {
+  const CharacterClasses all = numbered_classes();
+  const OneShotRuns runs = make_lake_runs(all, {"first"}, 3, Random(1), 4);
+  const auto classes = [&](Index alphabet) {
+    return all.pool(false, [&](Index c) { return all.images().character_alphabet[c] == alphabet; }).all;
+  };
+  CHECK(images_among(runs, all, {classes(1)}) == 0);
+  CHECK(images_among(runs, all, {classes(1), classes(0)}) == 3 * 8);
+  CHECK(images_among(runs, all, {}) == 0);
+}
+
 TEST_CASE("runs that cannot be made", "[data]") {
   const CharacterClasses characters = numbered_classes();
   const auto refused = [&](const std::vector<std::string>& alphabets, Index items) {

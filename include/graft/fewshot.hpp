@@ -102,14 +102,17 @@ struct FewShotGnnInPieces {
     const Index nodes = episode.support.x.size(0) + 1;
     return answer_in_pieces(gnn, episode, std::max(Index{1}, (Index{1} << 15) / (nodes * nodes)), context, site);
   }
-  /// The cross-entropy of every so many-th query, where all of them would take some gigabytes with their gradient; the
-  /// authors' episodes have one query.
+  /// The cross-entropy of some queries, drawn anew each time, where all of them would take some gigabytes with their
+  /// gradient; the authors' episodes have one query.
   Tensor<> loss(const Episode<>& episode, ContextRef context, Site site = Site::current()) const {
     const Index nodes = episode.support.x.size(0) + 1, queries = episode.query.x.size(0);
     const Index most = std::max(Index{1}, (Index{1} << 12) / (nodes * nodes));
-    const Index stride = std::max(Index{1}, (queries + most - 1) / most);
     Episode<> some = episode;
-    some.query = {slice(episode.query.x, 0, 0, queries, stride), slice(episode.query.y, 0, 0, queries, stride)};
+    if (most < queries) {
+      const std::vector<Index> drawn = context->stream("queries").permutation(queries, most);
+      const auto places = from_vector(std::vector<std::int64_t>(drawn.begin(), drawn.end()));
+      some.query = {gather(episode.query.x, places), gather(episode.query.y, places)};
+    }
     return cross_entropy(gnn(some, context, site), some.query.y, {}, site);
   }
 };

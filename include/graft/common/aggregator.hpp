@@ -62,6 +62,13 @@ class TaskGradients {
   Random random_;
 };
 
+/// Thrown by an aggregator that cannot answer for so few tasks, as robust ones. A round in which tasks have failed goes
+/// on without a step then; one in which none has, throws it.
+class TooFewTasks : public ValueError {
+ public:
+  using ValueError::ValueError;
+};
+
 namespace detail {
 
 /// Throws IndexError for a row of no task.

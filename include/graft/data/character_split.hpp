@@ -39,7 +39,7 @@ inline std::vector<std::string> validation_alphabets(const std::vector<std::stri
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   for (const std::string& name : asked)
-    if (!known(name)) fail_file(source, {"has no training alphabet named ", in_quotes(name)});
+    if (!known(name)) fail_no_alphabet(source, name, names, "training ");
   if (!asked.empty()) return asked;
   const std::vector<std::string> customary{"Grantha", "N_Ko", "Japanese_(hiragana)"};
   if (std::all_of(customary.begin(), customary.end(), known)) return customary;
@@ -100,6 +100,25 @@ inline Index shared_characters(const CharacterClasses& seen, const std::vector<I
   return shared;
 }
 
+namespace detail {
+
+/// Throws FileError unless the images of a test are as large as those that are trained on, and none of its characters
+/// is among those that train or choose the model.
+inline void check_apart(const CharacterClasses& train, const ClassPool& tasks, const ClassPool& validation,
+                        const CharacterClasses& test, const ClassPool& unseen) {
+  if (test.images().height != train.images().height)
+    fail_file(test.source(), {"images are ", test.images().height, " pixels wide, those of ", train.source(), " ",
+                              train.images().width});
+  std::vector<Index> seen = tasks.all;
+  seen.insert(seen.end(), validation.all.begin(), validation.all.end());
+  if (const Index shared = shared_characters(train, seen, test, unseen.all); shared > 0)
+    fail_file(test.source(), {shared, " of the ", unseen.all.size(),
+                              " characters to test on are trained on too: their images are the same in ",
+                              train.source()});
+}
+
+}  // namespace detail
+
 /// Splits the characters of `data`, from `source`. The test is its split 1, or all of `test` where that is given; then
 /// all of `data` may be trained on. `validation` names the alphabets that choose the model, none: three that are
 /// customary. Errors: FileError if a part would be empty, an alphabet is unknown, the images differ in size, or
@@ -127,17 +146,10 @@ GRAFT_ONCE CharacterSplit split_characters(CharacterImages data, const std::stri
   if (tasks.names.empty()) fail_file(source, "no alphabet is left to train on");
   const ClassPool validated = train.pool(false, [&](Index c) { return trainable(c) && validates(c); });
 
-  if (test && test->images().height != images.height)
-    fail_file(test->source(),
-              {"images are ", test->images().height, " pixels wide, those of ", source, " ", images.width});
   const ClassPool unseen = test ? test->pool(false, [](Index) { return true; }) : train.pool(false, split_is(1));
   if (unseen.all.empty()) fail_file(source, "has no character of split 1 to test on; give a file with --eval");
   const CharacterClasses& tested = test ? *test : train;
-  std::vector<Index> seen = tasks.all;
-  seen.insert(seen.end(), validated.all.begin(), validated.all.end());
-  if (const Index shared = shared_characters(train, seen, tested, unseen.all); shared > 0)
-    fail_file(tested.source(), {shared, " of the ", unseen.all.size(),
-                                " characters to test on are trained on too: their images are the same in ", source});
+  detail::check_apart(train, tasks, validated, tested, unseen);
   return {train, tested, tasks, validated, unseen};
 }
 GRAFT_HELD(CharacterSplit split_characters<>(CharacterImages, const std::string&, const std::vector<std::string>&,

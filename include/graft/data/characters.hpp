@@ -76,6 +76,12 @@ inline void check_characters(const CharacterImages& data, const std::string& sou
           "the number of pixels is wrong");
   require(below(data.character_id, data.character_count()), "a character id is out of range");
   require(below(data.character_alphabet, data.alphabet_count()), "an alphabet id is out of range");
+  bool fit = std::ssize(data.alphabet_id) == images;
+  for (std::size_t i = 0; fit && i < data.alphabet_id.size(); ++i)
+    fit = data.alphabet_id[i] == data.character_alphabet[static_cast<std::size_t>(data.character_id[i])];
+  require(fit, "an image's alphabet is not its character's");
+  require(std::ssize(data.drawer_id) == images && below(data.drawer_id, std::numeric_limits<Index>::max()),
+          "the drawers are not one an image, from 0");
   require(data.split.empty() || data.split.size() == data.character_alphabet.size(),
           "the split is not one of its characters");
 }
@@ -92,6 +98,18 @@ GRAFT_ONCE std::vector<std::pair<std::string, std::string>> fingerprints(const C
           {"alphabet names", fingerprint(names)}};
 }
 GRAFT_HELD(std::vector<std::pair<std::string, std::string>> fingerprints<>(const CharacterImages&))
+
+namespace detail {
+
+/// Throws FileError, which lists those that there are, for an alphabet that `names` has not.
+[[noreturn]] inline void fail_no_alphabet(const std::string& source, const std::string& name,
+                                          const std::vector<std::string>& names, const char* kind = "") {
+  std::string list;
+  for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
+  fail_file(source, {"has no ", kind, "alphabet named ", in_quotes(name), "; there are ", list});
+}
+
+}  // namespace detail
 
 /// The file beside NAME.npz that names its alphabets: NAME_alphabets.txt.
 inline std::string alphabet_names_file(const std::string& path) {

@@ -62,18 +62,21 @@ struct LabelSplit {
   ClassItems labelled, unlabelled;
 };
 
-/// `labelled` items of each class drawn from `random`, the others unlabelled; both in the order of `items`. Ren et al.,
-/// "Meta-learning for semi-supervised few-shot classification", ICLR 2018, label a tenth. Throws ValueError when a
-/// class has fewer items.
-inline LabelSplit split_labels(const ClassItems& items, Index labelled, const Random& random,
+/// `labelled` items of each class drawn from `random`, the others unlabelled; both in the order of `items`. `forms`
+/// classes that follow one another are one in so many forms, as a character at four turns, and have the same items
+/// labelled. Ren et al., "Meta-learning for semi-supervised few-shot classification", ICLR 2018, label a tenth. Throws
+/// ValueError when a class has fewer items or the number of classes is no multiple of `forms`.
+inline LabelSplit split_labels(const ClassItems& items, Index labelled, const Random& random, Index forms = 1,
                                Site site = Site::current()) {
+  if (forms < 1 || items.size() % forms != 0)
+    fail("split_labels", {items.size(), " classes in ", forms, " forms each"}, {}, site);
   LabelSplit split{ClassItems(items.size()), ClassItems(items.size())};
   for (Index c = 0; c < items.size(); ++c) {
     const List<Index>& own = items[c];
     if (labelled < 0 || labelled > own.size())
       fail("split_labels", {labelled, " labelled items, but class ", c, " has ", own.size()}, {}, site);
     List<char> told(own.size());
-    for (const Index place : random.stream("labelled", c).permutation(own.size(), labelled)) told[place] = 1;
+    for (const Index place : random.stream("labelled", c / forms).permutation(own.size(), labelled)) told[place] = 1;
     for (Index i = 0; i < own.size(); ++i) (told[i] ? split.labelled : split.unlabelled)[c].push_back(own[i]);
   }
   return split;

@@ -124,11 +124,11 @@ inline FewShotData few_shot_characters(CharacterImages data, const std::string& 
       tested.assign(images.alphabet_names.end() - count, images.alphabet_names.end());
     }
     for (const std::string& name : tested)
-      if (!known(name)) fail_file(source, {"has no alphabet named ", detail::in_quotes(name)});
+      if (!known(name)) detail::fail_no_alphabet(source, name, images.alphabet_names);
   }
   const auto is_tested = [&](Index c) {
     if (o.held_back >= 0) return detail::holds(tested, alphabet_of(c));
-    return !images.split.empty() && images.split[static_cast<std::size_t>(c)] == 1;
+    return !test && !images.split.empty() && images.split[static_cast<std::size_t>(c)] == 1;
   };
   std::vector<std::string> trainable;
   for (const std::string& name : all.pool(false, [&](Index c) { return !is_tested(c); }).names)
@@ -136,11 +136,10 @@ inline FewShotData few_shot_characters(CharacterImages data, const std::string& 
   const bool minimal = !o.train_alphabets.empty();
   std::vector<std::string> validated;
   if (minimal) {
-    for (const std::string& name : o.train_alphabets)
-      if (!detail::holds(trainable, name))
-        fail_file(source,
-                  {detail::holds(images.alphabet_names, name) ? "tests on the alphabet " : "has no alphabet named ",
-                   detail::in_quotes(name)});
+    for (const std::string& name : o.train_alphabets) {
+      if (!detail::holds(images.alphabet_names, name)) detail::fail_no_alphabet(source, name, trainable, "training ");
+      if (!detail::holds(trainable, name)) fail_file(source, {"tests on the alphabet ", detail::in_quotes(name)});
+    }
     trainable = o.train_alphabets;
   } else {
     if (trainable.size() < 2) fail_file(source, "no two alphabets are left to train and to validate on");
@@ -167,9 +166,7 @@ inline FewShotData few_shot_characters(CharacterImages data, const std::string& 
   const CharacterClasses& tests = test ? *test : all;
   const ClassPool unseen = tests.pool(false, [&](Index c) { return test || is_tested(c); });
   if (unseen.all.empty()) fail_file(source, "has no character to test on; give a file with --eval");
-  if (test)
-    if (const Index shared = shared_characters(all, training.all, tests, unseen.all); shared > 0)
-      fail_file(tests.source(), {shared, " of the ", unseen.all.size(), " characters to test on are trained on too"});
+  if (test) detail::check_apart(all, training, validation, tests, unseen);
   result.test = detail::alphabets_source(tests, unseen, o.within);
   if (o.held_back > 0)
     result.runs.emplace_back("own runs", make_lake_runs(all, tested, o.held_back, random.stream("runs")));
@@ -254,7 +251,7 @@ inline FewShotData few_shot_texts(const std::string& path, const Random& random,
 /// Reads what a file holds: characters (`load_characters`), nodes of a graph (an .npz file with `edge_index`, as
 /// `load_node_labels` reads it), texts (.tsv), or vectors (an .npz file with `x` [n, width] and `y` [n]); "glyphs" are
 /// the generated characters. `eval` is a file of characters to test on, or "". `random` deals out classes and draws
-/// runs.
+/// runs. Throws FileError for what cannot be read, and where what is asked for needs characters and these are none.
 GRAFT_ONCE FewShotData load_few_shot(const std::string& path, const std::string& eval,
                                      const CharacterProtocol& protocol, const Random& random) {
   const auto characters = [&](CharacterImages images, const std::string& source) {
@@ -263,10 +260,19 @@ GRAFT_ONCE FewShotData load_few_shot(const std::string& path, const std::string&
                                CharacterClasses(load_characters(eval), eval));
   };
   if (path == "glyphs") return characters(make_glyphs(), "the generated characters");
-  if (path.ends_with(".tsv")) return few_shot_texts(path, random);
+  const auto no_characters = [&] {
+    if (!eval.empty() || protocol.within || protocol.held_back >= 0 || !protocol.train_alphabets.empty())
+      fail_file(path, "holds no characters, but a test file, alphabets or a protocol of characters are asked for");
+  };
+  if (path.ends_with(".tsv")) {
+    no_characters();
+    return few_shot_texts(path, random);
+  }
   const ArrayFile file = read_npz(path);
-  if (file.contains("edge_index")) return few_shot_nodes(load_node_labels(path), path, random);
-  if (!file.contains("x") || !file.contains("y")) return characters(load_characters(path), path);
+  const bool graph = file.contains("edge_index");
+  if (!graph && (!file.contains("x") || !file.contains("y"))) return characters(load_characters(path), path);
+  no_characters();
+  if (graph) return few_shot_nodes(load_node_labels(path), path, random);
   const Array& x = file.at("x").with_shape({-1, -1});
   const Array& y = file.at("y").with_shape({x.shape[0]});
   return few_shot_classes(vector_items(to_tensor<float>(x), to_tensor<std::int64_t>(y), {}, path), ItemKind::vectors,

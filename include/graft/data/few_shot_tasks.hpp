@@ -38,7 +38,7 @@ inline FewShotTask alphabet_task(const CharacterClasses& characters, const std::
     if (images.alphabet_names[static_cast<std::size_t>(images.character_alphabet[static_cast<std::size_t>(c)])] ==
         alphabet)
       own.push_back(c);
-  if (own.empty()) fail_file(characters.source(), {"has no alphabet named ", detail::in_quotes(alphabet)});
+  if (own.empty()) detail::fail_no_alphabet(characters.source(), alphabet, images.alphabet_names);
   FewShotTask task{alphabet, "images", ItemKind::images, images.height};
   task.classes = std::ssize(own);
   const ItemSet& all = characters.items();
@@ -131,16 +131,40 @@ class FewShotTasks {
             "usps",  "digits8x8", "cora",   "citeseer", "banking77", "trec6"};
   }
 
+  /// All names: of the sets, then of the alphabets. Throws FileError where these cannot be read.
+  std::vector<std::string> names() {
+    std::vector<std::string> all{"mnist", "usps", "digits8x8", "cora", "citeseer", "banking77", "trec6"};
+    if (folder_.empty()) all = {"communities_0", "communities_1", "bank", "journey"};
+    const std::vector<std::string>& alphabets = characters().images().alphabet_names;
+    all.insert(all.end(), alphabets.begin(), alphabets.end());
+    return all;
+  }
+
   /// The task of that name; other names than those of sets are alphabets. Throws FileError where its data are missing,
-  /// damaged or too few, or there is no such alphabet.
-  FewShotTask operator()(const std::string& name) {
-    FewShotTask task = folder_.empty() ? generated(name) : loaded(name);
+  /// damaged or too few, ValueError, which lists `names`, for one that there is not.
+  FewShotTask operator()(const std::string& name, Site site = Site::current()) {
+    FewShotTask task = folder_.empty() ? generated(name, site) : loaded(name, site);
     if (task.classes < 6) fail_file(task.items.source, {"has ", task.classes, " classes; six or more are needed"});
     return task;
   }
 
  private:
-  FewShotTask loaded(const std::string& name) {
+  const CharacterClasses& characters() {
+    if (characters_) return *characters_;
+    const std::string file = folder_ + "/omniglot/omniglot_background.npz";
+    if (folder_.empty())
+      characters_ = CharacterClasses(make_glyphs({.alphabets = 4, .test_alphabets = 0}), "the generated characters");
+    else
+      characters_ = CharacterClasses(load_characters(file), file);
+    return *characters_;
+  }
+  FewShotTask alphabet(const std::string& name, Site site) {
+    if (detail::holds(characters().images().alphabet_names, name)) return alphabet_task(characters(), name);
+    std::string list;
+    for (const std::string& known : names()) list += (list.empty() ? "" : ", ") + known;
+    fail("FewShotTasks", {"nothing is called ", detail::in_quotes(name), "; there are ", list}, {}, site);
+  }
+  FewShotTask loaded(const std::string& name, Site site) {
     const std::string start = folder_ + "/" + name + "/" + name;
     if (name == "mnist") return set_task(name, "images", ItemKind::images, 28, load_digits(start + "_train10k.npz"));
     if (name == "usps" || name == "digits8x8")
@@ -148,13 +172,9 @@ class FewShotTasks {
     if (name == "cora" || name == "citeseer") return node_task(name, load_node_labels(start + ".npz"), start + ".npz");
     if (name == "banking77" || name == "trec6")
       return text_task(name, load_labelled_texts(start + "_train.tsv"), vectors_);
-    if (!characters_) {
-      const std::string file = folder_ + "/omniglot/omniglot_background.npz";
-      characters_ = CharacterClasses(load_characters(file), file);
-    }
-    return alphabet_task(*characters_, name);
+    return alphabet(name, site);
   }
-  FewShotTask generated(const std::string& name) {
+  FewShotTask generated(const std::string& name, Site site) {
     for (Index i = 0; i < 2; ++i) {
       if (name == "communities_" + std::to_string(i)) {
         const CommunityOptions sizes{.classes = 6 + i};
@@ -163,9 +183,7 @@ class FewShotTasks {
       if (name == (i == 0 ? "bank" : "journey"))
         return text_task(name, make_intents(Random(0).stream("requests", i), {.domain = i}), vectors_);
     }
-    if (!characters_)
-      characters_ = CharacterClasses(make_glyphs({.alphabets = 4, .test_alphabets = 0}), "the generated characters");
-    return alphabet_task(*characters_, name);
+    return alphabet(name, site);
   }
 
   std::string folder_;

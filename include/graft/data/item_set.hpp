@@ -115,6 +115,13 @@ struct ClassPool {
   std::vector<std::vector<Index>> by_alphabet;  ///< [alphabets with classes]
   std::vector<std::string> names;               ///< of these alphabets
   std::vector<Index> all;                       ///< the classes of all of them
+
+  /// How many classes each of these alphabets has, [alphabets].
+  Tensor<double> sizes() const {
+    return generate({std::ssize(by_alphabet)}, [this](Index a) {
+      return static_cast<double>(by_alphabet[static_cast<std::size_t>(a)].size());
+    });
+  }
 };
 
 /// The pool of a set's classes when class c belongs to the group `group_of[c]`, a place in `names`; below 0 it belongs

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -83,6 +84,35 @@ inline OneShotRuns load_runs(const std::string& path) {
   return runs;
 }
 
+/// How many images of the runs are among those of `items` of these classes, by a hash of their pixels.
+inline Index images_among(const OneShotRuns& runs, const ItemSet& items, const std::vector<std::vector<Index>>& tasks) {
+  const Index size = runs.size * runs.size;
+  const auto hash = [size](const Tensor<>& x, Index i) {
+    const float* pixels = std::data(host(x)) + i * size;
+    return std::hash<std::string_view>()(
+        {reinterpret_cast<const char*>(pixels), static_cast<std::size_t>(size) * sizeof(float)});
+  };
+  std::vector<std::size_t> seen;
+  for (const std::vector<Index>& classes : tasks)
+    for (const Index c : classes) {
+      const List<Index>& own = items.items[c];
+      if (own.empty()) continue;
+      const std::vector<Index> of(own.size(), c);
+      const Tensor<> x = items.inputs({std::data(own), static_cast<std::size_t>(own.size())}, of);
+      if (x.count() != own.size() * size) continue;  // of another size
+      for (Index i = 0; i < own.size(); ++i) seen.push_back(hash(x, i));
+    }
+  std::sort(seen.begin(), seen.end());
+  Index shared = 0;
+  for (Index run = 0; run < runs.runs; ++run) {
+    const Episode<> episode = runs.episode(run);
+    for (const Tensor<>* x : {&episode.support.x, &episode.query.x})
+      for (Index i = 0; i < runs.items; ++i)
+        shared += std::binary_search(seen.begin(), seen.end(), hash(*x, i));
+  }
+  return shared;
+}
+
 /// Writes runs in the layout of `load_runs`. Errors: FileError if the file cannot be written, ShapeError if there are
 /// not as many pixels and answers as `runs`, `items` and `size` say.
 inline void write_runs(const std::string& path, const OneShotRuns& runs) {
@@ -105,7 +135,7 @@ inline OneShotRuns make_lake_runs(const CharacterClasses& characters, const std:
   OneShotRuns made{{}, {}, {}, each * static_cast<Index>(alphabets.size()), items, data.height, source};
   for (const std::string& name : alphabets) {
     const auto found = std::find(data.alphabet_names.begin(), data.alphabet_names.end(), name);
-    if (found == data.alphabet_names.end()) fail_file(source, {"has no alphabet named ", detail::in_quotes(name)});
+    if (found == data.alphabet_names.end()) detail::fail_no_alphabet(source, name, data.alphabet_names);
     std::vector<Index> own;  // the alphabet's characters
     for (Index c = 0; c < data.character_count(); ++c)
       if (data.character_alphabet[static_cast<std::size_t>(c)] == found - data.alphabet_names.begin()) own.push_back(c);

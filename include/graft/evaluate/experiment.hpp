@@ -3,6 +3,7 @@
 // run of many hours goes on where it was stopped, and a table that is made from the files alone.
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -32,6 +33,8 @@ struct UnitResult {
   std::vector<std::vector<double>> figures;  ///< [columns][episodes]; the same episodes for all arms of a fold and seed
   Index rounds = 0;                          ///< of training, which a replay repeats
   double seconds = 0;                        ///< that they took
+  /// What failed and is in the figures all the same, as episodes that count as wrong, by name: how often.
+  std::map<std::string, Index> failures = {};
 };
 
 /// What is compared, decided before the first run.
@@ -48,7 +51,7 @@ struct ArmFigure {
   std::string arm, column;
   std::string other;                   ///< the arm that it is compared with
   BootstrapInterval mean, difference;  ///< over folds, then seeds, then episodes
-  double p = 1;                        ///< of Wilcoxon's test on the units' means; by Holm over the arms of the column
+  double p = 1;                        ///< of Wilcoxon's test on the units' means; by Holm over all but the control
   double seconds = 0;                  ///< mean of a unit
   Index rounds = 0;                    ///< mean of a unit
 };
@@ -94,6 +97,14 @@ class Experiment {
     for (const Unit& unit : units_)
       if (unit.done && unit.is.arm == arm) return unit.result.rounds;
     return 0;
+  }
+
+  /// What failed in the units that are done, whenever that was: "ARM, NAME" and how often in all.
+  std::map<std::string, Index> failures() const {
+    std::map<std::string, Index> all;
+    for (const Unit& unit : units_)
+      for (const auto& [name, times] : unit.result.failures) all[unit.is.arm + ", " + name] += times;
+    return all;
   }
 
   /// Does the units that have no result, as tasks in parallel, seeds and folds before arms so that whatever is done
@@ -162,13 +173,15 @@ class Experiment {
         }
         figure.rounds /= plan_.folds * plan_.seeds;
         const std::vector<double> own_means = unit_means(own), other_means = unit_means(other);
-        p.push_back(wilcoxon_signed_rank(own_means, other_means, site).p);
+        if (arm != control) p.push_back(wilcoxon_signed_rank(own_means, other_means, site).p);
         of_column.push_back(std::move(figure));
       }
       const std::vector<double> corrected = holm(p, site);
-      for (std::size_t i = 0; i < of_column.size(); ++i) {
-        of_column[i].p = corrected[i];
-        all.push_back(std::move(of_column[i]));
+      std::size_t test = 0;
+      for (ArmFigure& figure : of_column) {
+        if (figure.arm != control) figure.p = corrected[test++];
+        if (figure.arm == control && figure.other != control) figure.p = corrected[0];  // the base's test
+        all.push_back(std::move(figure));
       }
     }
     return all;
@@ -225,13 +238,16 @@ class Experiment {
         unit.result.figures.push_back(json.at("figures").at(column).get<std::vector<double>>());
       unit.result.rounds = json.at("rounds").get<Index>();
       unit.result.seconds = json.at("seconds").get<double>();
+      if (json.contains("failures")) unit.result.failures = json.at("failures").get<std::map<std::string, Index>>();
     } catch (const nlohmann::json::exception&) {
       fail_file(path, {"is no unit of an experiment with these columns"});
     }
     unit.done = true;
   }
   void write(const Unit& unit) const {
-    std::string columns;
+    std::string columns, failures;
+    for (const auto& [name, times] : unit.result.failures)
+      failures += (failures.empty() ? "" : ", ") + json_text(name) + ": " + std::to_string(times);
     for (std::size_t c = 0; c < plan_.columns.size(); ++c) {
       std::string list;
       for (const double figure : unit.result.figures[c]) list += (list.empty() ? "" : ", ") + json_number(figure);
@@ -241,6 +257,7 @@ class Experiment {
                "{\n  \"arm\": " + json_text(unit.is.arm) + ",\n  \"fold\": " + std::to_string(unit.is.fold) +
                    ",\n  \"seed\": " + std::to_string(unit.is.seed) + ",\n  \"rounds\": " +
                    std::to_string(unit.result.rounds) + ",\n  \"seconds\": " + json_number(unit.result.seconds) +
+                   (failures.empty() ? "" : ",\n  \"failures\": {" + failures + "}") +
                    ",\n  \"machine\": " + json_text(machine_name()) +
                    ",\n  \"identity\": " + json_text(plan_.identity) + ",\n  \"figures\": {" + columns + "\n  }\n}\n");
   }

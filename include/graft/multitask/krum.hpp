@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "graft/common/aggregator.hpp"
 #include "graft/common/gramian.hpp"
 #include "graft/ops/arithmetic.hpp"
 #include "graft/ops/layout.hpp"
@@ -24,8 +25,9 @@ inline void check_krum(const char* op, const KrumOptions& options, Index tasks, 
   const auto [f, m] = options;
   check_count(op, "byzantine", f, 0, site);
   if (tasks <= 2 * f + 2)
-    fail(op, {tasks, " tasks, ", f, " of them byzantine: expected at least ", 2 * f + 3}, {}, site);
-  if (m < 1 || m > tasks) fail(op, {"selected is ", m, " of ", tasks, " tasks"}, {}, site);
+    fail<TooFewTasks>(op, {tasks, " tasks, ", f, " of them byzantine: expected at least ", 2 * f + 3}, {}, site);
+  check_count(op, "selected", m, 1, site);
+  if (m > tasks) fail<TooFewTasks>(op, {"selected is ", m, " of ", tasks, " tasks"}, {}, site);
 }
 /// The weights from squared distances [tasks, tasks].
 inline Tensor<double> krum_of_distances(const List<double>& squared, Index tasks, const KrumOptions& options) {
@@ -66,8 +68,8 @@ List<double> krum_distances(const HostGramian& products, const Nearer& nearer) {
 /// Weights [tasks] from the Gramian [tasks, tasks] of the rows: 1 / m for the m rows of the least scores, else 0. A
 /// row's score is the sum of the squared distances to its tasks - f - 2 nearest others; of equal scores the earlier row
 /// is taken. Distances below 1e-7 of the rows' lengths drown in the Gramian's rounding; `Krum` has them exactly.
-/// Carries no gradient. Throws ShapeError for a Gramian that is not square, ValueError for numbers that are not finite
-/// and too few tasks.
+/// Carries no gradient. Throws ShapeError for a Gramian that is not square, ValueError for numbers that are not finite,
+/// TooFewTasks.
 inline Tensor<double> krum_weights(const Tensor<double>& gramian, const KrumOptions& options = {},
                                    Site site = Site::current()) {
   const detail::HostGramian products("krum_weights", gramian, site);
@@ -82,7 +84,7 @@ struct Krum {
   GRAFT_FIELDS()
   GRAFT_CONFIG(options)
 
-  /// Throws ValueError as `krum_weights`.
+  /// Throws ValueError and TooFewTasks as `krum_weights`.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
     detail::check_krum("Krum", options, gradients.tasks(), site);
     const detail::HostGramian products("Krum", gradients.gramian(), site);

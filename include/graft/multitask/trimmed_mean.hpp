@@ -21,7 +21,7 @@ struct TrimmedMeanOptions {
 
 /// The direction [n] of the rows of `jacobian` [tasks, n]: in each coordinate the mean without the b largest and the b
 /// smallest numbers, which lies between numbers of the others whatever b rows are. Differentiable; equal numbers share
-/// the gradient of those that stay. Throws ShapeError, ValueError for numbers that are not finite and too few tasks.
+/// the gradient of those that stay. Throws ShapeError, ValueError for numbers that are not finite, TooFewTasks.
 template <Real T>
 Tensor<T> trimmed_mean(const Tensor<T>& jacobian, const TrimmedMeanOptions& options = {}, Site site = Site::current()) {
   if (jacobian.rank() != 2)
@@ -29,7 +29,8 @@ Tensor<T> trimmed_mean(const Tensor<T>& jacobian, const TrimmedMeanOptions& opti
   const Index tasks = jacobian.size(0), n = jacobian.size(1), b = options.trimmed;
   detail::check_count("trimmed_mean", "trimmed", b, 0, site);
   if (tasks <= 2 * b)
-    fail("trimmed_mean", {tasks, " tasks, ", b, " trimmed at each end: expected at least ", 2 * b + 1}, {}, site);
+    fail<TooFewTasks>("trimmed_mean", {tasks, " tasks, ", b, " trimmed at each end: expected at least ", 2 * b + 1}, {},
+                      site);
   if (!all_finite(jacobian))
     fail("trimmed_mean", "the gradients are not finite", {{"jacobian", jacobian.shape()}}, site);
   std::vector<Tensor<T>> rows;
@@ -54,7 +55,7 @@ struct TrimmedMean {
   GRAFT_FIELDS()
   GRAFT_CONFIG(options)
 
-  /// Throws ValueError as `trimmed_mean`.
+  /// Throws ValueError and TooFewTasks as `trimmed_mean`.
   Combination operator()(TaskGradients& gradients, Site site = Site::current()) const {
     return {.direction = trimmed_mean(gradients.jacobian(), options, site)};
   }

@@ -164,6 +164,19 @@ M aggregated(const std::vector<M>& gradients, ModelGradients<M>& tasks, const st
 
 }  // namespace detail
 
+/// Throws TooFewTasks, as the first round would, for an aggregator that needs more than `tasks` gradients; it is not
+/// changed.
+inline void check_round_size(Aggregator aggregator, Index tasks, Site site = Site::current()) {
+  try {
+    TaskGradients gradients(eye<double>(tasks), ones<double>({tasks}), Random(0), site);
+    aggregator(gradients, site);
+  } catch (const TooFewTasks&) {
+    throw;
+  } catch (const Error&) {
+    // What else it has to say depends on the gradients.
+  }
+}
+
 /// One direction from the tasks' gradients, in the model's own structure. They are taken in the order given (the
 /// protocol gives task order), so the result does not depend on which task ended first. The aggregator acts on the
 /// parameters named `shared` (a name stands for all below it; none: all); the others, private to a task, get the sum of

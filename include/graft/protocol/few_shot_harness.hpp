@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -25,6 +26,7 @@ struct HarnessSetting {
   std::string head, metric;  ///< as the table and the record call it
   EpisodeOptions episode;
   const OneShotRuns* runs = nullptr;  ///< these in the place of drawn episodes; figures are errors
+  bool trained = false;               ///< of classes that were trained on
 };
 
 /// What is run.
@@ -33,6 +35,7 @@ struct HarnessOptions {
   std::vector<Index> ways{5, 20}, shots{1, 5};  ///< of the test episodes: each with each
   Index queries = 10, unlabelled = 5;           ///< of each class of a test episode
   Index tests = 1000;                           ///< episodes of each kind
+  bool gap = false;                             ///< test on classes that were trained on, too, but for runs
   double budget = 300;                          ///< seconds of training and validation of a method and seed
   Index rounds = 0;                             ///< above 0: so many of each training in the place of the budget
   Index seeds = 1;                              ///< trainings with seeds seed, seed + 1 ...
@@ -67,6 +70,8 @@ struct HarnessReport {
   FewShotLearner learner = {};     ///< of the first seed and the first training
   std::string failure = {};        ///< why there are no figures
 
+  bool failed() const { return !failure.empty(); }
+
   /// Means over seeds of a setting's episodes.
   std::vector<double> means(std::size_t setting) const {
     std::vector<double> mean(figures[setting][0].size());
@@ -81,12 +86,13 @@ struct HarnessReport {
 /// for. Training episodes have 20 ways, or the most of these (as many as each list of the data has classes, if these
 /// are fewer), the fewest shots, 5 queries a class, and, for methods that look at them, as many unlabelled items as the
 /// tests; validation has the most ways that its data have and the fewest shots, since accuracies near one choose by
-/// chance. `make(spec, random, table)` is `make_learner`.
+/// chance, and no more queries than its data have items for. `make(spec, random, table)` is `make_learner`.
 template <class Make>
 class FewShotHarness {
  public:
   /// A backbone without a name is the usual one of the data. Throws ValueError for no ways or shots and numbers below
-  /// 1, FileError for a backbone that cannot read the data.
+  /// 1, FileError for a backbone that cannot read the data runs of images of another size and of images that are
+  /// trained on.
   FewShotHarness(const FewShotData& data, HarnessOptions options, Make make, Site site = Site::current())
       : data_(data), options_(std::move(options)), settings_(), make_(make), classes_(base_classes(data.train)) {
     HarnessOptions& o = options_;
@@ -105,20 +111,34 @@ class FewShotHarness {
     o.spec.entries = data.entries;
     o.spec.classes = std::ssize(classes_);
     const Index queries = data.runs.empty() ? o.queries : 1, unlabelled = data.runs.empty() ? o.unlabelled : 1;
-    for (const auto& [name, runs] : data.runs)
+    for (const auto& [name, runs] : data.runs) {
+      if (runs.size != data.size)
+        fail_file(runs.source, {"images are ", runs.size, " pixels wide, those that are trained on ", data.size});
+      if (const Index shared = images_among(runs, data.train.items, data.train.tasks); shared > 0)
+        fail_file(runs.source, {shared, " images are among those that are trained on"});
       settings_.push_back({"error, " + name, "error, " + name, {runs.items, 1, 1}, &runs});
+    }
     for (const Index ways : data.runs.empty() ? o.ways : std::vector<Index>{})
       for (const Index shots : o.shots) {
         const std::string name = std::to_string(ways) + "-way " + std::to_string(shots) + "-shot";
-        settings_.push_back({name, "accuracy, " + name, {ways, shots, queries, unlabelled}});
+        for (const bool trained : {false, true})
+          if (!trained || o.gap)
+            settings_.push_back({name + (trained ? ", trained" : ""),
+                                 (trained ? "accuracy on trained classes, " : "accuracy, ") + name,
+                                 {ways, shots, queries, unlabelled},
+                                 nullptr,
+                                 trained});
       }
     Index fewest_shots = settings_[0].episode.shots;
     for (const HarnessSetting& setting : settings_) fewest_shots = std::min(fewest_shots, setting.episode.shots);
     o.training.episode.shots = fewest_shots;
     o.training.episode.unlabelled = unlabelled;
-    o.training.validation = {most_ways(), fewest_shots, queries, unlabelled};
+    // Where a validation class has fewer items, half of what its support leaves, at most, goes without labels.
+    const Index rest = std::max(fewest_items(data.validation) - fewest_shots, Index{1}),
+                hidden = queries + unlabelled > rest ? std::min(unlabelled, rest / 2) : unlabelled;
+    o.training.validation = {most_ways(), fewest_shots, std::min(queries, rest - hidden), hidden};
     for (const HarnessSetting& setting : settings_)
-      if (!setting.runs) draw_episodes("test", data.test, setting.episode, 1, Random(0));
+      if (!setting.runs) draw_episodes("test", source_of(setting), setting.episode, 1, Random(0));
   }
 
   /// What the learners are made from, but for method and ways.
@@ -150,7 +170,7 @@ class FewShotHarness {
 
   /// Trains a method once a seed, and once for each number of ways where these are fixed, the seconds shared among
   /// them, and answers all settings. What the method throws, or its data, is told in the report as a failure; Stopped,
-  /// lack of memory and FileError are thrown.
+  /// lack of memory, FileError and RanksDiffer are thrown.
   HarnessReport run(const std::string& method, const Checkpoints& checkpoints = {}) {
     HarnessReport report;
     report.name = method;
@@ -178,6 +198,8 @@ class FewShotHarness {
     } catch (const FileError&) {
       throw;
     } catch (const Stopped&) {
+      throw;
+    } catch (const RanksDiffer&) {
       throw;
     } catch (const Error& error) {
       report.failure = error.what();
@@ -228,7 +250,7 @@ class FewShotHarness {
     return how;
   }
 
-  /// The rounds of a kind of training: timed once, and kept beside its checkpoints.
+  /// The rounds of a kind of training: timed once, of several ranks by the first, and kept beside its checkpoints.
   Index rounds_of(const FewShotLearner& learner, Index ways, Index shares, const LearnerTraining& how,
                   const Checkpoints& checkpoints) {
     if (options_.rounds > 0) return options_.rounds;
@@ -237,7 +259,9 @@ class FewShotHarness {
     std::string file = checkpoints.file(kind);
     if (!file.empty()) file.replace(file.size() - 4, 4, ".rounds");
     Index rounds = 0;
-    if (!file.empty() && ::access(file.c_str(), F_OK) == 0) {
+    if (!leads(how.train.ranks)) {
+      // The first rank says.
+    } else if (!file.empty() && ::access(file.c_str(), F_OK) == 0) {
       rounds = std::atoll(InputFile(file).read_text().c_str());
       if (rounds < 1) fail_file(file, "holds no number of rounds");
     } else {
@@ -245,6 +269,7 @@ class FewShotHarness {
           rounds_within(options_.budget / static_cast<double>(shares), learner, data_.train, data_.validation, how);
       if (!file.empty()) write_text(file, std::to_string(rounds) + "\n");
     }
+    if (how.train.ranks) rounds = static_cast<Index>(how.train.ranks->of_first(static_cast<double>(rounds)));
     return rounds_[kind] = rounds;
   }
 
@@ -276,17 +301,27 @@ class FewShotHarness {
     show_base(learner, data_.train, random_of(seed).stream("base"));
     return learner;
   }
+  /// How many items each class has at least.
+  static Index fewest_items(const EpisodeSource& source) {
+    Index fewest = std::numeric_limits<Index>::max();
+    for (const auto& classes : source.tasks)
+      for (const Index c : classes) fewest = std::min(fewest, source.items.items[c].size());
+    return fewest;
+  }
   /// The most ways that training episodes of every list can have.
   Index fewest_classes() const {
     std::size_t fewest = classes_.size();
     for (const auto& classes : data_.train.tasks) fewest = std::min(fewest, classes.size());
     return static_cast<Index>(fewest);
   }
+  const EpisodeSource& source_of(const HarnessSetting& setting) const {
+    return setting.trained ? data_.train : data_.test;
+  }
   std::vector<double> figures(const FewShotLearner& learner, std::size_t s) const {
     const HarnessSetting& setting = settings_[s];
     const StopFlag* stop = options_.training.train.stop;
     if (!setting.runs)
-      return learner_accuracies(learner, data_.test, setting.episode, options_.tests,
+      return learner_accuracies(learner, source_of(setting), setting.episode, options_.tests,
                                 Random(options_.training.seed).stream("test", static_cast<Index>(s)), stop);
     std::vector<double> errors = learner_accuracies(learner, *setting.runs, stop);
     for (double& figure : errors) figure = 1 - figure;
@@ -335,11 +370,11 @@ GRAFT_ONCE std::string harness_table(const std::vector<HarnessReport>& reports,
         line("", heads);
       }
       std::vector<std::string> cells;
-      for (std::size_t s = 0; r.failure.empty() && s < settings.size(); ++s) {
+      for (std::size_t s = 0; !r.failed() && s < settings.size(); ++s) {
         const Interval interval = mean_interval(r.means(s));
         cells.push_back(text("%.2f +- %.2f", 100 * interval.mean, 100 * interval.ci95));
       }
-      if (!r.failure.empty()) {
+      if (r.failed()) {
         notes += r.name + " failed: " + r.failure + "\n";
         cells.assign(settings.size(), "failed");
       }
@@ -348,14 +383,14 @@ GRAFT_ONCE std::string harness_table(const std::vector<HarnessReport>& reports,
       cells.push_back(trained ? text("%.0f", static_cast<double>(r.items) / std::max(r.seconds, 1e-9)) : "");
       cells.push_back(trained ? text("%.0f s", r.seconds) : "none");
       cells.push_back(std::to_string(r.peak >> 20));
-      line(r.name + (r.needs.any_ways || r.failure.size() ? "" : " (*)"), cells);
+      line(r.name + (r.needs.any_ways || r.failed() ? "" : " (*)"), cells);
       if (!r.shares.empty()) notes += r.name + " shares the embedding and the training of " + r.shares + "\n";
       if (r.dropped > 0)
         notes += r.name + ": " + std::to_string(r.dropped) + " training items dropped, their loss was not finite\n";
     }
   }
   for (const HarnessReport& r : reports)
-    if (!r.needs.any_ways && r.failure.empty()) {
+    if (!r.needs.any_ways && !r.failed()) {
       notes += "(*) fixed ways: one training for each number of ways, which share the seconds\n";
       break;
     }
@@ -363,13 +398,20 @@ GRAFT_ONCE std::string harness_table(const std::vector<HarnessReport>& reports,
 }
 GRAFT_HELD(std::string harness_table<>(const std::vector<HarnessReport>&, const std::vector<HarnessSetting>&))
 
+/// The validation accuracies of all trainings, a curve each.
+inline std::vector<Curve> harness_curves(const std::vector<HarnessReport>& reports) {
+  std::vector<Curve> curves;
+  for (const HarnessReport& r : reports) curves.insert(curves.end(), r.curves.begin(), r.curves.end());
+  return curves;
+}
+
 /// The reports as rows of a record: a method's figures in every setting, of every seed where there are several, and
 /// what it was trained on.
 GRAFT_ONCE std::vector<ResultRow> harness_rows(const std::vector<HarnessReport>& reports,
                                                const std::vector<HarnessSetting>& settings) {
   std::vector<ResultRow> rows;
   for (const HarnessReport& r : reports) {
-    if (!r.failure.empty()) continue;
+    if (r.failed()) continue;
     const auto add = [&](const std::string& metric, const Interval& interval) {
       rows.push_back({r.name, metric, interval.mean, interval.ci95, interval.n, r.seconds});
     };

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -142,16 +140,17 @@ struct JointGains {
 /// aggregators for all tasks, separate one of its initial values for each task, by validation accuracy alone.
 class JointOrSeparate {
  public:
-  /// Throws ValueError for no tasks, no aggregators, and names that there are not.
+  /// Throws ValueError for no tasks, no aggregators, and names that there are not, TooFewTasks for an aggregator that
+  /// needs more episodes than a round has.
   JointOrSeparate(std::vector<FewShotTask> tasks, JointOptions options, MakeAggregator make,
                   Site site = Site::current())
       : tasks_(std::move(tasks)),
         options_(std::move(options)),
-        make_(std::move(make)),
-        failures_(std::make_shared<Failures>()) {
+        make_(std::move(make)) {
     if (tasks_.empty() || options_.aggregates.empty())
       fail("JointOrSeparate", {tasks_.size(), " tasks, ", options_.aggregates.size(), " aggregators"}, {}, site);
-    for (const std::string& name : options_.aggregates) make_(name, 1);
+    for (const std::string& name : options_.aggregates)
+      check_round_size(make_(name, std::ssize(tasks_)), options_.episodes, site);
     if (exchanges()) task_messages().make(options_.exchange, site);
   }
 
@@ -178,8 +177,9 @@ class JointOrSeparate {
   }
 
   /// Trains and tests an arm: joint training for `rounds` rounds, or each task for so many, with `checks` validations
-  /// each. A task that cannot be trained (nothing finite is left) is answered by its untrained learner and counted in
-  /// `failures`. Throws FileError where data are too few, Stopped.
+  /// each. A learner that cannot be trained (all its episodes throw, or nothing finite is left) is tested untrained.
+  /// The failures are TASK, episodes of its training that failed, all where it was tested untrained, and
+  /// "TASK, tested", episodes that the learner threw at. Throws FileError where data are too few, Stopped.
   UnitResult operator()(const ExperimentUnit& unit, Index rounds, Index checks) const {
     UnitResult result{{}, rounds, 0};
     std::vector<std::vector<double>> validation;
@@ -189,12 +189,6 @@ class JointOrSeparate {
       for (const FewShotTask& task : tasks_) train(unit, {task}, "", false, checks, result, validation);
     result.figures.insert(result.figures.end(), validation.begin(), validation.end());
     return result;
-  }
-
-  /// Episodes of "ARM/TASK" that failed in the trainings of this process: they threw, or had no finite gradient.
-  std::map<std::string, Index> failures() const {
-    const std::lock_guard guard(failures_->lock);
-    return failures_->count;
   }
 
   /// Chooses on validation, then compares on test. Throws as `Experiment::figures`.
@@ -249,11 +243,6 @@ class JointOrSeparate {
   }
 
  private:
-  struct Failures {
-    std::mutex lock;
-    std::map<std::string, Index> count;
-  };
-
   bool exchanges() const { return options_.exchange != "off"; }
   template <class Figure>
   static std::string best(const std::vector<std::string>& arms, const Figure& figure) {
@@ -275,10 +264,8 @@ class JointOrSeparate {
     if (talk) exchange.message = task_messages().make(o.exchange);
     MixedLearner learner({mixture.encoder(initial.stream("encoders")), GraphTransformer<>(initial.stream("head"))},
                          count, o.mix.train_ways, initial.stream("exchange"), exchange);
-    const auto failed = [&](Index task, Index times) {
-      if (times == 0) return;
-      const std::lock_guard guard(failures_->lock);
-      failures_->count[unit.arm + "/" + mixture.tasks[static_cast<std::size_t>(task)].name] += times;
+    const auto failed = [&](Index task, const char* where, Index times) {
+      if (times > 0) to.failures[mixture.tasks[static_cast<std::size_t>(task)].name + where] += times;
     };
     EpisodeTraining how;
     how.protocol = {.tasks_per_round = o.episodes, .seed = random.stream("training").bits(0), .clip = o.clip};
@@ -287,25 +274,27 @@ class JointOrSeparate {
     how.train = {.name = unit.arm, .steps = to.rounds, .validations = checks, .quiet = true, .stop = o.stop};
     try {
       auto trained = train_on_mixture(learner, mixture, how);
-      for (Index t = 0; t < count; ++t) failed(t, trained.meter.of_task(t).failures);
+      for (Index t = 0; t < count; ++t) failed(t, "", trained.meter.of_task(t).failures);
       to.seconds += trained.seconds;
       learner = std::move(trained.model);
     } catch (const Stopped&) {
       throw;
     } catch (const Error&) {
-      for (Index t = 0; t < count; ++t) failed(t, to.rounds);
+      for (Index t = 0; t < count; ++t) failed(t, "", to.rounds);
     }
     for (Index t = 0; t < count; ++t) {
       const MixedTask& task = mixture.tasks[static_cast<std::size_t>(t)];
-      to.figures.push_back(task_accuracies(learner, task, t, task.test, o.stop));
-      validation.push_back(task_accuracies(learner, task, t, task.validation, o.stop));
+      for (const auto& [episodes, figures] : {std::pair(&task.test, &to.figures), {&task.validation, &validation}}) {
+        TaskAccuracies answers = task_accuracies(learner, task, t, *episodes, o.stop);
+        figures->push_back(std::move(answers.accuracies));
+        failed(t, ", tested", answers.failed);
+      }
     }
   }
 
   std::vector<FewShotTask> tasks_;
   JointOptions options_;
   MakeAggregator make_;
-  std::shared_ptr<Failures> failures_;
 };
 
 }  // namespace GRAFT_ABI

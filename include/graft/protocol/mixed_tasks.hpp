@@ -3,6 +3,7 @@
 // episodes of as many classes as each task has.
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -122,11 +123,18 @@ Tensor<> answer_of_task(const Learner& learner, const Episode<>& episode, Index 
 
 }  // namespace detail
 
+/// How a learner answers episodes.
+struct TaskAccuracies {
+  std::vector<double> accuracies;  ///< [episodes]
+  Index failed = 0;                ///< episodes that it threw at, whose accuracy is 0
+};
+
 /// Accuracy of the learner in episodes of task number `own` of a mixture. An episode that it throws at is answered
-/// wrongly, 0. Throws Stopped.
+/// wrongly, 0, and counted. Throws Stopped.
 template <class Learner>
-std::vector<double> task_accuracies(const Learner& learner, const MixedTask& task, Index own,
-                                    const std::vector<EpisodeIndices>& episodes, const StopFlag* stop = nullptr) {
+TaskAccuracies task_accuracies(const Learner& learner, const MixedTask& task, Index own,
+                               const std::vector<EpisodeIndices>& episodes, const StopFlag* stop = nullptr) {
+  std::atomic<Index> failed = 0;
   const auto answer = [&](const EpisodeIndices& drawn) {
     try {
       const Episode<> episode = task.items.episode(drawn);
@@ -134,6 +142,7 @@ std::vector<double> task_accuracies(const Learner& learner, const MixedTask& tas
     } catch (const Stopped&) {
       throw;
     } catch (const Error&) {
+      ++failed;
       return 0.0;
     }
   };
@@ -142,7 +151,7 @@ std::vector<double> task_accuracies(const Learner& learner, const MixedTask& tas
     if (stop_requested(stop)) throw Stopped("graft: stopped while episodes were answered");
     figures[static_cast<std::size_t>(i)] = answer(episodes[static_cast<std::size_t>(i)]);
   });
-  return figures;
+  return {std::move(figures), failed};
 }
 
 /// Trains a learner with the mixture's encoder in front on all tasks together, by `train_on_episodes`; the model that
@@ -160,7 +169,7 @@ PhaseResult<Learner> train_on_mixture(const Learner& learner, const TaskMixture&
     double mean = 0;
     Index number = 0;
     for (const MixedTask& task : mixture.tasks)
-      mean += mean_interval(task_accuracies(own, task, number++, task.validation, how.train.stop)).mean;
+      mean += mean_interval(task_accuracies(own, task, number++, task.validation, how.train.stop).accuracies).mean;
     return mean / static_cast<double>(mixture.tasks.size());
   };
   return train_on_episodes<Learner>(learner, std::ssize(mixture.tasks), draw, validate, how, checkpoints, site);

@@ -35,10 +35,12 @@ struct PhaseResult : Trained<M> {
 
 /// A phase of `tasks` tasks: `answer(model, task, random)` as for `run_round`, `validate(model)` as for `train`. A
 /// model with a schedule of its own has a member `see_progress(share)`, which is told before each round what share of
-/// the rounds is done. Throws as they do.
+/// the rounds is done. Throws TooFewTasks before the first round when the aggregator needs more than a round has, else
+/// as they do.
 template <Model M, class Answer, class Validate>
 PhaseResult<M> run_phase(const M& model, Index tasks, Answer answer, Validate validate, PhaseOptions how,
                          const Checkpoints& checkpoints = {}, Site site = Site::current()) {
+  check_round_size(how.aggregator, how.protocol.tasks_per_round, site);
   const Index rounds = std::max(how.train.steps, Index{1}), warm_up = std::min(rounds, 1 + rounds / 50);
   const Schedule rate =
       Schedule::warm_up(warm_up, Schedule::cosine(how.learning_rate, std::max(rounds - warm_up, Index{1})));

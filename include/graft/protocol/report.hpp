@@ -322,10 +322,14 @@ GRAFT_HELD(ReportedLearner test_learner(const std::string&, const Trained<AnyEpi
 
 namespace detail {
 
+/// One figure alone has no interval.
 inline std::string percent_interval(const Interval& interval, bool sign = false) {
   char text[64];
-  std::snprintf(text, sizeof text, sign ? "%+.2f ± %.2f" : "%.2f ± %.2f", 100 * interval.mean, 100 * interval.ci95);
-  return text;
+  std::snprintf(text, sizeof text, sign ? "%+.2f" : "%.2f", 100 * interval.mean);
+  if (interval.n < 2) return text;
+  const std::string mean = text;
+  std::snprintf(text, sizeof text, " ± %.2f", 100 * interval.ci95);
+  return mean + text;
 }
 
 /// The learner to which differences are taken. Throws ValueError unless it is there and all have as many figures.

@@ -93,6 +93,7 @@ struct RoundReport {
   Index tasks = 0;                         ///< that took part
   Index dropped = 0;                       ///< that failed; they neither step the model nor move the others' draws
   std::vector<TaskFailure> failures = {};  ///< one for each that was dropped, in the order of the places
+  std::string no_step = {};                ///< why the model was not stepped though tasks took part: too few did
   RoundSeconds seconds = {};
 };
 
@@ -199,10 +200,11 @@ void check_failures(const std::vector<RoundPart<M>>& parts, bool isolate) {
 /// One round. `answer(model, task, random)` draws the episode of `task` from `random` (its own stream, a fresh draw
 /// each time) and returns a TaskAnswer; it runs on several threads at once, each task with private handles to the
 /// model. A task may be drawn several times in a round. One whose answer throws, or whose loss or gradient is not
-/// finite, is left out and reported: the others' draws are what they would be. `gather(model, places, compute)` gives
-/// the parts of the round in place order, each made by `compute(place)` here or by another process that runs the same
-/// round; see `LocalParts`. Throws ValueError for no tasks, what the scheduler and the aggregator throw, and the first
-/// failure when every answer of the round threw; the state is then as it was.
+/// finite, is left out and reported: the others' draws are what they would be. Where these are too few for the
+/// aggregator then, the round ends without a step, as one does in which no loss is finite. `gather(model, places,
+/// compute)` gives the parts of the round in place order, each made by `compute(place)` here or by another process that
+/// runs the same round; see `LocalParts`. Throws ValueError for no tasks, what the scheduler and the aggregator throw,
+/// and the first failure when every answer of the round threw; the state is then as it was.
 template <Model M, class Optimizer, class Answer, class Gather>
 requires(!std::same_as<Gather, Site>) RoundReport
     run_round(ProtocolState<M, Optimizer>& state, Answer answer, double learning_rate, const ProtocolOptions& options,
@@ -300,10 +302,16 @@ requires(!std::same_as<Gather, Site>) RoundReport
   // A small model is stepped by this thread alone: a hundred tiny parallel regions would cost more than they save, most
   // of all on a machine that others use too.
   constexpr Index small = Index{1} << 20;
-  if (count(state.model) < small)
-    parallel_tasks(1, step);
-  else
-    step();
+  try {
+    if (count(state.model) < small)
+      parallel_tasks(1, step);
+    else
+      step();
+  } catch (const TooFewTasks& error) {
+    if (report.dropped == 0) throw;
+    aggregator = state.aggregator;
+    report.no_step = error.what();
+  }
   finish();
   return report;
 }
