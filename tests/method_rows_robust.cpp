@@ -43,12 +43,12 @@ const bool krum_row = add_method_rows({{
     .use = "Krum{{.byzantine = 1, .selected = 3}}",
     .run = [](const Random& random) { return one_round(Krum{{.byzantine = 1, .selected = 3}}, random); },
     .errors = joined(bad_gramians([](const Numbers& m) { krum_weights(m); }),
-                     {bad_use<ValueError>([] { krum_weights(eye<double>(2)); }, "at least 3"),
-                      bad_use<ValueError>([] { krum_weights(eye<double>(4), {.byzantine = 1}); }, "at least 5"),
+                     {bad_use<TooFewTasks>([] { krum_weights(eye<double>(2)); }, "at least 3"),
+                      bad_use<TooFewTasks>([] { krum_weights(eye<double>(4), {.byzantine = 1}); }, "at least 5"),
                       bad_use<ValueError>([] { krum_weights(eye<double>(4), {.byzantine = -1}); }, "-1"),
-                      bad_use<ValueError>([] { krum_weights(eye<double>(4), {.selected = 0}); }, "0 of 4"),
-                      bad_use<ValueError>([] { krum_weights(eye<double>(4), {.selected = 5}); }, "5 of 4"),
-                      bad_use<ValueError>([] { weights_by(Krum{{.byzantine = 3}}, eye<double>(4)); }, "at least 9")}),
+                      bad_use<ValueError>([] { krum_weights(eye<double>(4), {.selected = 0}); }, "selected is 0"),
+                      bad_use<TooFewTasks>([] { krum_weights(eye<double>(4), {.selected = 5}); }, "5 of 4"),
+                      bad_use<TooFewTasks>([] { weights_by(Krum{{.byzantine = 3}}, eye<double>(4)); }, "at least 9")}),
     .properties =
         {{"by hand, in one dimension",
           [] {
@@ -148,12 +148,12 @@ const bool trimmed_mean_row = add_method_rows({{
         },
     .loss_at = randn<double>({15}, Random(4)),
     .errors = {bad_use<ShapeError>([] { trimmed_mean(zeros<double>({4})); }, "[4]"),
-               bad_use<ValueError>(
+               bad_use<TooFewTasks>(
                    [] {
                      trimmed_mean(zeros<double>({0, 4}), {.trimmed = 0});
                    },
                    "at least 1"),
-               bad_use<ValueError>([] { trimmed_mean(golden); }, "at least 3"),
+               bad_use<TooFewTasks>([] { trimmed_mean(golden); }, "at least 3"),
                bad_use<ValueError>([] { trimmed_mean(golden, {.trimmed = -1}); }, "-1"),
                bad_use<ValueError>(
                    [] {
@@ -165,7 +165,8 @@ const bool trimmed_mean_row = add_method_rows({{
                      trimmed_mean(full<double>({3, 2}, INFINITY));
                    },
                    "finite"),
-               bad_use<ValueError>([] { direction(TrimmedMean{{.trimmed = 2}}, random_rows(4, 2, 1)); }, "at least 5")},
+               bad_use<TooFewTasks>([] { direction(TrimmedMean{{.trimmed = 2}}, random_rows(4, 2, 1)); },
+                                    "at least 5")},
     .properties = {{"the example of TorchJD's documentation",
                     [] {
                       const Numbers g = tensor<double>({{1e11, 3}, {1, -1e11}, {-1e10, 1e10}, {2, 2}});
