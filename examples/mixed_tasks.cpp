@@ -35,10 +35,11 @@ void compare(examples::Program& program, Settings& o) {
   if (!o.sentences.empty()) vectors = examples::SentenceEncoder(o.sentences);
   program.keep_folder(o.records, "--records");
   FewShotTasks make(o.data, vectors);
-  const auto [tasks, left_out] = examples::as_usage("--tasks", [&] {
+  const UsableTasks usable = examples::as_usage("--tasks", [&] {
     return usable_tasks(o.tasks.empty() ? make.usual() : o.tasks, make, o.joint, o.seeds);
   });
-  for (const auto& [name, why] : left_out) {
+  const std::vector<FewShotTask>& tasks = usable.tasks;
+  for (const auto& [name, why] : usable.left_out) {
     std::printf("without %s: %s\n", name.c_str(), why.c_str());
     program.record.add({name, "left out", 1, 0, 1});
   }
