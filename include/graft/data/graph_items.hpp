@@ -37,7 +37,7 @@ inline ItemSet graph_items(const GraphLabels& graphs, const std::string& source,
 /// read-out of all of them (Xu, Hu, Leskovec, Jegelka, "How powerful are graph neural networks?", ICLR 2019), the
 /// scores of `width` classes of a `GraphClassifier`.
 ///
-///     GraphEmbedding<Gin<>> embedding({std::move(layers), features, 32, 64, random}, graphs);
+///     GraphEmbedding<Gin<Mlp<>>> embedding({std::move(layers), features, 32, 64, random}, graphs);
 ///
 /// The graphs are not saved with the model: they are given anew to the one that a file is loaded into.
 template <class Layer>

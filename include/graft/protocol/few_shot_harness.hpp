@@ -91,8 +91,8 @@ template <class Make>
 class FewShotHarness {
  public:
   /// A backbone without a name is the usual one of the data. Throws ValueError for no ways or shots and numbers below
-  /// 1, FileError for a backbone that cannot read the data runs of images of another size and of images that are
-  /// trained on.
+  /// 1, FileError for a backbone that cannot read the data, and for runs whose images have another size or are among
+  /// those that are trained on.
   FewShotHarness(const FewShotData& data, HarnessOptions options, Make make, Site site = Site::current())
       : data_(data), options_(std::move(options)), settings_(), make_(make), classes_(base_classes(data.train)) {
     HarnessOptions& o = options_;
