@@ -6,15 +6,13 @@
 #include "graft/fewshot/nearest_support.hpp"
 #include "graft/graft.hpp"
 #include "graft/multitask.hpp"
-#include "graft/protocol/episode_training.hpp"
-#include "graft/protocol/report.hpp"
-#include "graft/train/image_learner.hpp"
+#include "graft/protocol/image_exchange.hpp"
 #include "program.hpp"
 
 using namespace graft;
 
 struct Settings {
-  std::string data = "glyphs", eval, aggregate = "mean", scheduler = "uniform", embedding = "conv";
+  std::string data = "glyphs", eval, aggregate = "mean", scheduler = "uniform", exchange = "off", embedding = "conv";
   std::vector<std::string> validation;
   EpisodeOptions test{.ways = 5, .shots = 1, .queries = 15};
   Index train_ways = 20, train_queries = 5, rounds = 0, tasks = 2, tests = 600, validations = 100;
@@ -43,6 +41,7 @@ void collaborate(examples::Program& program, Settings& o) {
   if (!o.eval.empty()) identity.add("evaluation", fingerprints(data.test.images()));
   std::vector<std::string> learners{"protonet", "collaborative"};
   if (o.ablate || program.full()) learners.insert(learners.end(), {"no-graph", "no-transformer", "no-collaboration"});
+  if ((o.ablate || program.full()) && o.exchange != "off") learners.push_back("no-exchange");
   const Checkpoints checkpoints = program.open_checkpoints(identity, learners);
   if (!program.quiet) std::puts(data.text().c_str());
 
@@ -52,13 +51,20 @@ void collaborate(examples::Program& program, Settings& o) {
     const auto answer = [](const Episode<>& e) { return accuracy(nearest_support(e), e.query.y); };
     return {{"nearest-pixel", episode_figures(data.test, test, answer, program.stop())}};
   }};
-  const auto with = [&](const auto& head) {
-    return make_image_learner(o.embedding, data.train.images().height, initial.stream("embedding"), head);
-  };
-  const auto train_one = [&](std::string name, const AnyEpisodeLearner& learner) {
+  for (const std::string& name : learners) {
     // Without collaboration one task mixes the characters of all alphabets, drawn as often as all tasks: equal compute.
     ClassPool pool = data.tasks;
     if (name == "no-collaboration") pool = {{pool.all}, {"all alphabets"}, pool.all};
+    const bool alone = name == "protonet" || name == "no-exchange" || name == "no-collaboration";
+    const auto with = [&](const auto& head) {
+      return make_exchange_learner(o.embedding, data.train.images().height, head, std::ssize(pool.names), o.train_ways,
+                                   initial, exchange_of(alone ? "off" : o.exchange));
+    };
+    GraphTransformerOptions head;
+    if (name == "no-graph") head.graph_layers = 0;
+    if (name == "no-transformer") head.transformer_layers = 0;
+    const ImageExchangeLearner learner =
+        name == "protonet" ? with(ProtoNetHead()) : with(GraphTransformer<>(initial.stream("head"), head));
     const auto join = aggregators().make(o.aggregate, std::ssize(pool.names));
     const EpisodeTraining how{training, {.tasks_per_round = o.tasks, .seed = program.seed, .clip = 10}, join, o.rate,
         program.train_options(name, o.rounds), {}, {}, schedulers().make(o.scheduler, pool.sizes())};
@@ -68,26 +74,19 @@ void collaborate(examples::Program& program, Settings& o) {
     results.push_back([&, name, trained = std::move(trained)] {
       return test_learner(name, trained, data.test, test, !program.report.empty(), program.stop(), program.ranks());
     });
-  };
-  for (const std::string& name : learners) {
-    GraphTransformerOptions head;
-    if (name == "no-graph") head.graph_layers = 0;
-    if (name == "no-transformer") head.transformer_layers = 0;
-    train_one(name, name == "protonet" ? with(ProtoNetHead()) : with(GraphTransformer<>(initial.stream("head"), head)));
   }
   MethodTable table({{"unstructured", "accuracy"}, {"within alphabet", "accuracy-within-alphabet"}}, "protonet");
   std::vector<ReportedLearner> reached;
   for (const auto& result : results) table.add(reached.emplace_back(result()).result);
   std::printf(
       "\n%d-way %d-shot, %d queries a class; %d test episodes of each kind on %zu characters of %zu alphabets,\n"
-      "none of them trained on; inductive: every query is answered by itself. Accuracy in %% with 95 %% "
-      "interval.\n\n%s",
-      int(o.test.ways), int(o.test.shots), int(o.test.queries), int(o.tests), data.unseen.all.size(),
+      "none of them trained on; inductive: every query is answered by itself. Accuracy in %% with 95 %% interval."
+      "\n\n%s", int(o.test.ways), int(o.test.shots), int(o.test.queries), int(o.tests), data.unseen.all.size(),
       data.unseen.names.size(), table.text().c_str());
   program.record.add(table.rows());
   add_results(page.paragraph(data.text()), {"unstructured", "within alphabet"}, reached, "protonet");
-  const std::string single = learners.size() > 2 ? "no-collaboration" : "protonet";
-  add_transfer(page, data.unseen.names, groups_of(data.unseen, test[1]), 1, reached, single);
+  add_transfer(page, data.unseen.names, groups_of(data.unseen, test[1]), 1, reached,
+               learners.size() > 2 ? "no-collaboration" : "protonet");
   program.write_report(page.add(trainings));
 }
 
@@ -108,6 +107,7 @@ int main(int argc, char** argv) {
   program.whole("--tasks-per-round", o.tasks, "tasks (alphabets) that take part in a round", 1);
   program.word("--aggregate", o.aggregate, aggregators().names(), "how the tasks' gradients are joined");
   program.word("--scheduler", o.scheduler, schedulers().names(), "which tasks take part in a round");
+  program.word("--exchange", o.exchange, exchange_names(), "what tasks tell one another");
   program.real("--learning-rate", o.rate, "highest learning rate of Adam", 1e-12, 10);
   program.word("--embedding", o.embedding, {"conv", "patch"}, "image backbone");
   program.flag("--ablate", o.ablate, "also train without graph, without Transformer, and without collaboration");

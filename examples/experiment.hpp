@@ -87,38 +87,66 @@ std::vector<std::vector<double>> test_accuracies(const ExperimentUnit& unit, con
   return figures;
 }
 
-/// Rounds of training that fit into `seconds` of one thread with `validations` validations, when every thread is at
-/// such a training: the processor time of `train(rounds, validations)` -> UnitResult for few and for more of both tells
-/// what a round and a validation cost, whatever else the machine does and however long the test takes. 0 for what takes
-/// no rounds.
-template <class Train>
-Index rounds_within(double seconds, Index validations, const Train& train) {
-  constexpr Index few = 16, checks = 4;
-  bool trains = true;
-  const auto timed = [&](Index rounds, Index times) {
-    std::vector<double> each(threads());
-    parallel_tasks(threads(), [&](Index i) {
-      const auto now = [] {
-        timespec time{};
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-      };
-      const double start = now();
-      const UnitResult result = train(rounds, times);
-      each[i] = now() - start;
-      if (i == 0) trains = result.rounds > 0;
-    });
-    return detail::mean_of(each);
+/// What trainings cost, in processor seconds of one thread when every thread is at such a training, whatever else the
+/// machine does. `train(name, rounds, validations)` -> UnitResult is timed for few and for more of both; what it does
+/// besides should be short. All take turns three times, so that none is alone in an hour of a slow machine, and the
+/// least counts.
+class TrainingTimes {
+ public:
+  using Train = Function<UnitResult(const std::string& name, Index rounds, Index validations)>;
+
+  /// `seconds` of each that its rounds are to fill.
+  TrainingTimes(const std::map<std::string, double>& seconds, const Train& train) {
+    for (int turn = 0; turn < 3; ++turn)
+      for (const auto& [name, filled] : seconds) time(of_[name], name, filled, train);
+  }
+
+  /// Rounds that fit into `seconds` with `validations` validations; 0 for what takes no rounds.
+  Index rounds(const std::string& name, double seconds, Index validations) const {
+    const Times& t = of_.at(name);
+    if (!t.trains) return 0;
+    const double validation = std::max(t.checked - t.base, 0.0) / (kChecks - 1);
+    const double round = std::max((t.longer - t.base) / static_cast<double>(t.more - kFew), 1e-6);
+    return std::max(static_cast<Index>((seconds - validation * static_cast<double>(validations)) / round), Index{1});
+  }
+
+ private:
+  static constexpr Index kFew = 16, kChecks = 4;
+  struct Times {
+    Index more = 4 * kFew;
+    double base = 0, checked = 0, longer = 0;  // of few rounds, of these with more validations, of more rounds
+    bool trains = true;
   };
-  timed(few, 1);  // the first one is slower
-  if (!trains) return 0;
-  const double base = timed(few, 1), validation = std::max(timed(few, checks) - base, 0.0) / (checks - 1);
-  Index more = 4 * few;
-  double longer = timed(more, 1);
-  while (longer - base < std::min(0.02 * seconds, 1.0) && more < 1 << 20) longer = timed(more *= 4, 1);
-  const double round = std::max((longer - base) / static_cast<double>(more - few), 1e-6);
-  return std::max(static_cast<Index>((seconds - validation * static_cast<double>(validations)) / round), Index{1});
-}
+
+  static void time(Times& t, const std::string& name, double seconds, const Train& train) {
+    const auto timed = [&](Index rounds, Index validations) {
+      std::vector<double> each(threads());
+      parallel_tasks(threads(), [&](Index i) {
+        const auto now = [] {
+          timespec time{};
+          clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+          return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+        };
+        const double start = now();
+        const UnitResult result = train(name, rounds, validations);
+        each[i] = now() - start;
+        if (i == 0) t.trains = result.rounds > 0;
+      });
+      return detail::mean_of(each);
+    };
+    if (!t.trains) return;
+    const bool first = t.base == 0;
+    if (const double base = timed(kFew, 1); first || base < t.base) t.base = base;
+    if (!first) {
+      t.longer = std::min(t.longer, timed(t.more, 1));
+    } else if (t.trains) {
+      t.checked = timed(kFew, kChecks);
+      while ((t.longer = timed(t.more, 1)) - t.base < std::min(0.02 * seconds, 2.0) && t.more < 1 << 20) t.more *= 2;
+    }
+  }
+
+  std::map<std::string, Times> of_;
+};
 
 /// A training of `rounds` rounds of two tasks each, or of `tasks`; the program's stop ends it.
 inline EpisodeTraining training_of(const ExperimentUnit& unit, const Random& random, Index rounds, Index validations,
@@ -143,7 +171,7 @@ struct ExperimentSettings {
   std::vector<std::string> controls;    ///< what the others are compared with in a column is the best of these there
   std::map<std::string, double> share;  ///< of the seconds, for arms that get less than all
   std::string records;
-  Index folds = 0, seeds = 0, rounds = 0;
+  Index folds = 0, seeds = 0, rounds = 0, tests = 200;
   double seconds = 0;
 
   /// The options; `arms` are run by default, and there are `others`. What is done does not depend on how much of it is
@@ -155,6 +183,7 @@ struct ExperimentSettings {
     chosen.in_identity = false;
     program.whole("--folds", folds, "folds that are run, 0 as the profile says", 0, most_folds).in_identity = false;
     program.whole("--seeds", seeds, "seeds a fold, 0 as the profile says", 0, 1000).in_identity = false;
+    program.whole("--tests", tests, "test episodes of each kind", 1);
     program.real("--seconds", seconds, "of training of each arm, fold and seed, on one thread; 0 as the profile says",
                  0, 1e6);
     program.whole("--rounds", rounds, "of training, whatever they take; 0: as many as fit into the seconds", 0);
@@ -209,9 +238,9 @@ inline void report(Program& program, const Experiment& experiment, const std::ve
   }
 }
 
-/// Runs the units that have no record and reports on all. `work(unit, rounds, validations)` -> UnitResult, whose
-/// `rounds` are 0 where nothing is trained; every arm gets the rounds of its finished units, else those that fit into
-/// its share of the seconds. `data`: fingerprints of all that is read.
+/// Runs the units that have no record and reports on all. `work(unit, rounds, validations, tests)` -> UnitResult, whose
+/// `rounds` are 0 where nothing is trained; `tests` is 1 where it is timed. Every arm gets the rounds of its finished
+/// units, else those that fit into its share of the seconds. `data`: fingerprints of all that is read.
 template <class Work>
 void run_experiment(Program& program, const ExperimentSettings& settings, const std::vector<std::string>& columns,
                     const std::vector<std::pair<std::string, std::string>>& data, const Work& work) {
@@ -221,20 +250,24 @@ void run_experiment(Program& program, const ExperimentSettings& settings, const 
   identity.add("data", data);
   Experiment experiment({settings.records, identity.text(), columns, settings.arms, settings.folds, settings.seeds});
   std::map<std::string, Index> rounds;
+  std::map<std::string, double> seconds;
   for (const std::string& arm : settings.arms) {
     const auto part = settings.share.find(arm);
     const double share = part == settings.share.end() ? 1 : part->second;
     rounds[arm] = experiment.rounds_of(arm);
     if (rounds[arm] == 0 && settings.rounds > 0)
       rounds[arm] = std::max(static_cast<Index>(share * static_cast<double>(settings.rounds)), Index{1});
-    if (rounds[arm] == 0 && experiment.missing() > 0)
-      rounds[arm] = rounds_within(settings.seconds * share, validations, [&](Index count, Index checks) {
-        return work({arm, 0, 0}, count, checks);
-      });
-    if (!program.quiet) std::fprintf(stderr, "%s: %lld rounds\n", arm.c_str(), static_cast<long long>(rounds[arm]));
+    if (rounds[arm] == 0 && experiment.missing() > 0) seconds[arm] = settings.seconds * share;
   }
-  experiment.run([&](const ExperimentUnit& unit) { return work(unit, rounds.at(unit.arm), validations); },
-                 Program::stop());
+  const TrainingTimes times(seconds, [&](const std::string& arm, Index count, Index checks) {
+    return work({arm, 0, 0}, count, checks, 1);
+  });
+  for (const auto& [arm, filled] : seconds) rounds[arm] = times.rounds(arm, filled, validations);
+  for (const std::string& arm : settings.arms)
+    if (!program.quiet) std::fprintf(stderr, "%s: %lld rounds\n", arm.c_str(), static_cast<long long>(rounds[arm]));
+  experiment.run(
+      [&](const ExperimentUnit& unit) { return work(unit, rounds.at(unit.arm), validations, settings.tests); },
+      Program::stop());
   std::vector<std::string> controls;
   for (const std::string& name : settings.controls)
     if (std::find(settings.arms.begin(), settings.arms.end(), name) != settings.arms.end()) controls.push_back(name);

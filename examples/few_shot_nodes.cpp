@@ -16,7 +16,6 @@ constexpr Index width = 64;
 
 struct Settings : examples::ExperimentSettings {
   std::vector<std::string> data{"communities", "communities"};
-  Index tests = 200;
 };
 
 GraphStack<Gcn<>> make_gcn(const NodeLabels& nodes, const Random& random) {
@@ -60,7 +59,7 @@ void compare(examples::Program& program, Settings& o) {
   const std::vector<NodeTables> tables = compared_tables(sets, 8, width, Random(0));
   for (std::size_t g = 0; g < tables.size(); ++g) {
     const NodeLabels& nodes = sets.graphs[g];
-    const auto work = [&](const ExperimentUnit& unit, Index rounds, Index checks) -> UnitResult {
+    const auto work = [&](const ExperimentUnit& unit, Index rounds, Index checks, Index tests) -> UnitResult {
       const Random random = Random(program.seed).stream("seed", unit.seed).stream("fold", unit.fold);
       std::vector<ClassSplit> splits;  // of the other graphs, that of a pair as well
       for (std::size_t k = 0; k < tables.size(); ++k) splits.push_back(sets.pair_split(k, unit.fold, Random(k)));
@@ -68,7 +67,7 @@ void compare(examples::Program& program, Settings& o) {
         return examples::draw_kinds(sets.items, classes, {{2, 1, 10}, {2, 5, 10}}, count, random.stream(name));
       };
       const EpisodeSuite chosen = draw(splits[g].validation, 50, "validation"),
-                         asked = draw(splits[g].test, o.tests, "test");
+                         asked = draw(splits[g].test, tests, "test");
       const auto tested = [&](const AnyEpisodeLearner& learner, Index done, double seconds) -> UnitResult {
         return {examples::test_accuracies(unit, learner, sets.items, asked, random), done, seconds};
       };
@@ -109,7 +108,6 @@ int main(int argc, char** argv) {
   examples::Program program("few_shot_nodes", "Few-shot node classification on several graphs by one learner.");
   Settings o;
   program.names("--data", o.data, "graphs, .npz files in the layout of Cora").in_identity = false;
-  program.whole("--tests", o.tests, "test episodes of each kind and pair of classes", 1);
   o.arms = {"raw_centroid", "sgc_centroid", "gcn_protonet", "dgi", "label_propagation", "learner", "alone"};
   o.controls = {"sgc_centroid", "gcn_protonet", "dgi"};
   o.share["alone"] = 0.5;

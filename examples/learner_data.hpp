@@ -29,13 +29,11 @@ inline std::string content_of(const FewShotData& data) {
 
 /// For `save_learner`.
 inline Metadata about_data(const DataSource& from, const FewShotData& data) {
-  std::string alphabets;
-  for (const std::string& name : from.characters.train_alphabets) alphabets += (alphabets.empty() ? "" : ",") + name;
   return {{"data", from.data},
           {"data eval", from.eval},
           {"data within", std::int64_t{from.characters.within}},
           {"data held back", std::int64_t{from.characters.held_back}},
-          {"data alphabets", alphabets},
+          {"data alphabets", with_commas(from.characters.train_alphabets)},
           {"data seed", from.seed},
           {"data content", content_of(data)}};
 }

@@ -60,18 +60,20 @@ void compare(examples::Program& program, Settings& o) {
     for (const std::string& arm : arms) rounds = std::max(rounds, experiment.rounds_of(arm));
     return rounds;
   };
-  const auto within = [&](const std::string& arm) {
-    return examples::rounds_within(
-        o.seconds, checks, [&](Index rounds, Index times) { return timed({arm, 0, 0}, rounds, times); });
-  };
   if (o.rounds > 0 && o.separate_rounds == 0) o.separate_rounds = std::max(o.rounds / std::ssize(tasks), Index{1});
   if (o.rounds == 0) {
     o.separate_rounds = done(both.separate_arms());
-    if (o.separate_rounds == 0) o.separate_rounds = within("separate-1");
     o.rounds = done(both.joint_arms());
-    if (o.rounds == 0) {
-      o.rounds = std::numeric_limits<Index>::max();
-      for (const std::string& arm : both.joint_arms()) o.rounds = std::min(o.rounds, within(arm));
+    std::map<std::string, double> open;
+    if (o.separate_rounds == 0) open["separate-1"] = o.seconds;
+    for (const std::string& arm : both.joint_arms())
+      if (o.rounds == 0) open[arm] = o.seconds;
+    const examples::TrainingTimes times(open, [&](const std::string& arm, Index rounds, Index validations) {
+      return timed({arm, 0, 0}, rounds, validations);
+    });
+    for (const auto& [arm, seconds] : open) {
+      Index &rounds = arm == "separate-1" ? o.separate_rounds : o.rounds, fit = times.rounds(arm, seconds, checks);
+      rounds = rounds == 0 ? fit : std::min(rounds, fit);
     }
   }
   const auto rounds_of = [&](const std::string& arm) { return arm[0] == 'j' ? o.rounds : o.separate_rounds; };
@@ -96,7 +98,7 @@ int main(int argc, char** argv) {
   program.file("--sentence-model", o.sentences, "folder of an encoder that reads texts, frozen");
   program.names("--aggregate", o.joint.aggregates, "how gradients are joined, one of them chosen on validation")
       .choices = aggregators().names();
-  program.word("--exchange", o.joint.exchange, {"off", "prototypes", "summary", "soft_labels"}, "what tasks post");
+  program.word("--exchange", o.joint.exchange, exchange_names(), "what tasks post");
   program.real("--seconds", o.seconds, "of every training of all tasks, on one thread", 0, 1e6).shown = "20; full 300";
   program.whole("--rounds", o.rounds, "rounds of joint training, in the place of seconds", 0);
   program.whole("--separate-rounds", o.separate_rounds, "rounds of each task alone; 0: an equal share", 0);

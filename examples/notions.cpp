@@ -46,14 +46,13 @@ Learner make_learner(const std::string& arm, Index tasks, Index ways, const Rand
 
 struct Settings : examples::ExperimentSettings {
   std::string data = "glyphs";
-  Index tests = 200;
 };
 
 void compare(examples::Program& program, Settings& o) {
   o.by_profile(program, {2, 1, 10}, {6, 2, 180});
   const CharacterClasses characters(o.data == "glyphs" ? make_glyphs() : load_characters(o.data), o.data);
   const EpisodeOptions sizes{.ways = 4, .shots = 5, .queries = 5};
-  const auto work = [&](const ExperimentUnit& unit, Index rounds, Index checks) -> UnitResult {
+  const auto work = [&](const ExperimentUnit& unit, Index rounds, Index checks, Index tests) -> UnitResult {
     const Random random = Random(program.seed).stream("seed", unit.seed).stream("fold", unit.fold);
     const CharacterFold parts = character_fold(characters, unit.fold, 6, 3, Random(0).stream("folds"));
     const Notions trained(characters, parts.tasks), chosen(characters, parts.validation), asked(characters, parts.test);
@@ -93,7 +92,7 @@ void compare(examples::Program& program, Settings& o) {
       const auto best = train_on_episodes(make_learner(unit.arm, count, 4, random), count, draw, validate, how);
       result.seconds += best.seconds;
       for (const Notion notion : notions) {
-        const auto own = answers(best.model, asked, notion, o.tests, "test");
+        const auto own = answers(best.model, asked, notion, tests, "test");
         result.figures[0].insert(result.figures[0].end(), own.begin(), own.end());
         result.figures[1 + static_cast<std::size_t>(notion)] = own;
       }
@@ -108,7 +107,6 @@ int main(int argc, char** argv) {
   examples::Program program("notions", "Few-shot episodes that ask for one of four notions without saying which.");
   Settings o;
   program.file("--data", o.data, "characters, an .npz file in Omniglot's layout");
-  program.whole("--tests", o.tests, "test episodes of each notion", 1);
   o.arms = {"protonet", "ridge",   "mahalanobis", "film",   "separate",
             "oracle",   "learner", "pcgrad",      "upgrad", "exchange"};
   o.controls = {"ridge", "mahalanobis", "wide_ridge", "wide_mahalanobis"};

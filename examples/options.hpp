@@ -1,6 +1,7 @@
 #pragma once
 // The options of a program, each stated once: the command line, --help and the record read them here.
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -34,6 +35,11 @@ auto as_usage(const std::string& option, Work work) {
   }
 }
 
+/// Names as an option takes them: "a,b,c".
+inline std::string with_commas(const std::vector<std::string>& names) {
+  return detail::joined(names, [](const std::string& name) { return name; }, ",");
+}
+
 /// One option: where its value goes, and what it may be.
 struct Option {
   using Place =
@@ -61,11 +67,7 @@ struct Option {
 
   /// The value as it would be given.
   std::string text_of_value() const {
-    if (const auto* names = std::get_if<std::vector<std::string>*>(&place)) {
-      std::string list;
-      for (const std::string& each : **names) list += (list.empty() ? "" : ",") + each;
-      return list;
-    }
+    if (const auto* names = std::get_if<std::vector<std::string>*>(&place)) return with_commas(**names);
     if (const auto* word = std::get_if<std::string*>(&place)) return **word;
     return to_json(value());
   }
@@ -107,13 +109,8 @@ struct Option {
     }
   }
   void check_choice(const std::string& word) const {
-    bool known = choices.empty();
-    std::string list;
-    for (const std::string& choice : choices) {
-      known = known || choice == word;
-      list += (list.empty() ? "" : ", ") + choice;
-    }
-    if (!known) throw UsageError(name + ": " + word + " is none of " + list);
+    if (choices.empty() || std::find(choices.begin(), choices.end(), word) != choices.end()) return;
+    throw UsageError(name + ": " + word + " is none of " + detail::listed(choices));
   }
   std::string bound(double value) const {
     if (std::holds_alternative<double*>(place)) return json_number(value);

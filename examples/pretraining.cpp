@@ -41,7 +41,7 @@ struct Unlabelled {
 
 struct Settings : examples::ExperimentSettings {
   std::string data = "glyphs";
-  Index tests = 300, batch = 64;
+  Index batch = 64;
   double rate = 3e-3;
 };
 
@@ -76,7 +76,7 @@ std::pair<Backbone, double> train_encoder(const std::string& arm, const Settings
 void compare(examples::Program& program, Settings& o) {
   o.by_profile(program, {2, 1, 10}, {6, 2, 120});
   const CharacterClasses characters(o.data == "glyphs" ? make_glyphs() : load_characters(o.data), o.data);
-  const auto work = [&](const ExperimentUnit& unit, Index rounds, Index) -> UnitResult {
+  const auto work = [&](const ExperimentUnit& unit, Index rounds, Index, Index tests) -> UnitResult {
     const Random random = Random(program.seed).stream("seed", unit.seed).stream("fold", unit.fold);
     const CharacterFold parts = character_fold(characters, unit.fold, 6, 3, Random(0).stream("folds"));
     std::vector<Index> upright = parts.tasks.all;
@@ -84,7 +84,7 @@ void compare(examples::Program& program, Settings& o) {
     const Unlabelled images(characters.items(), upright);
     const auto [encoder, seconds] = train_encoder(unit.arm, o, characters, parts, images, rounds, random);
     EpisodeSuite asked(2);
-    for (Index i = 0; i < o.tests; ++i)
+    for (Index i = 0; i < tests; ++i)
       for (const Index shots : {1, 5})
         asked[shots == 5].push_back(characters.items().draw(parts.test.all, {.ways = 5, .shots = shots, .queries = 10},
                                                             random.stream("test", i).stream(shots == 5)));
@@ -101,11 +101,11 @@ int main(int argc, char** argv) {
                             "Few-shot accuracy of encoders that were pre-trained without labels, in equal time.");
   Settings o;
   program.file("--data", o.data, "characters, an .npz file in Omniglot's layout");
-  program.whole("--tests", o.tests, "test episodes of each kind", 1);
   program.whole("--batch", o.batch, "images of a step of pre-training", 2, 10000);
   program.real("--rate", o.rate, "the highest learning rate", 0, 1);
   o.arms = {"random", "rotation", "masked_images", "denoising", "contrastive", "supervised"};
   o.controls = {"random"};
+  o.tests = 300;
   o.add_to(program, {}, 6);
   return program.run(argc, argv, [&] { compare(program, o); });
 }

@@ -41,14 +41,14 @@ AnyEpisodeLearner make_learner(const std::string& arm, Index size, const Random&
 
 struct Settings : examples::ExperimentSettings {
   std::string data = "glyphs";
-  Index tests = 200, large = 25;
+  Index large = 25;
 };
 
 void compare(examples::Program& program, Settings& o) {
   o.by_profile(program, {2, 1, 10}, {6, 2, 180});
   const CharacterClasses characters(o.data == "glyphs" ? make_glyphs() : load_characters(o.data), o.data);
   const LabelSplit labels = split_labels(characters.items().items, 2, Random(0).stream("labels"), 4);
-  const auto work = [&](const ExperimentUnit& unit, Index rounds, Index checks) -> UnitResult {
+  const auto work = [&](const ExperimentUnit& unit, Index rounds, Index checks, Index tests) -> UnitResult {
     const Random random = Random(program.seed).stream("seed", unit.seed).stream("fold", unit.fold);
     const CharacterFold parts = character_fold(characters, unit.fold, 6, 3, Random(0).stream("folds"));
     std::vector<std::vector<Index>> large = parts.test.by_alphabet;
@@ -61,7 +61,7 @@ void compare(examples::Program& program, Settings& o) {
     EpisodeSuite chosen(1), asked(2);
     for (Index i = 0; i < 100; ++i)
       chosen[0].push_back(characters.items().draw(parts.validation.all, near, random.stream("validation", i)));
-    for (Index i = 0; i < o.tests; ++i) {
+    for (Index i = 0; i < tests; ++i) {
       asked[0].push_back(characters.items().draw(parts.test.all, near, random.stream("test", i)));
       const Random within = random.stream("within", i);
       if (large.empty()) continue;
@@ -88,7 +88,6 @@ int main(int argc, char** argv) {
   Settings o;
   program.file("--data", o.data, "characters, an .npz file in Omniglot's layout");
   program.whole("--large", o.large, "characters of an alphabet that 20-way episodes are drawn within", 20);
-  program.whole("--tests", o.tests, "test episodes of each kind", 1);
   o.arms = {"protonet", "masked_soft_kmeans", "soft_kmeans",   "label_propagation",
             "tpn",      "learner",            "wide_protonet", "wide_masked_soft_kmeans"};
   o.controls = {"masked_soft_kmeans", "wide_masked_soft_kmeans"};

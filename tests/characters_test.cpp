@@ -81,6 +81,10 @@ TEST_CASE("sets of characters check what they are given", "[data]") {
   CHECK_THAT(refused([](auto& d) { d.character_id[3] = 6; }), contains("character id"));
   CHECK_THAT(refused([](auto& d) { d.character_alphabet[3] = -1; }), contains("alphabet id"));
   CHECK_THAT(refused([](auto& d) { d.split.pop_back(); }), contains("split"));
+  CHECK_THAT(refused([](auto& d) { d.drawer_id.pop_back(); }), contains("drawers"));
+  CHECK_THAT(refused([](auto& d) { d.drawer_id[5] = -1; }), contains("drawers"));
+  CHECK_THAT(refused([](auto& d) { d.alphabet_id.clear(); }), contains("an image's alphabet"));
+  CHECK_THAT(refused([](auto& d) { d.alphabet_id[0] = 1; }), contains("an image's alphabet"));
 
   const CharacterClasses characters(noise(2, 3, 4), "here");
   CHECK_THROWS_AS(characters.images().image(24), IndexError);

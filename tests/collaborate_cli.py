@@ -146,11 +146,26 @@ class Collaborate(unittest.TestCase):
         for option in "--ways", "--checkpoint", "--aggregate", "--quiet", "--profile", "[0.004]", "conv|patch", "pcgrad,":
             self.assertIn(option, help_text)
 
+    def test_exchange(self):
+        """The tasks of one learner hear one another: it has other results, its ablation those of a run without."""
+        def of(learner, record):
+            return [row[1:] for row in self.results(record) if row[0] == learner]
+
+        several = ["--rounds", 8, "--validation", "alphabet_0"]  # three are trained on
+        plain = self.record(*several)
+        for message in "prototypes", "summary":
+            heard = self.record(*several, "--exchange", message, "--ablate")
+            self.assertEqual(of("protonet", heard), of("protonet", plain))
+            self.assertEqual(of("no-exchange", heard), of("collaborative", plain))
+            self.assertNotEqual(of("collaborative", heard), of("collaborative", plain))
+            self.assertNotEqual(of("no-graph", heard), of("no-transformer", heard))
+
     def test_threads_do_not_change_results(self):
-        one = self.record("--rounds", 3, "--threads", 1)
-        self.assertEqual(one["threads"], 1)
-        self.assertEqual(self.results(self.record("--rounds", 3, "--threads", 3)), self.results(one))
-        self.assertNotEqual(self.results(self.record("--rounds", 3, "--seed", 2)), self.results(one))
+        for options in [], ["--exchange", "prototypes", "--validation", "alphabet_0"]:
+            one = self.record("--rounds", 3, "--threads", 1, *options)
+            self.assertEqual(one["threads"], 1)
+            self.assertEqual(self.results(self.record("--rounds", 3, "--threads", 3, *options)), self.results(one))
+            self.assertNotEqual(self.results(self.record("--rounds", 3, "--seed", 2, *options)), self.results(one))
 
     @staticmethod
     def tensors(path):
@@ -158,7 +173,8 @@ class Collaborate(unittest.TestCase):
             return {name: file.read(name) for name in file.namelist() if not name.startswith("@meta/seconds")}
 
     def test_stopped_and_resumed_equals_uninterrupted(self):
-        options = ["--rounds", 100, "--test-episodes", 60]
+        options = ["--rounds", 100, "--test-episodes", 60, "--validation", "alphabet_0", "--exchange",
+                   "prototypes"]
         whole = self.folder / "whole"
         expected = self.results(self.record(*options, "--checkpoint", whole))
         for how in signal.SIGINT, signal.SIGKILL:
@@ -286,6 +302,7 @@ class Collaborate(unittest.TestCase):
         self.refuse("--aggregate", "median", says=["median"])
         self.refuse("--aggregate", "krum", says=["--tasks-per-round", "2 tasks", "at least 3"])
         self.refuse("--scheduler", "greedy", says=["greedy", "uniform, round_robin"])
+        self.refuse("--exchange", "on", says=["on is none of off, prototypes, summary, soft_labels"])
         self.refuse("--learning-rate", "nan", says=["--learning-rate"])
         self.refuse("--frobnicate", says=["--frobnicate"])
         self.refuse("--resume", says=["--checkpoint"])

@@ -145,6 +145,16 @@ TEST_CASE("messages are what their formulas say, and constants", "[exchange]") {
   CHECK_THROWS_WITH(task_message(TaskMessage::prototypes, episode), contains("class 1 of 2 has no support item"));
 }
 
+TEST_CASE("an exchange is chosen by the name of its message", "[exchange]") {
+  CHECK(exchange_names() == std::vector<std::string>{"off", "prototypes", "summary", "soft_labels"});
+  CHECK_FALSE(exchange_of("off").on);
+  for (const std::string& name : task_messages().names()) {
+    CHECK(exchange_of(name).on);
+    CHECK(exchange_of(name).message == task_messages().make(name));
+  }
+  CHECK_THROWS_AS(exchange_of("gradients"), ValueError);
+}
+
 TEST_CASE("class nodes attend to the rows of other tasks", "[exchange]") {
   const TaskExchange<double> exchange(Random(1), {.width = 4, .heads = 2, .gate = 0.5});
   const Tensor<double> classes = randn<double>({3, 4}, Random(2));

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What the programs over few-shot data say about options and data that do not fit, before any training: one line that
-names the option or file. Usage: few_shot_cli.py FEWSHOT MIXED_TASKS"""
+"""What the programs over few-shot data say about options and data that do not fit, before any training (one line that
+names the option or file), and what a mixture of tasks that goes on does. Usage: few_shot_cli.py FEWSHOT MIXED_TASKS"""
+import json
 import pathlib
 import subprocess
 import sys
@@ -80,6 +81,29 @@ class FewShot(unittest.TestCase):
         refuse("--tasks", "bank", "--records", records, "--json", records / "all.json",
                says=["--json", "all.json", "--records"])
         self.assertEqual(list(records.iterdir()), [])
+
+    def test_a_mixture_that_goes_on_takes_the_rounds_of_what_is_done(self):
+        """Joint arms get equal rounds, also where one of them was trained at another time and speed."""
+        records = self.folder / "units"
+        command = [MIXED_TASKS, "--quiet", "--tasks", "bank", "--aggregate", "mean,pcgrad", "--seconds", 0.1, "--tests",
+                   2, "--validations", 2, "--records", records]
+        mean, other, separate = [records / f"{arm}-fold0-seed0.json"
+                                 for arm in ("joint-mean", "joint-pcgrad", "separate-1")]
+
+        def rounds(file):
+            return json.loads(file.read_text())["rounds"]
+
+        def go_on():
+            done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+        go_on()
+        self.assertEqual(rounds(mean), rounds(other))
+        for file, changed, removed in (mean, 7, other), (separate, 5, records / "separate-2-fold0-seed0.json"):
+            file.write_text(file.read_text().replace(f'"rounds": {rounds(file)}', f'"rounds": {changed}'))
+            removed.unlink()
+            go_on()
+            self.assertEqual(rounds(removed), changed)
 
 
 if __name__ == "__main__":

@@ -315,6 +315,13 @@ TEST_CASE("alphabets are held back from training", "[learner_test]") {
   for (const std::int64_t a : alphabets_of(lake.validation)) CHECK(a < 3);
   REQUIRE(lake.runs.size() == 1);
   CHECK(lake.runs[0].second.runs == 15);
+  // Runs of an alphabet that is trained on are none to be tested on.
+  FewShotData known = lake;
+  const CharacterClasses all(glyphs, "glyphs");
+  known.runs.emplace_back(
+      "given", make_lake_runs(all, {glyphs.alphabet_names[alphabets_of(lake.train)[0]]}, 2, Random(1)));
+  CHECK_THROWS_WITH(FewShotHarness(known, {}, maker), contains("80 images are among those that are trained on"));
+  CHECK_NOTHROW(FewShotHarness(lake, {}, maker));
   const FewShotData minimal = few_shot_characters(
       glyphs, "glyphs", {.within = true, .held_back = 1, .train_alphabets = {"glyphs_0", "glyphs_1"}}, Random(1));
   CHECK(alphabets_of(minimal.train) == std::vector<std::int64_t>{0, 1});

@@ -112,7 +112,7 @@ class Collaborate(Launcher):
         expected = None
         for ranks in 0, 1, 2, 4:
             record, kept = self.folder / f"{ranks}.json", self.folder / f"kept{ranks}"
-            words = ["--rounds", 12, "--json", record, "--checkpoint", kept]
+            words = ["--rounds", 12, "--exchange", "prototypes", "--json", record, "--checkpoint", kept]
             said = self.finish(*words, ranks=ranks)
             # Rank 0 alone prints: one line a validation, and one table.
             self.assertEqual(len(re.findall(r"collaborative +round 12 of 12 ", said)), 1)

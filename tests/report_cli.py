@@ -243,7 +243,7 @@ class Pages(unittest.TestCase):
         cls.scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # the browser's helpers still write
         cls.folder = pathlib.Path(cls.scratch.name)
         cls.pages = {"collaborate": cls.folder / "collaborate.html", "everything": cls.folder / "everything.html"}
-        subprocess.run([COLLABORATE, "--quiet", "--ablate", "--rounds", "40", "--train-ways", "5",
+        subprocess.run([COLLABORATE, "--quiet", "--ablate", "--exchange", "prototypes", "--rounds", "40", "--train-ways", "5",
                         "--train-queries", "2", "--queries", "3", "--test-episodes", "20", "--validation-episodes", "4",
                         "--report", cls.pages["collaborate"]], check=True, capture_output=True, timeout=300)
         subprocess.run([TESTS, "[page]"], check=True, capture_output=True, timeout=100,
@@ -286,9 +286,10 @@ class Pages(unittest.TestCase):
                       flags=re.S)
         for words in ("Training of collaborative", "conflict matrix over time", "agreement of gradients",
                       "Accuracy in %", "±", "precision", "recall", "F1", "Transfer against", "episodes a second",
-                      "parameters", "peak memory", "machine", "seed", "--learning-rate", "no-collaboration"):
+                      "parameters", "peak memory", "machine", "seed", "--learning-rate", "no-collaboration",
+                      "collaborative: who listens to whom", "no-exchange"):
             self.assertIn(words, text)
-        self.assertIn("who listens to whom", self.pages["everything"].read_text(encoding="utf-8"))
+        self.assertNotIn("no-exchange: who listens to whom", text)
 
     def test_nothing_is_asked_for(self):
         for form in FORMS:

@@ -27,6 +27,7 @@
 #include "graft/multitask.hpp"
 #include "graft/protocol/episode_training.hpp"
 #include "graft/protocol/few_shot_harness.hpp"
+#include "graft/protocol/image_exchange.hpp"
 #include "graft/protocol/learner_training.hpp"
 #include "graft/protocol/meter.hpp"
 #include "graft/protocol/report.hpp"

@@ -65,14 +65,13 @@ std::vector<std::size_t> chosen_matrices(const char* op, const LeafList& paramet
   for (std::size_t i = 0; i < parameters.size(); ++i)
     if (parameters[i].holds<T>() && parameters[i].tensor->defined() && parameters[i].as<T>().rank() == 2)
       matrices.push_back(i);
-  std::string list;
-  for (const std::size_t i : matrices) list += (list.empty() ? "" : ", ") + paths[i];
   if (matrices.empty()) fail(op, "the model has no matrix", {}, site);
   for (const std::string& name : names) {
     bool found = false;
     for (const std::size_t i : matrices) found = found || is_part_of(name, paths[i]);
     if (!found)
-      fail(op, {"no matrix of the model is named '", name, "'; there are ", list, " (or whole parts of these names)"},
+      fail(op, {"no matrix of the model is named '", name, "'; there are ",
+                joined(matrices, [&](std::size_t i) { return paths[i]; }), " (or whole parts of these names)"},
            {}, site);
   }
   for (const std::size_t i : matrices) {

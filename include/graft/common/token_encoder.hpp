@@ -153,14 +153,13 @@ inline std::vector<bool> chosen_layers(const char* op, std::size_t depth, const 
                                        Site site) {
   std::vector<bool> chosen(depth, names.empty());
   for (const std::string& name : names) {
-    std::string list;
+    std::vector<std::string> layers;
     bool found = false;
     for (std::size_t i = 0; i < depth; ++i) {
-      const std::string own = "layers." + as_text(i);
-      list += (list.empty() ? "" : ", ") + own;
-      if (own == name) chosen[i] = found = true;
+      layers.push_back("layers." + as_text(i));
+      if (layers.back() == name) chosen[i] = found = true;
     }
-    if (!found) fail(op, {"no layer is named '", name, "'; there are ", (list.empty() ? "none" : list)}, {}, site);
+    if (!found) fail(op, {"no layer is named '", name, "'; there are ", listed(layers)}, {}, site);
   }
   return chosen;
 }

@@ -51,6 +51,26 @@ struct Site {
 
 namespace detail {
 
+/// `word(each)` of a range, a comma between.
+template <class Range, class Word>
+std::string joined(const Range& range, const Word& word, const char* between = ", ") {
+  std::string text;
+  bool first = true;
+  for (const auto& each : range) {
+    if (!first) text += between;
+    first = false;
+    text += word(each);
+  }
+  return text;
+}
+
+/// Names as a message lists them: "a, b, c", or "none".
+template <class Names>
+[[gnu::cold]] std::string listed(const Names& names) {
+  const std::string text = joined(names, [](const auto& name) -> const auto& { return name; });
+  return text.empty() ? "none" : text;
+}
+
 /// One link of the chain of named calls and layers that are under way on this thread.
 struct Frame {
   const char* name;

@@ -31,12 +31,9 @@ class Registry<R(Args...)> {
   }
   /// Makes the one of that name. Throws ValueError, which lists the names, where there is none.
   R make(const std::string& name, Args... args, Site site = Site::current()) const {
-    std::string list;
-    for (const Entry& entry : entries_) {
+    for (const Entry& entry : entries_)
       if (name == entry.name) return entry.make(std::forward<Args>(args)...);
-      list += (list.empty() ? "" : ", ") + std::string(entry.name);
-    }
-    fail(kind_, {"there is none named '", name, "'; there are ", list}, {}, site);
+    fail(kind_, {"there is none named '", name, "'; there are ", detail::listed(names())}, {}, site);
   }
 
  private:

@@ -104,9 +104,7 @@ namespace detail {
 /// Throws FileError, which lists those that there are, for an alphabet that `names` has not.
 [[noreturn]] inline void fail_no_alphabet(const std::string& source, const std::string& name,
                                           const std::vector<std::string>& names, const char* kind = "") {
-  std::string list;
-  for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
-  fail_file(source, {"has no ", kind, "alphabet named ", in_quotes(name), "; there are ", list});
+  fail_file(source, {"has no ", kind, "alphabet named ", in_quotes(name), "; there are ", listed(names)});
 }
 
 }  // namespace detail

@@ -160,9 +160,8 @@ class FewShotTasks {
   }
   FewShotTask alphabet(const std::string& name, Site site) {
     if (detail::holds(characters().images().alphabet_names, name)) return alphabet_task(characters(), name);
-    std::string list;
-    for (const std::string& known : names()) list += (list.empty() ? "" : ", ") + known;
-    fail("FewShotTasks", {"nothing is called ", detail::in_quotes(name), "; there are ", list}, {}, site);
+    fail("FewShotTasks", {"nothing is called ", detail::in_quotes(name), "; there are ", detail::listed(names())}, {},
+         site);
   }
   FewShotTask loaded(const std::string& name, Site site) {
     const std::string start = folder_ + "/" + name + "/" + name;

@@ -204,12 +204,9 @@ class Experiment {
   }
   static std::size_t place(const std::vector<std::string>& names, const std::string& name, const char* what,
                            Site site) {
-    std::string list;
-    for (std::size_t i = 0; i < names.size(); ++i) {
+    for (std::size_t i = 0; i < names.size(); ++i)
       if (names[i] == name) return i;
-      list += (list.empty() ? "" : ", ") + names[i];
-    }
-    fail("Experiment", {"no ", what, " is called '", name, "'; there are ", list}, {}, site);
+    fail("Experiment", {"no ", what, " is called '", name, "'; there are ", detail::listed(names)}, {}, site);
   }
   std::vector<const Unit*> units_of(const std::string& arm, Site site) const {
     place(plan_.arms, arm, "arm", site);
@@ -245,14 +242,13 @@ class Experiment {
     unit.done = true;
   }
   void write(const Unit& unit) const {
-    std::string columns, failures;
-    for (const auto& [name, times] : unit.result.failures)
-      failures += (failures.empty() ? "" : ", ") + json_text(name) + ": " + std::to_string(times);
-    for (std::size_t c = 0; c < plan_.columns.size(); ++c) {
-      std::string list;
-      for (const double figure : unit.result.figures[c]) list += (list.empty() ? "" : ", ") + json_number(figure);
-      columns += (c == 0 ? "\n    " : ",\n    ") + json_text(plan_.columns[c]) + ": [" + list + "]";
-    }
+    std::string columns;
+    for (std::size_t c = 0; c < plan_.columns.size(); ++c)
+      columns += (c == 0 ? "\n    " : ",\n    ") + json_text(plan_.columns[c]) + ": [" +
+                 detail::joined(unit.result.figures[c], json_number) + "]";
+    const std::string failures = detail::joined(unit.result.failures, [](const auto& failed) {
+      return json_text(failed.first) + ": " + std::to_string(failed.second);
+    });
     write_text(file(unit.is),
                "{\n  \"arm\": " + json_text(unit.is.arm) + ",\n  \"fold\": " + std::to_string(unit.is.fold) +
                    ",\n  \"seed\": " + std::to_string(unit.is.seed) + ",\n  \"rounds\": " +

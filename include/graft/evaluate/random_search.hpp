@@ -30,23 +30,22 @@ struct Configuration {
 
   /// Throws ValueError, which lists the names, where there is none of that name.
   double at(std::string_view name, Site site = Site::current()) const {
-    std::string list;
+    std::vector<std::string> names;
     for (const auto& [known, value] : values) {
       if (known == name) return value;
-      list += (list.empty() ? "" : ", ") + known;
+      names.push_back(known);
     }
-    fail("Configuration::at", {"there is no '", name, "'; there are ", list.empty() ? "none" : list}, {}, site);
+    fail("Configuration::at", {"there is no '", name, "'; there are ", detail::listed(names)}, {}, site);
   }
   /// "alpha 0.01234, steps 3".
   std::string text() const {
-    std::string text;
-    for (const auto& [name, value] : values) {
+    return detail::joined(values, [](const auto& named) {
+      const double value = named.second;
       char number[32];
       std::snprintf(number, sizeof number, std::abs(value) < 1e15 && value == std::floor(value) ? "%.0f" : "%.4g",
                     value);
-      text += (text.empty() ? "" : ", ") + name + " " + number;
-    }
-    return text;
+      return named.first + " " + number;
+    });
   }
 };
 

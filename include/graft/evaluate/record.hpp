@@ -38,9 +38,7 @@ inline std::string to_json(const OptionValue& value) {
     std::string operator()(double v) const { return json_number(v); }
     std::string operator()(const std::string& v) const { return json_text(v); }
     std::string operator()(const std::vector<std::string>& v) const {
-      std::string list;
-      for (const std::string& text : v) list += (list.empty() ? "" : ", ") + json_text(text);
-      return "[" + list + "]";
+      return "[" + detail::joined(v, json_text) + "]";
     }
   };
   return std::visit(Writer(), value);
@@ -102,10 +100,10 @@ class Record {
 
   /// The record as JSON.
   GRAFT_ONCE std::string text() const {
-    std::string options, seeds, rows;
+    const std::string seeds = detail::joined(seeds_, [](std::uint64_t seed) { return std::to_string(seed); });
+    std::string options, rows;
     for (const auto& [name, value] : options_)
       options += (options.empty() ? "\n    " : ",\n    ") + json_text(name) + ": " + to_json(value);
-    for (std::uint64_t seed : seeds_) seeds += (seeds.empty() ? "" : ", ") + std::to_string(seed);
     for (const ResultRow& row : rows_)
       rows += (rows.empty() ? "\n    {" : ",\n    {") + ("\"name\": " + json_text(row.name)) +
               ", \"metric\": " + json_text(row.metric) + ", \"value\": " + json_number(row.value) +

@@ -59,8 +59,7 @@ SetValues set_values(Index members, F value, Site site = Site::current()) {
       if (set >> i & 1) chosen.push_back(i);
     v.values.push_back(static_cast<double>(value(static_cast<const std::vector<Index>&>(chosen))));
     if (std::isfinite(v.values.back())) continue;
-    std::string names;
-    for (const Index i : chosen) names += (names.empty() ? "" : ", ") + std::to_string(i);
+    const std::string names = detail::joined(chosen, [](Index i) { return std::to_string(i); });
     fail(op, {"the value of {", names, "} is ", v.values.back()}, {}, site);
   }
   return v;

@@ -219,8 +219,7 @@ struct ArrayFile {
     if (found != arrays.end()) return found->second;
     if (const auto other = unread.find(name); other != unread.end())
       fail_file(path, {"array ", detail::in_quotes(name), " ", other->second});
-    std::string all;
-    for (const std::string& other : names()) all += (all.empty() ? "" : ", ") + detail::in_quotes(other);
+    const std::string all = detail::joined(names(), detail::in_quotes);
     fail_file(path, {"has no array ", detail::in_quotes(name), "; it has ", (all.empty() ? "none" : all)});
   }
   /// The names of all arrays, read or not.

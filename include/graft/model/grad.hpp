@@ -134,13 +134,13 @@ GRAFT_ONCE
                                                            const std::vector<AnyTensor>& gradients, bool chosen,
                                                            Site site) {
   bool any = chosen;
-  std::string missing;
+  std::vector<std::string> missing;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     any = any || gradients[i].defined();
-    if (nodes[i] && !gradients[i].defined()) missing += (missing.empty() ? "" : ", ") + parameters.name(i);
+    if (nodes[i] && !gradients[i].defined()) missing.push_back(parameters.name(i));
   }
   if (!any) fail_captured(site);
-  fail("grad", {"the value does not depend on: ", missing}, {}, site);
+  fail("grad", {"the value does not depend on: ", listed(missing)}, {}, site);
 }
 /// Throws ValueError when no parameter was reached, or, if `strict`, when one was not. `nodes` are those that could be;
 /// `chosen`: they were chosen by name.

@@ -88,11 +88,8 @@ class NameSet {
       bool found = false;
       for (const std::string& path : valid) found = found || covers(name, path);
       if (found) continue;
-      std::string list;
-      for (const std::string& path : valid) list += (list.empty() ? "" : ", ") + path;
       fail(op,
-           {"no parameter is named '", name, "'; there are ", (list.empty() ? "none" : list),
-            " (or a beginning of these, up to a dot)"},
+           {"no parameter is named '", name, "'; there are ", listed(valid), " (or a beginning of these, up to a dot)"},
            {}, site);
     }
   }

@@ -78,6 +78,20 @@ struct ExchangeOptions {
   bool uniform = false;  ///< a negative control: all rows heard get equal weight, whatever they say
 };
 
+/// "off", and the names of messages.
+inline std::vector<std::string> exchange_names() {
+  std::vector<std::string> names = task_messages().names();
+  names.insert(names.begin(), "off");
+  return names;
+}
+
+/// An exchange of messages of that name, or "off". Throws ValueError for another one.
+inline ExchangeOptions exchange_of(const std::string& name, Site site = Site::current()) {
+  ExchangeOptions options{.on = name != "off"};
+  if (options.on) options.message = task_messages().make(name, site);
+  return options;
+}
+
 /// c <- c + gate * GATv2(norm(rows) -> norm(c)): class nodes [ways, width] attend to rows that other tasks posted.
 template <class T = float>
 struct TaskExchange {

@@ -26,7 +26,7 @@ using MixedLearner = ExchangeLearner<MixedEncoder, GraphTransformer<>>;
 struct JointOptions {
   MixtureOptions mix = {};
   std::vector<std::string> aggregates = {"mean", "pcgrad", "upgrad"};  ///< of joint training, one chosen on validation
-  std::string exchange = "off";  ///< what tasks tell one another in joint training, a name of `task_messages()`
+  std::string exchange = "off";  ///< what tasks tell one another in joint training, one of `exchange_names()`
   Index episodes = 4;            ///< of a round, of as many tasks as there are
   double learning_rate = 2e-3;   ///< the highest of Adam
   double clip = 10;              ///< largest norm of a round's gradient
@@ -151,7 +151,7 @@ class JointOrSeparate {
       fail("JointOrSeparate", {tasks_.size(), " tasks, ", options_.aggregates.size(), " aggregators"}, {}, site);
     for (const std::string& name : options_.aggregates)
       check_round_size(make_(name, std::ssize(tasks_)), options_.episodes, site);
-    if (exchanges()) task_messages().make(options_.exchange, site);
+    exchange_of(options_.exchange, site);
   }
 
   std::vector<std::string> separate_arms() const {
@@ -184,9 +184,9 @@ class JointOrSeparate {
     UnitResult result{{}, rounds, 0};
     std::vector<std::vector<double>> validation;
     if (unit.arm.starts_with("joint-"))
-      train(unit, tasks_, unit.arm.substr(6), exchanges(), checks, result, validation);
+      train(unit, tasks_, unit.arm.substr(6), options_.exchange, checks, result, validation);
     else
-      for (const FewShotTask& task : tasks_) train(unit, {task}, "", false, checks, result, validation);
+      for (const FewShotTask& task : tasks_) train(unit, {task}, "", "off", checks, result, validation);
     result.figures.insert(result.figures.end(), validation.begin(), validation.end());
     return result;
   }
@@ -243,7 +243,6 @@ class JointOrSeparate {
   }
 
  private:
-  bool exchanges() const { return options_.exchange != "off"; }
   template <class Figure>
   static std::string best(const std::vector<std::string>& arms, const Figure& figure) {
     std::string found = arms[0];
@@ -252,18 +251,17 @@ class JointOrSeparate {
     return found;
   }
 
-  void train(const ExperimentUnit& unit, const std::vector<FewShotTask>& some, const std::string& aggregate, bool talk,
-             Index checks, UnitResult& to, std::vector<std::vector<double>>& validation) const {
+  void train(const ExperimentUnit& unit, const std::vector<FewShotTask>& some, const std::string& aggregate,
+             const std::string& exchange, Index checks, UnitResult& to,
+             std::vector<std::vector<double>>& validation) const {
     const JointOptions& o = options_;
     const Random random = random_of_seed(o, unit.seed);
     // All joint arms begin alike; "separate-1" with the encoders and the head that these begin with.
     const Random initial = random.stream(unit.arm.starts_with("joint-") ? std::string("separate-1") : unit.arm);
     const TaskMixture mixture = mix_tasks(some, o.mix, random);
     const Index count = std::ssize(some);
-    ExchangeOptions exchange{.on = talk};
-    if (talk) exchange.message = task_messages().make(o.exchange);
     MixedLearner learner({mixture.encoder(initial.stream("encoders")), GraphTransformer<>(initial.stream("head"))},
-                         count, o.mix.train_ways, initial.stream("exchange"), exchange);
+                         count, o.mix.train_ways, initial.stream("exchange"), exchange_of(exchange));
     const auto failed = [&](Index task, const char* where, Index times) {
       if (times > 0) to.failures[mixture.tasks[static_cast<std::size_t>(task)].name + where] += times;
     };

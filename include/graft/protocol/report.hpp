@@ -349,14 +349,12 @@ inline const ReportedLearner& base_learner(const char* op, const std::vector<Rep
 /// What the paired differences of a kind say.
 inline std::string verdict(const std::string& kind, const std::string& base,
                            const std::vector<std::pair<std::string, Interval>>& differences) {
-  std::string better, worse, open;
+  std::vector<std::string> better, worse, open;
   for (const auto& [name, difference] : differences) {
-    std::string& list = difference.low() > 0 ? better : difference.high() < 0 ? worse : open;
-    list += (list.empty() ? "" : ", ") + name;
+    (difference.low() > 0 ? better : difference.high() < 0 ? worse : open).push_back(name);
   }
-  const auto some = [](const std::string& list) { return list.empty() ? std::string("none") : list; };
-  return kind + ". Better than " + base + ": " + some(better) + ". Worse: " + some(worse) +
-         ". Not to be told from it: " + some(open) + ".";
+  return kind + ". Better than " + base + ": " + listed(better) + ". Worse: " + listed(worse) +
+         ". Not to be told from it: " + listed(open) + ".";
 }
 
 }  // namespace detail

@@ -15,20 +15,15 @@ inline namespace GRAFT_ABI {
 /// norms among them. Throws ValueError for a model without one, which lists the names.
 template <Model M>
 M bitfit(const M& model, Site site = Site::current()) {
+  const std::vector<std::string> all = names(model);
   std::vector<std::string> others;
-  std::string list;
-  bool any = false;
-  for (const std::string& name : names(model)) {
+  for (const std::string& name : all) {
     const std::string last = name.substr(name.find_last_of('.') + 1), end = "_bias";
     const bool ends = last.size() >= end.size() && last.substr(last.size() - end.size()) == end;
-    list += (list.empty() ? "" : ", ") + name;
-    if (last == "bias" || ends)
-      any = true;
-    else
-      others.push_back(name);
+    if (last != "bias" && !ends) others.push_back(name);
   }
-  if (!any)
-    fail("bitfit", {"no parameter of the model is a bias; there are ", (list.empty() ? "none" : list)}, {}, site);
+  if (others.size() == all.size())
+    fail("bitfit", {"no parameter of the model is a bias; there are ", detail::listed(all)}, {}, site);
   return freeze(model, others, site);
 }
 
