@@ -4,11 +4,13 @@
 // The protocol's own time of a round is all of it but the tasks' episodes and gradients and the optimiser's step:
 // scheduling, gathering, the aggregation with its clipping, conflict figures, the meter. Its mean over the rounds but
 // the longest tenth, when other programs came between, is compared with the median round. Beside it, the same rounds
-// written by hand, as a plain trainer does them: the two in turn, medians.
+// written by hand, as a plain trainer does them: the two in turn, medians. Then what more tasks cost, with and without
+// an exchange between them: the median round once each task has posted, and the size of the state as a file.
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,10 @@
 #include "graft/evaluate/metrics.hpp"
 #include "graft/fewshot/episode_learner.hpp"
 #include "graft/fewshot/graph_transformer.hpp"
+#include "graft/io/checkpoint.hpp"
 #include "graft/multitask.hpp"
 #include "graft/optim/adam.hpp"
+#include "graft/protocol/exchange.hpp"
 #include "graft/protocol/round.hpp"
 
 using namespace graft;
@@ -51,14 +55,13 @@ struct Work {
                   GraphTransformer<>(Random(1).stream("head"))};
   const std::vector<std::vector<Index>>& tasks() const { return data.tasks.by_alphabet; }
 
-  TaskAnswer<> answer(const Learner& own, Index task, const Random& random) const {
-    EpisodeOptions sizes;
-    sizes.ways = 20;
-    sizes.shots = 1;
-    sizes.queries = 5;
-    const auto& classes = tasks()[task];
+  Episode<> draw(Index task, const Random& random) const {
     const ItemSet& items = data.train.items();
-    const Episode<> episode = items.episode(items.draw(classes, sizes, random.stream("episode")));
+    return items.episode(
+        items.draw(tasks()[task], {.ways = 20, .shots = 1, .queries = 5}, random.stream("episode")));
+  }
+  TaskAnswer<> answer(const Learner& own, Index task, const Random& random) const {
+    const Episode<> episode = draw(task, random);
     Context context(Phase::training, random.stream("layers"));
     const Tensor<> logits = own(episode, context);
     return {cross_entropy(logits, episode.query.y), accuracy(logits, episode.query.y)};
@@ -108,6 +111,36 @@ double measure(const Work& work, const std::string& aggregator, int rounds) {
   return share;
 }
 
+/// Rounds with `tasks` tasks, alphabets over and over, without and with an exchange in turn.
+void measure_tasks(const Work& work, Index tasks, int rounds) {
+  const auto answer = [&](const auto& own, Index task, const Random& random) {
+    Context context(Phase::training, random.stream("layers"));
+    return own.train_answer(work.draw(task % std::ssize(work.tasks()), random), task, context);
+  };
+  const auto start = [&](bool exchange) {
+    const ExchangeLearner learner(work.learner, tasks, 20, Random(3), {.on = exchange});
+    return start_protocol(learner, Adam(learner), tasks, aggregators().make("mean", tasks),
+                          schedulers().make("round_robin", ones<double>({tasks})));
+  };
+  auto alone = start(false), together = start(true);
+  std::vector<double> seconds[2];
+  for (Index round = -tasks / 2; round < rounds; ++round)  // of 0 on, all tasks have posted
+    for (const bool exchange : {false, true}) {
+      const RoundReport report =
+          run_round(exchange ? together : alone, answer, 1e-3, {.tasks_per_round = 2, .seed = 1, .clip = 10});
+      if (round >= 0) seconds[exchange].push_back(report.seconds.all);
+    }
+  const auto megabytes = [](const auto& state) {
+    const std::string file = (std::filesystem::temp_directory_path() / "graft-bench-protocol.npz").string();
+    save_checkpoint(file, state);
+    const auto bytes = static_cast<double>(std::filesystem::file_size(file));
+    std::filesystem::remove(file);
+    return 1e-6 * bytes;
+  };
+  std::printf("%2d tasks %8.2f ms a round, state %5.2f MB; with an exchange %8.2f ms, %5.2f MB\n", int(tasks),
+              1e3 * median(seconds[0]), megabytes(alone), 1e3 * median(seconds[1]), megabytes(together));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -118,6 +151,7 @@ int main(int argc, char** argv) {
   // The limit is for the main job's own aggregator; what others compute is their method.
   const double share = measure(work, "mean", rounds);
   for (const char* other : {"pcgrad", "upgrad", "cagrad"}) measure(work, other, rounds);
+  for (const Index tasks : {4, 8, 22, 44, 88}) measure_tasks(work, tasks, rounds);
   const bool kept = share < kLimit;
   std::printf("%s: the protocol takes %.2f %% of a round of the mean, limit %.0f %%\n", kept ? "ok" : "FAILED",
               100 * share, 100 * kLimit);

@@ -85,8 +85,9 @@ class FewShot(unittest.TestCase):
     def test_a_mixture_that_goes_on_takes_the_rounds_of_what_is_done(self):
         """Joint arms get equal rounds, also where one of them was trained at another time and speed."""
         records = self.folder / "units"
-        command = [MIXED_TASKS, "--quiet", "--tasks", "bank", "--aggregate", "mean,pcgrad", "--seconds", 0.1, "--tests",
-                   2, "--validations", 2, "--records", records]
+        command = [MIXED_TASKS, "--quiet", "--tasks", "communities_0", "--aggregate", "mean,pcgrad", "--seconds", 0.1,
+                   "--episodes", 1, "--shots", 1, "--queries", 1, "--train-queries", 1, "--tests", 2, "--validations", 2,
+                   "--records", records]
         mean, other, separate = [records / f"{arm}-fold0-seed0.json"
                                  for arm in ("joint-mean", "joint-pcgrad", "separate-1")]
 
