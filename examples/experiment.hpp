@@ -87,66 +87,58 @@ std::vector<std::vector<double>> test_accuracies(const ExperimentUnit& unit, con
   return figures;
 }
 
-/// What trainings cost, in processor seconds of one thread when every thread is at such a training, whatever else the
-/// machine does. `train(name, rounds, validations)` -> UnitResult is timed for few and for more of both; what it does
-/// besides should be short. All take turns three times, so that none is alone in an hour of a slow machine, and the
-/// least counts.
-class TrainingTimes {
- public:
-  using Train = Function<UnitResult(const std::string& name, Index rounds, Index validations)>;
-
-  /// `seconds` of each that its rounds are to fill.
-  TrainingTimes(const std::map<std::string, double>& seconds, const Train& train) {
-    for (int turn = 0; turn < 3; ++turn)
-      for (const auto& [name, filled] : seconds) time(of_[name], name, filled, train);
-  }
-
-  /// Rounds that fit into `seconds` with `validations` validations; 0 for what takes no rounds.
-  Index rounds(const std::string& name, double seconds, Index validations) const {
-    const Times& t = of_.at(name);
-    if (!t.trains) return 0;
-    const double validation = std::max(t.checked - t.base, 0.0) / (kChecks - 1);
-    const double round = std::max((t.longer - t.base) / static_cast<double>(t.more - kFew), 1e-6);
-    return std::max(static_cast<Index>((seconds - validation * static_cast<double>(validations)) / round), Index{1});
-  }
-
- private:
-  static constexpr Index kFew = 16, kChecks = 4;
+/// Rounds that fit into the `seconds` of each training by name, of one thread with `validations` validations, when
+/// every thread is at such a training: the processor time of `train(name, rounds, validations)` -> UnitResult for few
+/// and for more of both tells what a round and a validation cost, whatever else the machine does. All take turns three
+/// times, so that none is alone in an hour of a slow machine, and the least counts. What `train` does besides should be
+/// short. 0 for what takes no rounds.
+template <class Train>
+std::map<std::string, Index> rounds_within(const std::map<std::string, double>& seconds, Index validations,
+                                           const Train& train) {
+  constexpr Index few = 16, checks = 4;
   struct Times {
-    Index more = 4 * kFew;
+    Index more = 4 * few;
     double base = 0, checked = 0, longer = 0;  // of few rounds, of these with more validations, of more rounds
     bool trains = true;
   };
-
-  static void time(Times& t, const std::string& name, double seconds, const Train& train) {
-    const auto timed = [&](Index rounds, Index validations) {
-      std::vector<double> each(threads());
-      parallel_tasks(threads(), [&](Index i) {
-        const auto now = [] {
-          timespec time{};
-          clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-          return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-        };
-        const double start = now();
-        const UnitResult result = train(name, rounds, validations);
-        each[i] = now() - start;
-        if (i == 0) t.trains = result.rounds > 0;
-      });
-      return detail::mean_of(each);
-    };
-    if (!t.trains) return;
-    const bool first = t.base == 0;
-    if (const double base = timed(kFew, 1); first || base < t.base) t.base = base;
-    if (!first) {
-      t.longer = std::min(t.longer, timed(t.more, 1));
-    } else if (t.trains) {
-      t.checked = timed(kFew, kChecks);
-      while ((t.longer = timed(t.more, 1)) - t.base < std::min(0.02 * seconds, 2.0) && t.more < 1 << 20) t.more *= 2;
-    }
+  std::map<std::string, Times> all;
+  const auto time = [&](const std::string& name, Index rounds, Index times) {
+    std::vector<double> each(threads());
+    parallel_tasks(threads(), [&](Index i) {
+      const auto now = [] {
+        timespec time{};
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+      };
+      const double start = now();
+      const UnitResult result = train(name, rounds, times);
+      each[i] = now() - start;
+      if (i == 0) all[name].trains = result.rounds > 0;
+    });
+    return detail::mean_of(each);
+  };
+  for (const auto& [name, filled] : seconds) {
+    Times& t = all[name];
+    t.base = time(name, few, 1);
+    if (!t.trains) continue;
+    t.checked = time(name, few, checks);
+    while ((t.longer = time(name, t.more, 1)) - t.base < std::min(0.02 * filled, 2.0) && t.more < 1 << 20) t.more *= 2;
   }
-
-  std::map<std::string, Times> of_;
-};
+  for (int turn = 1; turn < 3; ++turn)
+    for (auto& [name, t] : all) {
+      if (!t.trains) continue;
+      t.base = std::min(t.base, time(name, few, 1));
+      t.longer = std::min(t.longer, time(name, t.more, 1));
+    }
+  std::map<std::string, Index> fit;
+  for (const auto& [name, t] : all) {
+    const double validation = std::max(t.checked - t.base, 0.0) / (checks - 1);
+    const double round = std::max((t.longer - t.base) / static_cast<double>(t.more - few), 1e-6);
+    const double left = seconds.at(name) - validation * static_cast<double>(validations);
+    fit[name] = t.trains ? std::max(static_cast<Index>(left / round), Index{1}) : 0;
+  }
+  return fit;
+}
 
 /// A training of `rounds` rounds of two tasks each, or of `tasks`; the program's stop ends it.
 inline EpisodeTraining training_of(const ExperimentUnit& unit, const Random& random, Index rounds, Index validations,
@@ -259,10 +251,10 @@ void run_experiment(Program& program, const ExperimentSettings& settings, const 
       rounds[arm] = std::max(static_cast<Index>(share * static_cast<double>(settings.rounds)), Index{1});
     if (rounds[arm] == 0 && experiment.missing() > 0) seconds[arm] = settings.seconds * share;
   }
-  const TrainingTimes times(seconds, [&](const std::string& arm, Index count, Index checks) {
+  const auto timed = [&](const std::string& arm, Index count, Index checks) {
     return work({arm, 0, 0}, count, checks, 1);
-  });
-  for (const auto& [arm, filled] : seconds) rounds[arm] = times.rounds(arm, filled, validations);
+  };
+  for (const auto& [arm, fit] : rounds_within(seconds, validations, timed)) rounds[arm] = fit;
   for (const std::string& arm : settings.arms)
     if (!program.quiet) std::fprintf(stderr, "%s: %lld rounds\n", arm.c_str(), static_cast<long long>(rounds[arm]));
   experiment.run(

@@ -68,11 +68,11 @@ void compare(examples::Program& program, Settings& o) {
     if (o.separate_rounds == 0) open["separate-1"] = o.seconds;
     for (const std::string& arm : both.joint_arms())
       if (o.rounds == 0) open[arm] = o.seconds;
-    const examples::TrainingTimes times(open, [&](const std::string& arm, Index rounds, Index validations) {
+    const auto train = [&](const std::string& arm, Index rounds, Index validations) {
       return timed({arm, 0, 0}, rounds, validations);
-    });
-    for (const auto& [arm, seconds] : open) {
-      Index &rounds = arm == "separate-1" ? o.separate_rounds : o.rounds, fit = times.rounds(arm, seconds, checks);
+    };
+    for (const auto& [arm, fit] : examples::rounds_within(open, checks, train)) {
+      Index& rounds = arm == "separate-1" ? o.separate_rounds : o.rounds;
       rounds = rounds == 0 ? fit : std::min(rounds, fit);
     }
   }
