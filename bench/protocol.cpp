@@ -1,11 +1,12 @@
 // What the collaborative protocol costs in a round of the main job (examples/collaborate.cpp): Conv4 and the graph
 // Transformer, 20-way 1-shot episodes with 5 queries a class of the generated characters, two tasks a round, Adam.
-//   protocol [rounds]                             usually 100; exits with 1 above the limit of 2 %
+//   protocol [rounds [tasks...]]                  usually 100; exits with 1 above the limit of 2 %
 // The protocol's own time of a round is all of it but the tasks' episodes and gradients and the optimiser's step:
 // scheduling, gathering, the aggregation with its clipping, conflict figures, the meter. Its mean over the rounds but
 // the longest tenth, when other programs came between, is compared with the median round. Beside it, the same rounds
 // written by hand, as a plain trainer does them: the two in turn, medians. Then what more tasks cost, with and without
-// an exchange between them: the median round once each task has posted, and the size of the state as a file.
+// an exchange between them, for each number of tasks that is given: the median round once each task has posted, and the
+// size of the state as a file.
 
 #include <algorithm>
 #include <cstdio>
@@ -151,7 +152,7 @@ int main(int argc, char** argv) {
   // The limit is for the main job's own aggregator; what others compute is their method.
   const double share = measure(work, "mean", rounds);
   for (const char* other : {"pcgrad", "upgrad", "cagrad"}) measure(work, other, rounds);
-  for (const Index tasks : {4, 8, 22, 44, 88}) measure_tasks(work, tasks, rounds);
+  for (int i = 2; i < argc; ++i) measure_tasks(work, std::max(std::atoi(argv[i]), 2), rounds);
   const bool kept = share < kLimit;
   std::printf("%s: the protocol takes %.2f %% of a round of the mean, limit %.0f %%\n", kept ? "ok" : "FAILED",
               100 * share, 100 * kLimit);

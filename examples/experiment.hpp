@@ -128,6 +128,7 @@ std::map<std::string, Index> rounds_within(const std::map<std::string, double>& 
     for (auto& [name, t] : all) {
       if (!t.trains) continue;
       t.base = std::min(t.base, time(name, few, 1));
+      t.checked = std::min(t.checked, time(name, few, checks));
       t.longer = std::min(t.longer, time(name, t.more, 1));
     }
   std::map<std::string, Index> fit;
