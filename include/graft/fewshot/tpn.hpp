@@ -44,7 +44,8 @@ struct LabelPropagationHeadOptions {
 ///   F = (I - alpha S)^(-1) Y = sum_n alpha^n S^n Y,  logits = F of the queries.
 /// The length scale of a point is a number, or softplus(linear2(relu(linear1(embedding)))) when learned; the authors'
 /// may turn negative, which the softplus excludes. The loss is, as the paper's, the cross-entropy of support and
-/// queries.
+/// queries. Scales that vanish leave no edge, F of the queries is 0, and so are all gradients: a learning rate that is
+/// too high can end there (docs/unlabelled-items.md).
 template <class T = float>
 struct LabelPropagationHead {
   std::optional<Linear<T>> linear1, linear2;  ///< width -> hidden -> 1, where length scales are learned
