@@ -141,6 +141,33 @@ std::map<std::string, Index> rounds_within(const std::map<std::string, double>& 
   return fit;
 }
 
+/// Arms that are trained for equally many rounds.
+struct EqualRounds {
+  std::vector<std::string> arms;
+  Index rounds = 0;            ///< 0: those of units that are done, else what fits into the seconds for the slowest arm
+  std::size_t timed = 1 << 20;  ///< how many of the arms are timed; the others cost as much
+};
+
+/// The rounds of each arm, with what is to be timed timed in turn.
+template <class Train>
+std::map<std::string, Index> equal_rounds(std::vector<EqualRounds> all, const Experiment& experiment, double seconds,
+                                          Index validations, const Train& train) {
+  std::map<std::string, double> open;
+  for (EqualRounds& equal : all) {
+    if (equal.rounds > 0) continue;
+    for (const std::string& arm : equal.arms) equal.rounds = std::max(equal.rounds, experiment.rounds_of(arm));
+    for (std::size_t i = 0; equal.rounds == 0 && i < std::min(equal.timed, equal.arms.size()); ++i)
+      open[equal.arms[i]] = seconds;
+  }
+  std::map<std::string, Index> rounds = rounds_within(open, validations, train);
+  for (EqualRounds& equal : all) {
+    for (const std::string& arm : equal.arms)
+      if (rounds.contains(arm)) equal.rounds = equal.rounds == 0 ? rounds[arm] : std::min(equal.rounds, rounds[arm]);
+    for (const std::string& arm : equal.arms) rounds[arm] = equal.rounds;
+  }
+  return rounds;
+}
+
 /// A training of `rounds` rounds of two tasks each, or of `tasks`; the program's stop ends it.
 inline EpisodeTraining training_of(const ExperimentUnit& unit, const Random& random, Index rounds, Index validations,
                                    double learning_rate, Index tasks = 2) {

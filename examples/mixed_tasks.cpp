@@ -27,6 +27,7 @@ void compare(examples::Program& program, Settings& o) {
   check_once("--tasks", o.tasks);
   check_once("--aggregate", o.joint.aggregates);
   if (o.rounds == 0 && o.separate_rounds > 0) throw examples::UsageError("--separate-rounds: needs --rounds");
+  if (o.joint.second_exchange == o.joint.exchange) throw examples::UsageError("--second-exchange: is --exchange");
   if (o.seeds == 0) o.seeds = program.full() ? 3 : 1;
   if (o.seconds == 0) o.seconds = program.full() ? 300 : 20;
   o.joint.seed = program.seed;
@@ -55,38 +56,28 @@ void compare(examples::Program& program, Settings& o) {
   JointOptions untested = o.joint;
   untested.mix.tests = 1;
   const JointOrSeparate timed(tasks, untested, join);
-  const auto done = [&](const std::vector<std::string>& arms) {
-    Index rounds = 0;
-    for (const std::string& arm : arms) rounds = std::max(rounds, experiment.rounds_of(arm));
-    return rounds;
-  };
   if (o.rounds > 0 && o.separate_rounds == 0) o.separate_rounds = std::max(o.rounds / std::ssize(tasks), Index{1});
-  if (o.rounds == 0) {
-    o.separate_rounds = done(both.separate_arms());
-    o.rounds = done(both.joint_arms());
-    std::map<std::string, double> open;
-    if (o.separate_rounds == 0) open["separate-1"] = o.seconds;
-    for (const std::string& arm : both.joint_arms())
-      if (o.rounds == 0) open[arm] = o.seconds;
-    const auto train = [&](const std::string& arm, Index rounds, Index validations) {
-      return timed({arm, 0, 0}, rounds, validations);
-    };
-    for (const auto& [arm, fit] : examples::rounds_within(open, checks, train)) {
-      Index& rounds = arm == "separate-1" ? o.separate_rounds : o.rounds;
-      rounds = rounds == 0 ? fit : std::min(rounds, fit);
-    }
-  }
-  const auto rounds_of = [&](const std::string& arm) { return arm[0] == 'j' ? o.rounds : o.separate_rounds; };
-  if (!program.quiet) std::printf("rounds: --rounds %d --separate-rounds %d\n", int(o.rounds), int(o.separate_rounds));
-  experiment.run([&](const ExperimentUnit& unit) { return both(unit, rounds_of(unit.arm), checks); }, program.stop());
+  const auto train = [&](const std::string& arm, Index rounds, Index validations) {
+    return timed({arm, 0, 0}, rounds, validations);
+  };
+  const std::map<std::string, Index> rounds = examples::equal_rounds(
+      {{both.separate_arms(), o.separate_rounds, 1}, {both.joint_arms(), o.rounds}, {both.second_arms(), o.rounds}},
+      experiment, o.seconds, checks, train);
+  if (!program.quiet)
+    for (const std::vector<std::string>& arms : {both.separate_arms(), both.joint_arms(), both.second_arms()})
+      if (!arms.empty()) std::printf("%s: %d rounds\n", arms[0].c_str(), int(rounds.at(arms[0])));
+  experiment.run([&](const ExperimentUnit& unit) { return both(unit, rounds.at(unit.arm), checks); }, program.stop());
 
   for (const auto& [name, times] : experiment.failures()) {
     std::printf("%s: %d episodes failed\n", name.c_str(), int(times));
     program.record.add({name, "failed episodes", static_cast<double>(times), 0, 1});
   }
-  const JointGains gains = both.gains(experiment, Random(program.seed));
-  std::printf("\n%s", gains.text().c_str());
-  program.record.add(gains.rows());
+  std::vector<JointGains> gains{both.gains(experiment, Random(program.seed))};
+  if (!o.joint.second_exchange.empty()) gains.push_back(both.second_gains(experiment, Random(program.seed)));
+  for (const JointGains& gain : gains) {
+    std::printf("\n%s", gain.text().c_str());
+    program.record.add(gain.rows());
+  }
 }
 
 int main(int argc, char** argv) {
@@ -99,6 +90,9 @@ int main(int argc, char** argv) {
   program.names("--aggregate", o.joint.aggregates, "how gradients are joined, one of them chosen on validation")
       .choices = aggregators().names();
   program.word("--exchange", o.joint.exchange, exchange_names(), "what tasks post");
+  examples::Option& second = program.word("--second-exchange", o.joint.second_exchange, exchange_names(),
+                                          "trains jointly with this exchange, too, and compares");
+  second.shown = "none", second.in_identity = false;
   program.real("--seconds", o.seconds, "of every training of all tasks, on one thread", 0, 1e6).shown = "20; full 300";
   program.whole("--rounds", o.rounds, "rounds of joint training, in the place of seconds", 0);
   program.whole("--separate-rounds", o.separate_rounds, "rounds of each task alone; 0: an equal share", 0);

@@ -246,6 +246,40 @@ TEST_CASE("tasks of three kinds are trained with exchange, each aggregator and s
   CHECK(gains.rows().size() == 4 * 3 + 2 + 4);
 }
 
+TEST_CASE("a second exchange is joint training once more, compared with the first", "[protocol]") {
+  const JointOptions o{.mix = kSmall, .aggregates = {"mean", "pcgrad"}, .second_exchange = "prototypes", .episodes = 2};
+  const JointOrSeparate both({corners("a"), corners("b")}, o, join);
+  CHECK(both.arms() == std::vector<std::string>{"separate-1", "separate-2", "joint-mean", "joint-pcgrad",
+                                                "joint-mean-prototypes", "joint-pcgrad-prototypes"});
+  // An arm with the second exchange is what the arm of a run with that exchange is, the others are untouched by it.
+  const JointOptions first{.mix = kSmall, .aggregates = {"mean", "pcgrad"}, .exchange = "prototypes", .episodes = 2};
+  const JointOrSeparate exchanging({corners("a"), corners("b")}, first, join);
+  CHECK(both({"joint-pcgrad-prototypes", 0, 0}, 3, 1).figures == exchanging({"joint-pcgrad", 0, 0}, 3, 1).figures);
+  const JointOptions none{.mix = kSmall, .aggregates = {"mean"}, .episodes = 2};
+  const JointOrSeparate without({corners("a"), corners("b")}, none, join);
+  CHECK(both({"joint-mean", 0, 0}, 3, 1).figures == without({"joint-mean", 0, 0}, 3, 1).figures);
+
+  // Validation likes pcgrad without and mean with the exchange.
+  const auto figure = [](const std::string& arm, const std::string& column, Index) {
+    const bool prototypes = arm.ends_with("-prototypes"), mean = arm.starts_with("joint-mean");
+    if (arm.starts_with("separate")) return 0.1;
+    if (column.starts_with("validation")) return prototypes == mean ? 0.9 : 0.8;
+    const double first = mean ? 0.7 : 0.5, second = mean ? 0.6 : 0.2;
+    return (prototypes ? second : first) + (column == "b" ? 0.05 : 0.0);
+  };
+  const Experiment experiment = decided(both, 2, figure);
+  const JointGains gains = both.second_gains(experiment, Random(1));
+  CHECK(gains.chosen == std::vector<std::string>(2, "joint-mean-prototypes"));
+  CHECK(gains.validation.size() == 2);
+  CHECK(gains.tasks[0].base.mean == Approx(0.5));
+  CHECK(gains.tasks[1].joint.mean == Approx(0.65));
+  CHECK(gains.all.difference.mean == Approx(0.1));
+  CHECK_THAT(gains.text(), contains("joint prototypes minus joint off"));
+  CHECK(gains.rows()[1].name == "joint prototypes, a");
+  CHECK(both.gains(experiment, Random(1)).validation.size() == 4);
+  CHECK_THROWS_AS(without.second_gains(experiment, Random(1)), ValueError);
+}
+
 TEST_CASE("the aggregator is chosen on validation alone, separate training for each task", "[protocol]") {
   JointOptions o{.mix = kSmall, .aggregates = {"mean", "pcgrad"}};
   const JointOrSeparate both({corners("a"), corners("b")}, o, join);
@@ -265,10 +299,10 @@ TEST_CASE("the aggregator is chosen on validation alone, separate training for e
   CHECK(gains.chosen == std::vector<std::string>{"joint-pcgrad", "joint-pcgrad"});
   CHECK(gains.validation.at("joint-mean") == Approx(0.375));
   CHECK(gains.tasks[0].joint.mean == Approx(0.6));
-  CHECK(gains.tasks[0].separate.mean == Approx(0.5));
+  CHECK(gains.tasks[0].base.mean == Approx(0.5));
   CHECK(gains.tasks[0].difference.mean == Approx(0.1));
   CHECK(gains.tasks[1].joint.mean == Approx(0.3));
-  CHECK(gains.tasks[1].separate.mean == Approx(0.5));
+  CHECK(gains.tasks[1].base.mean == Approx(0.5));
   CHECK(gains.tasks[1].difference.mean == Approx(-0.2));
   CHECK(gains.all.joint.mean == Approx(0.45));
   CHECK(gains.all.difference.mean == Approx(-0.05));
@@ -295,5 +329,7 @@ TEST_CASE("tasks that cannot be had are left out with the reason", "[protocol]")
   CHECK_THROWS_AS(JointOrSeparate({}, o, join), ValueError);
   CHECK_THROWS_AS(JointOrSeparate({corners("a")}, {.aggregates = {"median"}}, join), ValueError);
   CHECK_THROWS_AS(JointOrSeparate({corners("a")}, {.exchange = "rumours"}, join), ValueError);
+  CHECK_THROWS_AS(JointOrSeparate({corners("a")}, {.second_exchange = "rumours"}, join), ValueError);
+  CHECK_THROWS_AS(JointOrSeparate({corners("a")}, {.second_exchange = "off"}, join), ValueError);
   CHECK(same_bits(randn<float>({3}, random_of_seed(o, 1)), randn<float>({3}, random_of_seed({.seed = 1}, 1))));
 }

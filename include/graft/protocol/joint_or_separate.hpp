@@ -26,10 +26,11 @@ using MixedLearner = ExchangeLearner<MixedEncoder, GraphTransformer<>>;
 struct JointOptions {
   MixtureOptions mix = {};
   std::vector<std::string> aggregates = {"mean", "pcgrad", "upgrad"};  ///< of joint training, one chosen on validation
-  std::string exchange = "off";  ///< what tasks tell one another in joint training, one of `exchange_names()`
-  Index episodes = 4;            ///< of a round, of as many tasks as there are
-  double learning_rate = 2e-3;   ///< the highest of Adam
-  double clip = 10;              ///< largest norm of a round's gradient
+  std::string exchange = "off";      ///< what tasks tell one another in joint training, one of `exchange_names()`
+  std::string second_exchange = {};  ///< of further joint trainings, to compare with these; "": none
+  Index episodes = 4;                ///< of a round, of as many tasks as there are
+  double learning_rate = 2e-3;       ///< the highest of Adam
+  double clip = 10;                  ///< largest norm of a round's gradient
   std::uint64_t seed = 1;
   const StopFlag* stop = nullptr;
 };
@@ -69,11 +70,12 @@ UsableTasks usable_tasks(const std::vector<std::string>& names, Make&& make, con
 /// A task after both trainings.
 struct TaskGain {
   std::string task;
-  BootstrapInterval separate, joint, difference;  ///< accuracies, and joint minus separate, paired by test episodes
+  BootstrapInterval base, joint, difference;  ///< accuracies, and joint minus base, paired by test episodes
 };
 
-/// What joint training came to against separate training.
+/// What joint training came to against a base: separate training, or joint training with another exchange.
 struct JointGains {
+  std::string base, joint;  ///< what both are called
   std::vector<TaskGain> tasks;
   TaskGain all;                               ///< the mean over tasks; its intervals draw tasks too
   std::vector<std::string> chosen;            ///< [seeds]: the arm of joint training
@@ -90,11 +92,11 @@ struct JointGains {
       std::snprintf(line, sizeof line, values...);
       out += line;
     };
-    add("%-16s %25s %26s %28s\n", "accuracy in %", "separate", "joint", "joint minus separate");
+    add("%-16s %25s %26s %28s\n", "accuracy in %", base.c_str(), joint.c_str(), minus().c_str());
     for (std::size_t row = 0; row <= tasks.size(); ++row) {
       const TaskGain& t = row < tasks.size() ? tasks[row] : all;
       add("%-16.16s", t.task.c_str());
-      for (const BootstrapInterval* i : {&t.separate, &t.joint})
+      for (const BootstrapInterval* i : {&t.base, &t.joint})
         add("   %6.2f [%6.2f, %6.2f]", 100 * i->mean, 100 * i->low, 100 * i->high);
       const BootstrapInterval& d = t.difference;
       add("   %+7.2f [%+7.2f, %+7.2f]\n", 100 * d.mean, 100 * d.low, 100 * d.high);
@@ -111,8 +113,8 @@ struct JointGains {
     return out;
   }
 
-  /// Rows for a record: accuracy of "separate, TASK", "joint, TASK" and "joint minus separate, TASK", the last TASK
-  /// "all tasks", with half the width of their intervals, relative-difference and tasks-hurt of "joint",
+  /// Rows for a record: accuracy of "BASE, TASK", "JOINT, TASK" and "JOINT minus BASE, TASK", the last TASK
+  /// "all tasks", with half the width of their intervals, relative-difference and tasks-hurt of JOINT,
   /// validation-accuracy of every arm.
   std::vector<ResultRow> rows() const {
     std::vector<ResultRow> list;
@@ -122,22 +124,26 @@ struct JointGains {
     };
     for (std::size_t row = 0; row <= tasks.size(); ++row) {
       const TaskGain& t = row < tasks.size() ? tasks[row] : all;
-      add("separate, " + t.task, t.separate);
-      add("joint, " + t.task, t.joint);
-      add("joint minus separate, " + t.task, t.difference);
+      add(base + ", " + t.task, t.base);
+      add(joint + ", " + t.task, t.joint);
+      add(minus() + ", " + t.task, t.difference);
     }
-    list.push_back({"joint", "relative-difference", relative, 0, count, 0});
-    list.push_back({"joint", "tasks-hurt", static_cast<double>(hurt), 0, count, 0});
+    list.push_back({joint, "relative-difference", relative, 0, count, 0});
+    list.push_back({joint, "tasks-hurt", static_cast<double>(hurt), 0, count, 0});
     for (const auto& [arm, figure] : validation) list.push_back({arm, "validation-accuracy", figure, 0, seeds, 0});
     return list;
   }
+
+ private:
+  std::string minus() const { return joint + " minus " + base; }
 };
 
 /// Arms of the comparison: "separate-1", "separate-2" ... are learners of each task alone, from as many initial values
-/// as there are aggregators, "joint-mean" and so on are one learner of all tasks. Columns are the tasks, then
-/// "validation of TASK". Test and validation episodes, and how classes are dealt, depend on the seed of a unit and the
-/// task alone, so all arms answer the same. Both ways may choose among equally many trainings: joint one of its
-/// aggregators for all tasks, separate one of its initial values for each task, by validation accuracy alone.
+/// as there are aggregators, "joint-mean" and so on are one learner of all tasks, "joint-mean-prototypes" one with the
+/// second exchange. Columns are the tasks, then "validation of TASK". Test and validation episodes, and how classes are
+/// dealt, depend on the seed of a unit and the task alone, so all arms answer the same. Both ways may choose among
+/// equally many trainings: joint one of its aggregators for all tasks, separate one of its initial values for each
+/// task, by validation accuracy alone.
 class JointOrSeparate {
  public:
   /// Throws ValueError for no tasks, no aggregators, and names that there are not, TooFewTasks for an aggregator that
@@ -152,6 +158,10 @@ class JointOrSeparate {
     for (const std::string& name : options_.aggregates)
       check_round_size(make_(name, std::ssize(tasks_)), options_.episodes, site);
     exchange_of(options_.exchange, site);
+    if (options_.second_exchange.empty()) return;
+    exchange_of(options_.second_exchange, site);
+    if (options_.second_exchange == options_.exchange)
+      fail("JointOrSeparate", {"both exchanges are '", options_.exchange, "'"}, {}, site);
   }
 
   std::vector<std::string> separate_arms() const {
@@ -164,9 +174,16 @@ class JointOrSeparate {
     for (const std::string& name : options_.aggregates) arms.push_back("joint-" + name);
     return arms;
   }
+  /// None without a second exchange.
+  std::vector<std::string> second_arms() const {
+    std::vector<std::string> arms;
+    if (!options_.second_exchange.empty())
+      for (const std::string& arm : joint_arms()) arms.push_back(arm + "-" + options_.second_exchange);
+    return arms;
+  }
   std::vector<std::string> arms() const {
     std::vector<std::string> all = separate_arms();
-    for (std::string& arm : joint_arms()) all.push_back(std::move(arm));
+    for (const auto& more : {joint_arms(), second_arms()}) all.insert(all.end(), more.begin(), more.end());
     return all;
   }
   std::vector<std::string> columns() const {
@@ -183,72 +200,118 @@ class JointOrSeparate {
   UnitResult operator()(const ExperimentUnit& unit, Index rounds, Index checks) const {
     UnitResult result{{}, rounds, 0};
     std::vector<std::vector<double>> validation;
-    if (unit.arm.starts_with("joint-"))
-      train(unit, tasks_, unit.arm.substr(6), options_.exchange, checks, result, validation);
-    else
+    if (unit.arm.starts_with("joint-")) {
+      const std::size_t start = std::string("joint-").size(), end = unit.arm.find('-', start);
+      const bool second = end != std::string::npos;
+      train(unit, tasks_, unit.arm.substr(start, end - start), second ? options_.second_exchange : options_.exchange,
+            checks, result, validation);
+    } else {
       for (const FewShotTask& task : tasks_) train(unit, {task}, "", "off", checks, result, validation);
+    }
     result.figures.insert(result.figures.end(), validation.begin(), validation.end());
     return result;
   }
 
-  /// Chooses on validation, then compares on test. Throws as `Experiment::figures`.
+  /// Joint against separate training: chooses on validation, then compares on test. Throws as `Experiment::figures`.
   JointGains gains(const Experiment& experiment, const Random& random, Site site = Site::current()) const {
+    JointGains result =
+        compared({"separate", separate_arms(), true}, {"joint", joint_arms()}, experiment, random, site);
+    for (const std::string& arm : separate_arms())
+      result.validation[arm] = detail::mean_of(validated(experiment, arm, names(), site));
+    return result;
+  }
+
+  /// The same of joint training with the second exchange against that with the first. Throws ValueError where there is
+  /// no second one, and as `Experiment::figures`.
+  JointGains second_gains(const Experiment& experiment, const Random& random, Site site = Site::current()) const {
+    if (options_.second_exchange.empty()) fail("JointOrSeparate", "no second exchange to compare with", {}, site);
+    return compared({"joint " + options_.exchange, joint_arms()},
+                    {"joint " + options_.second_exchange, second_arms()}, experiment, random, site);
+  }
+
+ private:
+  /// Trainings of which one is chosen in each seed, for all tasks or for each.
+  struct Choice {
+    std::string name;
+    std::vector<std::string> arms;
+    bool each_task = false;
+  };
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const FewShotTask& task : tasks_) all.push_back(task.name);
+    return all;
+  }
+
+  /// Mean accuracy of an arm on the validation episodes of some tasks, by seed.
+  static std::vector<double> validated(const Experiment& experiment, const std::string& arm,
+                                       const std::vector<std::string>& tasks, Site site) {
+    std::vector<double> means;
+    for (const std::string& task : tasks) {
+      const FoldFigures figures = experiment.figures(arm, "validation of " + task, site);
+      means.resize(figures[0].size());
+      for (std::size_t seed = 0; seed < means.size(); ++seed)
+        means[seed] += detail::mean_of(figures[0][seed]) / static_cast<double>(tasks.size());
+    }
+    return means;
+  }
+
+  /// The arm with the highest accuracy in validation of some tasks, by seed; of equal ones the first.
+  static std::vector<std::string> chosen(const Experiment& experiment, const std::vector<std::string>& arms,
+                                         const std::vector<std::string>& tasks, Site site) {
+    std::vector<double> highest = validated(experiment, arms[0], tasks, site);
+    std::vector<std::string> found(highest.size(), arms[0]);
+    for (const std::string& arm : arms) {
+      const std::vector<double> means = validated(experiment, arm, tasks, site);
+      for (std::size_t seed = 0; seed < means.size(); ++seed)
+        if (means[seed] > highest[seed]) highest[seed] = means[seed], found[seed] = arm;
+    }
+    return found;
+  }
+
+  /// Test accuracies of a task in each seed by that seed's arm.
+  static FoldFigures tested(const Experiment& experiment, const std::vector<std::string>& arms, const std::string& task,
+                            Site site) {
+    FoldFigures figures(1);
+    for (std::size_t seed = 0; seed < arms.size(); ++seed)
+      figures[0].push_back(experiment.figures(arms[seed], task, site)[0][seed]);
+    return figures;
+  }
+
+  JointGains compared(const Choice& base, const Choice& joint, const Experiment& experiment, const Random& random,
+                      Site site) const {
     JointGains result;
-    const auto mean = [](const std::vector<double>& of) { return mean_interval(of).mean; };
-    std::map<std::string, std::map<std::string, FoldFigures>> figures;  // by arm and column
-    for (const std::string& arm : arms())
-      for (const std::string& column : columns()) figures[arm][column] = experiment.figures(arm, column, site);
-    const std::size_t seeds = figures.begin()->second.begin()->second[0].size();
-    const double all = static_cast<double>(tasks_.size());
-    const auto validated = [&](const std::string& arm, std::size_t seed) {
-      double sum = 0;
-      for (const FewShotTask& task : tasks_) sum += mean(figures[arm]["validation of " + task.name][0][seed]) / all;
-      return sum;
-    };
-    for (const std::string& arm : arms())
-      for (std::size_t seed = 0; seed < seeds; ++seed)
-        result.validation[arm] += validated(arm, seed) / static_cast<double>(seeds);
-    for (std::size_t seed = 0; seed < seeds; ++seed)
-      result.chosen.push_back(best(joint_arms(), [&](const std::string& arm) { return validated(arm, seed); }));
+    result.base = base.name;
+    result.joint = joint.name;
+    for (const std::string& arm : joint.arms)
+      result.validation[arm] = detail::mean_of(validated(experiment, arm, names(), site));
+    result.chosen = chosen(experiment, joint.arms, names(), site);
+    const std::vector<std::string> for_all = chosen(experiment, base.arms, names(), site);
     std::vector<std::vector<TransferFigure>> transfer;
-    FoldFigures all_joint, all_separate;  // a fold is a task
-    const auto gain_of = [&](const std::string& name, const FoldFigures& joint, const FoldFigures& separate) {
-      return TaskGain{name, hierarchical_bootstrap(separate, random, {}, site),
-                      hierarchical_bootstrap(joint, random, {}, site),
-                      hierarchical_bootstrap(joint, separate, random, {}, site)};
+    FoldFigures all_joint, all_base;  // a fold is a task
+    const auto gain_of = [&](const std::string& name, const FoldFigures& own, const FoldFigures& other) {
+      return TaskGain{name, hierarchical_bootstrap(other, random, {}, site),
+                      hierarchical_bootstrap(own, random, {}, site),
+                      hierarchical_bootstrap(own, other, random, {}, site)};
     };
-    for (const FewShotTask& task : tasks_) {
-      FoldFigures joint(1), separate(1);
-      for (std::size_t seed = 0; seed < seeds; ++seed) {
-        const std::string own = best(separate_arms(), [&](const std::string& arm) {
-          return mean(figures[arm]["validation of " + task.name][0][seed]);
-        });
-        joint[0].push_back(figures[result.chosen[seed]][task.name][0][seed]);
-        separate[0].push_back(figures[own][task.name][0][seed]);
-      }
-      result.tasks.push_back(gain_of(task.name, joint, separate));
-      all_joint.push_back(joint[0]);
-      all_separate.push_back(separate[0]);
-      const TaskGain& gain = result.tasks.back();
+    for (const std::string& task : names()) {
+      const FoldFigures own = tested(experiment, result.chosen, task, site);
+      const FoldFigures other =
+          tested(experiment, base.each_task ? chosen(experiment, base.arms, {task}, site) : for_all, task, site);
+      const TaskGain gain = gain_of(task, own, other);
+      all_joint.push_back(own[0]);
+      all_base.push_back(other[0]);
       result.surely_better += gain.difference.low > 0;
       result.surely_worse += gain.difference.high < 0;
-      if (gain.separate.mean > 0) transfer.push_back({{gain.joint.mean, gain.separate.mean}});
+      if (gain.base.mean > 0) transfer.push_back({{gain.joint.mean, gain.base.mean}});
+      result.tasks.push_back(gain);
     }
-    result.all = gain_of("all tasks", all_joint, all_separate);
+    result.all = gain_of("all tasks", all_joint, all_base);
     if (!transfer.empty()) {
       result.relative = delta_p(transfer, site);
       result.hurt = tasks_hurt(transfer, 0, site);
     }
     return result;
-  }
-
- private:
-  template <class Figure>
-  static std::string best(const std::vector<std::string>& arms, const Figure& figure) {
-    std::string found = arms[0];
-    for (const std::string& arm : arms)
-      if (figure(arm) > figure(found)) found = arm;
-    return found;
   }
 
   void train(const ExperimentUnit& unit, const std::vector<FewShotTask>& some, const std::string& aggregate,
