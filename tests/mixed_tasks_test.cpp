@@ -314,6 +314,19 @@ TEST_CASE("the aggregator is chosen on validation alone, separate training for e
   CHECK_THAT(gains.text(), contains("chosen in 2 of 2 seeds"));
 }
 
+TEST_CASE("of trainings that are equal in validation but for rounding the first is chosen", "[protocol]") {
+  const JointOptions o{.mix = kSmall, .aggregates = {"mean", "pcgrad"}};
+  const JointOrSeparate both({corners("a")}, o, join);
+  const auto figure = [](const std::string& arm, const std::string& column, Index) {
+    const bool first = arm == "joint-mean" || arm == "separate-1";
+    if (column.starts_with("validation")) return first ? 0.3 : 0.1 + 0.2;
+    return first ? 0.4 : 0.9;
+  };
+  const JointGains gains = both.gains(decided(both, 1, figure), Random(1));
+  CHECK(gains.chosen == std::vector<std::string>{"joint-mean"});
+  CHECK(gains.tasks[0].base.mean == Approx(0.4));
+}
+
 TEST_CASE("tasks that cannot be had are left out with the reason", "[protocol]") {
   const auto make = [](const std::string& name) -> FewShotTask {
     if (name == "gone") throw FileError("graft: gone.npz: cannot open it");

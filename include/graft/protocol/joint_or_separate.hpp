@@ -256,7 +256,8 @@ class JointOrSeparate {
     return means;
   }
 
-  /// The arm with the highest accuracy in validation of some tasks, by seed; of equal ones the first.
+  /// The arm with the highest accuracy in validation of some tasks, by seed; of those that are equal but for rounding,
+  /// the first.
   static std::vector<std::string> chosen(const Experiment& experiment, const std::vector<std::string>& arms,
                                          const std::vector<std::string>& tasks, Site site) {
     std::vector<double> highest = validated(experiment, arms[0], tasks, site);
@@ -264,7 +265,7 @@ class JointOrSeparate {
     for (const std::string& arm : arms) {
       const std::vector<double> means = validated(experiment, arm, tasks, site);
       for (std::size_t seed = 0; seed < means.size(); ++seed)
-        if (means[seed] > highest[seed]) highest[seed] = means[seed], found[seed] = arm;
+        if (means[seed] > highest[seed] + 1e-9) highest[seed] = means[seed], found[seed] = arm;
     }
     return found;
   }
