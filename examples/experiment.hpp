@@ -144,7 +144,7 @@ std::map<std::string, Index> rounds_within(const std::map<std::string, double>& 
 /// Arms that are trained for equally many rounds.
 struct EqualRounds {
   std::vector<std::string> arms;
-  Index rounds = 0;            ///< 0: those of units that are done, else what fits into the seconds for the slowest arm
+  Index rounds = 0;             ///< 0: those of units that are done, else what fits into the seconds for the slowest arm
   std::size_t timed = 1 << 20;  ///< how many of the arms are timed; the others cost as much
 };
 
