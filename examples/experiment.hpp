@@ -141,29 +141,36 @@ std::map<std::string, Index> rounds_within(const std::map<std::string, double>& 
   return fit;
 }
 
-/// Arms that are trained for equally many rounds.
+/// Arms that are trained for equally many rounds: those given, else those of units that are done, else what fits into
+/// the seconds of the slowest.
 struct EqualRounds {
   std::vector<std::string> arms;
-  Index rounds = 0;             ///< 0: those of units that are done, else what fits into the seconds for the slowest arm
+  double seconds = 0;
+  Index given = 0;
   std::size_t timed = 1 << 20;  ///< how many of the arms are timed; the others cost as much
 };
 
-/// The rounds of each arm, with what is to be timed timed in turn.
+/// The rounds of each arm; what is to be timed is timed in turn, and nothing where all units are done.
 template <class Train>
-std::map<std::string, Index> equal_rounds(std::vector<EqualRounds> all, const Experiment& experiment, double seconds,
+std::map<std::string, Index> equal_rounds(const std::vector<EqualRounds>& all, const Experiment& experiment,
                                           Index validations, const Train& train) {
+  std::map<std::string, Index> rounds;
   std::map<std::string, double> open;
-  for (EqualRounds& equal : all) {
-    if (equal.rounds > 0) continue;
-    for (const std::string& arm : equal.arms) equal.rounds = std::max(equal.rounds, experiment.rounds_of(arm));
-    for (std::size_t i = 0; equal.rounds == 0 && i < std::min(equal.timed, equal.arms.size()); ++i)
-      open[equal.arms[i]] = seconds;
-  }
-  std::map<std::string, Index> rounds = rounds_within(open, validations, train);
-  for (EqualRounds& equal : all) {
+  for (const EqualRounds& equal : all) {
+    Index known = equal.given;
     for (const std::string& arm : equal.arms)
-      if (rounds.contains(arm)) equal.rounds = equal.rounds == 0 ? rounds[arm] : std::min(equal.rounds, rounds[arm]);
-    for (const std::string& arm : equal.arms) rounds[arm] = equal.rounds;
+      if (equal.given == 0) known = std::max(known, experiment.rounds_of(arm));
+    for (const std::string& arm : equal.arms) rounds[arm] = known;
+    if (known > 0 || experiment.missing() == 0) continue;
+    for (std::size_t i = 0; i < std::min(equal.timed, equal.arms.size()); ++i) open[equal.arms[i]] = equal.seconds;
+  }
+  const std::map<std::string, Index> fitting = rounds_within(open, validations, train);
+  for (const EqualRounds& equal : all) {
+    std::vector<Index> fits;
+    for (const std::string& arm : equal.arms)
+      if (fitting.contains(arm)) fits.push_back(fitting.at(arm));
+    if (fits.empty()) continue;
+    for (const std::string& arm : equal.arms) rounds[arm] = *std::min_element(fits.begin(), fits.end());
   }
   return rounds;
 }
@@ -269,22 +276,19 @@ void run_experiment(Program& program, const ExperimentSettings& settings, const 
   Identity identity = program.identity();
   identity.add("data", data);
   Experiment experiment({settings.records, identity.text(), columns, settings.arms, settings.folds, settings.seeds});
-  std::map<std::string, Index> rounds;
-  std::map<std::string, double> seconds;
+  std::vector<EqualRounds> alone;
   for (const std::string& arm : settings.arms) {
     const auto part = settings.share.find(arm);
     const double share = part == settings.share.end() ? 1 : part->second;
-    rounds[arm] = experiment.rounds_of(arm);
-    if (rounds[arm] == 0 && settings.rounds > 0)
-      rounds[arm] = std::max(static_cast<Index>(share * static_cast<double>(settings.rounds)), Index{1});
-    if (rounds[arm] == 0 && experiment.missing() > 0) seconds[arm] = settings.seconds * share;
+    const auto given = static_cast<Index>(share * static_cast<double>(settings.rounds));
+    alone.push_back({{arm}, settings.seconds * share, settings.rounds > 0 ? std::max(given, Index{1}) : 0});
   }
   const auto timed = [&](const std::string& arm, Index count, Index checks) {
     return work({arm, 0, 0}, count, checks, 1);
   };
-  for (const auto& [arm, fit] : rounds_within(seconds, validations, timed)) rounds[arm] = fit;
+  const std::map<std::string, Index> rounds = equal_rounds(alone, experiment, validations, timed);
   for (const std::string& arm : settings.arms)
-    if (!program.quiet) std::fprintf(stderr, "%s: %lld rounds\n", arm.c_str(), static_cast<long long>(rounds[arm]));
+    if (!program.quiet) std::fprintf(stderr, "%s: %lld rounds\n", arm.c_str(), static_cast<long long>(rounds.at(arm)));
   experiment.run(
       [&](const ExperimentUnit& unit) { return work(unit, rounds.at(unit.arm), validations, settings.tests); },
       Program::stop());

@@ -61,8 +61,10 @@ void compare(examples::Program& program, Settings& o) {
     return timed({arm, 0, 0}, rounds, validations);
   };
   const std::map<std::string, Index> rounds = examples::equal_rounds(
-      {{both.separate_arms(), o.separate_rounds, 1}, {both.joint_arms(), o.rounds}, {both.second_arms(), o.rounds}},
-      experiment, o.seconds, checks, train);
+      {{both.separate_arms(), o.seconds, o.separate_rounds, 1},
+       {both.joint_arms(), o.seconds, o.rounds},
+       {both.second_arms(), o.seconds, o.rounds}},
+      experiment, checks, train);
   if (!program.quiet)
     for (const std::vector<std::string>& arms : {both.separate_arms(), both.joint_arms(), both.second_arms()})
       if (!arms.empty()) std::printf("%s: %d rounds\n", arms[0].c_str(), int(rounds.at(arms[0])));

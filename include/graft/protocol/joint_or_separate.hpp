@@ -260,10 +260,12 @@ class JointOrSeparate {
   /// the first.
   static std::vector<std::string> chosen(const Experiment& experiment, const std::vector<std::string>& arms,
                                          const std::vector<std::string>& tasks, Site site) {
-    std::vector<double> highest = validated(experiment, arms[0], tasks, site);
-    std::vector<std::string> found(highest.size(), arms[0]);
+    std::vector<double> highest;
+    std::vector<std::string> found;
     for (const std::string& arm : arms) {
       const std::vector<double> means = validated(experiment, arm, tasks, site);
+      highest.resize(means.size(), -1);
+      found.resize(means.size());
       for (std::size_t seed = 0; seed < means.size(); ++seed)
         if (means[seed] > highest[seed] + 1e-9) highest[seed] = means[seed], found[seed] = arm;
     }
