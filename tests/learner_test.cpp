@@ -407,6 +407,14 @@ TEST_CASE("the harness trains methods and tests them on the same episodes", "[le
   CHECK(table.find("hausdorff failed") != std::string::npos);
   CHECK(harness_rows({protonet, hausdorff}, harness.settings()).size() == 3);
   CHECK(harness_rows({protonet}, harness.settings())[0].value == mean_of(protonet.means(0)));
+  // Seconds that validations alone exceed are told of.
+  CHECK(protonet.shortage == "");
+  HarnessOptions short_of_time = quick();
+  short_of_time.rounds = 0, short_of_time.budget = 1e-6;
+  const HarnessReport hurried = FewShotHarness(data, short_of_time, maker).run("protonet");
+  CHECK(hurried.rounds == 1);
+  CHECK(harness_table({hurried}, harness.settings()).find("protonet-12-way-seed-1 (rounds: 1, validations: 10)") !=
+        std::string::npos);
   // Beside the test the same of classes that were trained on, which moves nothing else.
   HarnessOptions with_gap = quick();
   with_gap.gap = true;

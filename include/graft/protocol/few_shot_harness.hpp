@@ -69,6 +69,7 @@ struct HarnessReport {
   std::vector<Curve> curves = {};  ///< validation accuracies of the first seed
   FewShotLearner learner = {};     ///< of the first seed and the first training
   std::string failure = {};        ///< why there are no figures
+  std::string shortage = {};       ///< which training had seconds for fewer rounds than validations
 
   bool failed() const { return !failure.empty(); }
 
@@ -290,6 +291,10 @@ class FewShotHarness {
     report.items += result.items;
     report.dropped += result.dropped;
     report.seconds += result.seconds;
+    const Index validations = options_.training.train.validations;
+    if (options_.rounds == 0 && result.steps < validations)
+      report.shortage = "validations take the seconds of " + name + " (rounds: " + std::to_string(result.steps) +
+                        ", validations: " + std::to_string(validations) + ")";
     if (seed == 0)
       report.curves.push_back({method + (start.needs().any_ways ? "" : ", " + std::to_string(ways) + "-way"),
                                result.history_steps, result.history});
@@ -387,6 +392,7 @@ GRAFT_ONCE std::string harness_table(const std::vector<HarnessReport>& reports,
       if (!r.shares.empty()) notes += r.name + " shares the embedding and the training of " + r.shares + "\n";
       if (r.dropped > 0)
         notes += r.name + ": " + std::to_string(r.dropped) + " training items dropped, their loss was not finite\n";
+      if (!r.shortage.empty()) notes += r.name + ": " + r.shortage + "\n";
     }
   }
   for (const HarnessReport& r : reports)
