@@ -407,7 +407,7 @@ TEST_CASE("the harness trains methods and tests them on the same episodes", "[le
   CHECK(table.find("hausdorff failed") != std::string::npos);
   CHECK(harness_rows({protonet, hausdorff}, harness.settings()).size() == 3);
   CHECK(harness_rows({protonet}, harness.settings())[0].value == mean_of(protonet.means(0)));
-  // Seconds that validations alone exceed are told of.
+  // A training that has seconds for fewer rounds than validations is named.
   CHECK(protonet.shortage == "");
   HarnessOptions short_of_time = quick();
   short_of_time.rounds = 0, short_of_time.budget = 1e-6;

@@ -293,7 +293,7 @@ class FewShotHarness {
     report.seconds += result.seconds;
     const Index validations = options_.training.train.validations;
     if (options_.rounds == 0 && result.steps < validations)
-      report.shortage = "validations take the seconds of " + name + " (rounds: " + std::to_string(result.steps) +
+      report.shortage = "too few seconds for " + name + " (rounds: " + std::to_string(result.steps) +
                         ", validations: " + std::to_string(validations) + ")";
     if (seed == 0)
       report.curves.push_back({method + (start.needs().any_ways ? "" : ", " + std::to_string(ways) + "-way"),
