@@ -73,6 +73,10 @@ FewShotLearner with_wide_head(const LearnerSpec& s, const Random& random, const 
 inline FewShotLearner metaoptnet_ridge_learner(const LearnerSpec& s, const Random& random, const Table& table) {
   return head_learner(s, random, table, RidgeHead<>(metaoptnet_ridge()));
 }
+/// The scale of the cosines is learned from 10 on: at the paper's 1 little is learned (see `MatchingHead`).
+inline FewShotLearner matching_learner(const LearnerSpec& s, const Random& random, const Table& table) {
+  return head_learner(s, random, table, MatchingHead<>({.scale = 10, .learned = true}));
+}
 inline FewShotLearner relation_learner(const LearnerSpec& s, const Random& random, const Table& table) {
   return head_learner(s, random, table, RelationHead<>(head_stream(random), {.width = s.width}));
 }
@@ -309,7 +313,7 @@ GRAFT_ONCE const Registry<FewShotLearner(const LearnerSpec&, const Random&, cons
                               {"baseline_plus_plus", baseline_plus_plus_learner},
                               {"simpleshot", simpleshot_learner},
                               {"protonet", with_head<ProtoNetHead>},
-                              {"matching", with_head<MatchingHead<>>},
+                              {"matching", matching_learner},
                               {"relation", relation_learner},
                               {"ridge", with_head<RidgeHead<>>},
                               {"metaoptnet_ridge", metaoptnet_ridge_learner},
