@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -64,12 +65,14 @@ Outcome outcome(const std::string& method) {
 }
 
 /// Vectors of `classes` classes around centres of their own.
-ItemSet vectors(Index classes, Index each, Index width) {
+ItemSet vectors(Index classes, Index each, Index width, float spread = 0.7f) {
   const Tensor<> centre = randn<float>({classes, 1, width}, Random(1)),
                  noise = randn<float>({classes, each, width}, Random(2));
-  return vector_items(reshape(centre + 0.7 * noise, {classes * each, width}), episode_labels(classes, each));
+  return vector_items(reshape(centre + spread * noise, {classes * each, width}), episode_labels(classes, each));
 }
-FewShotData vector_data() { return few_shot_classes(vectors(28, 20, 12), ItemKind::vectors, 12, Random(3)); }
+FewShotData vector_data(float spread = 0.7f) {
+  return few_shot_classes(vectors(28, 20, 12, spread), ItemKind::vectors, 12, Random(3));
+}
 const auto maker = [](const LearnerSpec& spec, const Random& random, const Tensor<>& table) {
   return make_learner(spec, random, table);
 };
@@ -427,6 +430,25 @@ TEST_CASE("the harness trains methods and tests them on the same episodes", "[le
                                                 Random(1).stream("test", Index{1})));
   REQUIRE(harness_curves({protonet, nearest}).size() == 1);
   CHECK(harness_curves({protonet, nearest})[0].y == protonet.curves[0].y);
+}
+
+TEST_CASE("what is trained with one shot a class answers better with five", "[learner_test]") {
+  const std::map<std::string, Index> slow{{"relation", 2000}, {"fewshot_gnn", 300}, {"in_context", 500}, {"arml", 500}};
+  const FewShotData data = vector_data(1.2f);
+  HarnessOptions options = quick();
+  options.shots = {1, 5};
+  options.training.train.validations = 2;
+  for (const std::string& method : few_shot_methods().names()) {
+    if (method == "hausdorff") continue;  // wants images
+    INFO(method);
+    options.rounds = slow.contains(method) ? slow.at(method) : 100;
+    FewShotHarness harness(data, options, maker);
+    const HarnessReport report = harness.run(method);
+    REQUIRE(report.failure == "");
+    const double one = mean_of(report.means(0)), five = mean_of(report.means(1));
+    CHECK(one > 0.23);  // chance is 0.2
+    CHECK(five > one);
+  }
 }
 
 TEST_CASE("validation asks for no more items than its classes have", "[learner_test]") {

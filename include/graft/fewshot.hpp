@@ -77,8 +77,10 @@ inline FewShotLearner metaoptnet_ridge_learner(const LearnerSpec& s, const Rando
 inline FewShotLearner matching_learner(const LearnerSpec& s, const Random& random, const Table& table) {
   return head_learner(s, random, table, MatchingHead<>({.scale = 10, .learned = true}));
 }
+/// A class is the mean of its items, not the paper's sum: what is trained with one shot is asked with several.
 inline FewShotLearner relation_learner(const LearnerSpec& s, const Random& random, const Table& table) {
-  return head_learner(s, random, table, RelationHead<>(head_stream(random), {.width = s.width}));
+  const RelationOptions o{.width = s.width, .of_class = RelationClass::mean};
+  return head_learner(s, random, table, RelationHead<>(head_stream(random), o));
 }
 template <Sees sees>
 FewShotLearner graph_transformer_learner(const LearnerSpec& s, const Random& random, const Table& table) {
