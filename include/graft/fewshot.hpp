@@ -303,8 +303,9 @@ FewShotLearner without_model(const LearnerSpec& s, const Random&, const Table&) 
 
 }  // namespace detail
 
-/// The few-shot methods that a program can choose by name, with their defaults, made by (specification, random, table);
-/// the table is that of the backbone. A new one is a line. Those before the first comment look at the support alone.
+/// The few-shot methods that a program can choose by name, made by (specification, random, table), the table being that
+/// of the backbone: with their defaults, or what their makers above say. A new one is a line. Those before the first
+/// comment look at the support alone.
 GRAFT_ONCE const Registry<FewShotLearner(const LearnerSpec&, const Random&, const Tensor<>&)>& few_shot_methods() {
   using namespace detail;
   static const Registry<FewShotLearner(const LearnerSpec&, const Random&, const Tensor<>&)> list(
